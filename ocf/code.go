@@ -1,0 +1,87 @@
+package ocf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Code is the exit code of an action: the product of an agent. Pacemaker turns
+// anything above 9 other than 190 and 191 into 1.
+type Code int
+
+// The exit codes of the standard (OCF resource agent API 1.1, "Exit Status"),
+// and the two that Pacemaker adds for degraded service.
+const (
+	OK               Code = 0   // the action succeeded
+	Generic          Code = 1   // it failed; Pacemaker recovers
+	Args             Code = 2   // a parameter's value is wrong on this host; the resource's group is banned from this node
+	Unimplemented    Code = 3   // the agent has no such action
+	Permission       Code = 4   // the agent lacks a privilege here
+	Installed        Code = 5   // software is missing here
+	Configured       Code = 6   // a parameter is wrong by itself; the resource is banned from every node
+	NotRunning       Code = 7   // surely not running here
+	RunningPromoted  Code = 8   // running, and promoted
+	FailedPromoted   Code = 9   // promoted, and failed
+	Degraded         Code = 190 // running, but serving with a handicap
+	DegradedPromoted Code = 191 // promoted, but serving with a handicap
+)
+
+var codeText = map[Code]string{
+	OK: "ok", Generic: "error", Args: "invalid parameter on this host",
+	Unimplemented: "unimplemented action", Permission: "insufficient privileges",
+	Installed: "not installed", Configured: "not configured", NotRunning: "not running",
+	RunningPromoted: "promoted", FailedPromoted: "promoted (failed)",
+	Degraded: "degraded", DegradedPromoted: "promoted (degraded)",
+}
+
+func (c Code) String() string {
+	if s, ok := codeText[c]; ok {
+		return s
+	}
+	return fmt.Sprintf("exit code %d", int(c))
+}
+
+// Error is an action's result other than success: an exit code, and the reason
+// that crm_mon shows. A monitor's NotRunning and RunningPromoted are Errors too.
+type Error struct {
+	Code Code
+	Err  error // its text is the reason
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error; format and args are those of [fmt.Errorf], %w included.
+// Write what was found, where, and what to do about it, in one line.
+func Errorf(code Code, format string, args ...any) error {
+	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// CodeOf is the exit code that err stands for: OK for nil, the code of the
+// outermost [Error] in its chain, else Generic.
+func CodeOf(err error) Code {
+	var e *Error
+	switch {
+	case err == nil:
+		return OK
+	case errors.As(err, &e):
+		return e.Code
+	}
+	return Generic
+}
+
+const maxReason = 600 // bytes; crm_mon shows the reason on one line
+
+// reason is err's text as one line of bounded length.
+func reason(err error) string {
+	s := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	if len(s) > maxReason {
+		s = strings.ToValidUTF8(s[:maxReason], "") + "..."
+	}
+	if errors.Is(err, context.DeadlineExceeded) && CodeOf(err) == Generic && s == context.DeadlineExceeded.Error() {
+		return "the action's time ran out"
+	}
+	return s
+}
