@@ -1,0 +1,38 @@
+# openstack-ocf: `make` builds, `make demo` shows it on a cluster, `make test` tests it.
+.DEFAULT_GOAL := build
+.PHONY: build install deps test test-trixie demo bench lint fmt clean
+
+GO        ?= $(shell test/deps/go-path 2>/dev/null || echo go)
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
+LDFLAGS    = -s -w -X main.version=$(VERSION)
+TAGS       = urfave_cli_no_docs
+OCFDIR     = /usr/lib/ocf/resource.d/openstack
+export CGO_ENABLED = 0
+
+build:
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/openstack-ocf ./agents/openstack-ocf
+
+install: build
+	install -D -m 755 bin/openstack-ocf $(DESTDIR)/usr/sbin/openstack-ocf
+	bin/openstack-ocf link $(DESTDIR)$(OCFDIR) ../../../../sbin/openstack-ocf
+
+# What demo and test need, from apt or dnf; does nothing when all is there.
+deps:
+	@test/deps/install
+
+test: deps build
+	@test/deps/run-tests ./...
+
+demo: deps build
+	@$(GO) run ./test/demo
+
+lint:
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	@unformatted=$$($(GO) run mvdan.cc/gofumpt@v0.12.0 -l .); test -z "$$unformatted" || { echo "not gofumpt-ed: $$unformatted"; exit 1; }
+
+fmt:
+	$(GO) run mvdan.cc/gofumpt@v0.12.0 -w .
+
+clean:
+	rm -rf bin dist

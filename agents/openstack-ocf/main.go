@@ -1,0 +1,25 @@
+// Command openstack-ocf is every agent of the OCF provider openstack, and the
+// operator's command beside them. The name it is called by says which: under
+// /usr/lib/ocf/resource.d/openstack/ each agent is a link to this one binary.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// version is set by the build (see the Makefile).
+var version = "devel"
+
+func main() {
+	if agent, ok := agents[filepath.Base(os.Args[0])]; ok {
+		ocf.Main(agent())
+	}
+	if err := cliApp().Run(os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "openstack-ocf:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,6 @@
+package main
+
+import "github.com/openstack-ocf/agents/ocf"
+
+// agents are the provider's agents, by the names they are called by.
+var agents = map[string]func() ocf.Agent{}
