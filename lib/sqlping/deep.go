@@ -1,0 +1,245 @@
+package sqlping
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Status is how busy and how willing the server is.
+type Status struct {
+	ThreadsConnected int64 // this connection among them
+	MaxConnections   int64
+	ReadOnly         bool // read_only, which does not bind a user with READ_ONLY ADMIN or SUPER
+	InnoDBReadOnly   bool
+}
+
+// Load is the share of max_connections in use, in percent, rounded down: 100 is full but for the slot reserved to an administrator.
+func (s Status) Load() int { return int(s.ThreadsConnected * 100 / max(1, s.MaxConnections)) }
+
+// Status reads the server's status.
+func (c *Conn) Status(ctx context.Context) (Status, error) {
+	const doing = "read status"
+	rows, err := c.Query(ctx, doing, "SELECT @@GLOBAL.max_connections, @@GLOBAL.read_only, @@GLOBAL.innodb_read_only")
+	if err != nil {
+		return Status{}, err
+	}
+	if len(rows) != 1 || len(rows[0]) != 3 {
+		return Status{}, c.unexpected(doing, rows)
+	}
+	threads, err := c.statusVariable(ctx, doing, "Threads_connected")
+	if err != nil {
+		return Status{}, err
+	}
+	most, convErr := strconv.ParseInt(rows[0][0].String, 10, 64)
+	if convErr != nil {
+		return Status{}, c.unexpected(doing, rows)
+	}
+	return Status{threads, most, isOn(rows[0][1].String), isOn(rows[0][2].String)}, nil
+}
+
+// isOn reads a variable that is 0 or 1 in most versions and a word in some (read_only of MariaDB 12).
+func isOn(v string) bool { return v != "0" && v != "" && !strings.EqualFold(v, "OFF") }
+
+func (c *Conn) statusVariable(ctx context.Context, doing, name string) (int64, error) {
+	rows, err := c.Query(ctx, doing, "SHOW GLOBAL STATUS LIKE ?", name)
+	if err != nil {
+		return 0, err
+	}
+	if len(rows) != 1 || len(rows[0]) != 2 {
+		return 0, c.unexpected(doing, rows)
+	}
+	n, convErr := strconv.ParseInt(rows[0][1].String, 10, 64)
+	if convErr != nil {
+		return 0, c.unexpected(doing, rows)
+	}
+	return n, nil
+}
+
+func (c *Conn) unexpected(doing string, got any) *Error {
+	return &Error{Where: c.target.String(), Doing: doing, Err: fmt.Errorf("unexpected answer %v", got)}
+}
+
+// ReadTable proves that a table can be read: it asks for one row of it, which does not leave the server. An empty table
+// will do. table is db.table, unquoted.
+func (c *Conn) ReadTable(ctx context.Context, table string) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	doing := "read " + table
+	db, name, _ := strings.Cut(table, ".")
+	qdb, err1 := quote(db)
+	qname, err2 := quote(name)
+	if err := errors.Join(err1, err2); err != nil {
+		return c.misuse(doing, fmt.Errorf("%q is not db.table: %w", table, err))
+	}
+	if err := c.limitLockWaits(ctx, doing); err != nil {
+		return err
+	}
+	_, err := c.Query(ctx, doing, "SELECT 1 FROM "+qdb+"."+qname+" LIMIT 1")
+	return err
+}
+
+func (c *Conn) misuse(doing string, err error) *Error {
+	return &Error{Where: c.target.String(), Doing: doing, Err: err, note: err.Error()}
+}
+
+// quote quotes an identifier ("Schema Object Names", MySQL Reference Manual: 1 to 64 characters, no NUL).
+func quote(name string) (string, error) {
+	if n := utf8.RuneCountInString(name); n == 0 || n > 64 || strings.ContainsRune(name, 0) || !utf8.ValidString(name) {
+		return "", fmt.Errorf("%.70q is not an identifier", name)
+	}
+	return "`" + strings.ReplaceAll(name, "`", "``") + "`", nil
+}
+
+// limitLockWaits makes the server give up waiting for locks before ctx ends. When a client leaves, its statement goes on
+// waiting in the server: with the default of a day, a monitor that meets a lock would fill max_connections all by itself.
+func (c *Conn) limitLockWaits(ctx context.Context, doing string) error {
+	deadline, _ := ctx.Deadline()
+	wait := max(1, math.Floor(time.Until(deadline).Seconds()-1)) // seconds; 1 is the least
+	return c.Exec(ctx, doing, fmt.Sprintf("SET SESSION lock_wait_timeout=%.0f, SESSION innodb_lock_wait_timeout=%.0f", wait, wait))
+}
+
+// WriteProof proves that a transaction can be committed and read back: in the table probe of a schema of its own,
+// which it makes if it is not there, it replaces the one row of this node. The row is not written to the binary log, if the user may
+// choose that (BINLOG ADMIN, SUPER); a replica gets nothing of it. A server with read_only set is Degraded even if
+// this user may write to it.
+func (c *Conn) WriteProof(ctx context.Context, schema, node string) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	doing := "write to " + schema + ".probe"
+	qschema, err := quote(schema)
+	if err != nil {
+		return c.misuse(doing, err)
+	}
+	if node == "" || len(node) > 255 {
+		return c.misuse(doing, fmt.Errorf("node name of %d bytes: 1 to 255 fit", len(node)))
+	}
+	table := qschema + ".probe"
+	if err := c.limitLockWaits(ctx, doing); err != nil {
+		return err
+	}
+	// Refused without the privilege; then the row is replicated, which does no harm.
+	if err := c.Exec(ctx, doing, "SET SESSION sql_log_bin=0"); err != nil && StateOf(err) != Degraded {
+		return err
+	}
+	token := rand.Text()
+	err = c.replace(ctx, doing, table, node, token)
+	if code := codeOf(err); code == erUnknownDatabase || code == erNoSuchTable {
+		err = c.makeProbe(ctx, doing, qschema, table)
+		if err == nil {
+			err = c.replace(ctx, doing, table, node, token)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	rows, err := c.Query(ctx, doing, "SELECT token, @@GLOBAL.read_only FROM "+table+" WHERE node=?", node)
+	if err != nil {
+		return err
+	}
+	if len(rows) != 1 || len(rows[0]) != 2 || rows[0][0].String != token {
+		return &Error{
+			State: Degraded, Where: c.target.String(), Doing: doing, Err: errors.New("lost write"),
+			note: "the row that was committed does not read back: the server is alive: see its error log, and whether another node writes under this node's name",
+		}
+	}
+	if isOn(rows[0][1].String) {
+		return &Error{State: Degraded, Where: c.target.String(), Doing: doing, Err: errors.New("read_only"), note: "read_only is set: " + readOnlyAdvice}
+	}
+	return nil
+}
+
+func (c *Conn) replace(ctx context.Context, doing, table, node, token string) error {
+	for _, s := range []struct {
+		query string
+		args  []any
+	}{
+		{"START TRANSACTION", nil}, // autocommit may be off
+		{"REPLACE INTO " + table + " (node, token) VALUES (?, ?)", []any{node, token}},
+		{"COMMIT", nil},
+	} {
+		if err := c.Exec(ctx, doing, s.query, s.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Conn) makeProbe(ctx context.Context, doing, schema, table string) error {
+	for _, query := range []string{
+		"CREATE DATABASE IF NOT EXISTS " + schema,
+		"CREATE TABLE IF NOT EXISTS " + table + ` (
+			node VARBINARY(255) NOT NULL PRIMARY KEY COMMENT 'cluster node',
+			token VARBINARY(64) NOT NULL,
+			at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP
+		) ENGINE=InnoDB COMMENT='write test of the cluster monitor: one row a node'`,
+	} {
+		if err := c.Exec(ctx, doing, query); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func codeOf(err error) uint16 {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return 0
+}
+
+// SetDirtyPagesPct sets innodb_max_dirty_pages_pct, in percent, and returns what it was, to be restored if the stop
+// that it prepares is called off. It needs SUPER (MySQL: SYSTEM_VARIABLES_ADMIN).
+func (c *Conn) SetDirtyPagesPct(ctx context.Context, pct float64) (was float64, err error) {
+	const doing = "set innodb_max_dirty_pages_pct"
+	rows, err := c.Query(ctx, doing, "SELECT @@GLOBAL.innodb_max_dirty_pages_pct")
+	if err != nil {
+		return 0, err
+	}
+	if len(rows) != 1 || len(rows[0]) != 1 {
+		return 0, c.unexpected(doing, rows)
+	}
+	was, err = strconv.ParseFloat(rows[0][0].String, 64)
+	if err != nil {
+		return 0, c.unexpected(doing, rows)
+	}
+	return was, c.Exec(ctx, doing, "SET GLOBAL innodb_max_dirty_pages_pct=?", pct)
+}
+
+// DirtyPages is the number of pages that a shutdown still has to write (Innodb_buffer_pool_pages_dirty).
+func (c *Conn) DirtyPages(ctx context.Context) (int64, error) {
+	return c.statusVariable(ctx, "count dirty pages", "Innodb_buffer_pool_pages_dirty")
+}
+
+// Preflush shortens the shutdown that follows: it sets innodb_max_dirty_pages_pct to 0 and waits until no more than enough dirty
+// pages are left. It returns how many are left, with the error of ctx if that ended first. The setting stays.
+func (c *Conn) Preflush(ctx context.Context, enough int64) (left int64, err error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	if _, err := c.SetDirtyPagesPct(ctx, 0); err != nil {
+		return 0, err
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		n, err := c.DirtyPages(ctx)
+		if err != nil {
+			return left, err
+		}
+		if left = n; left <= enough {
+			return left, nil
+		}
+		select {
+		case <-ctx.Done():
+			return left, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
