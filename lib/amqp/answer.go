@@ -37,7 +37,7 @@ const (
 	Standby // an HA backup or joining broker: admits administrators only
 
 	OldProtocol // AMQP 0-10 only
-	Full        // connection limit, for administrators too
+	Full        // connection limit or an ACL rule for connections: the two look alike
 	BadLogin    // SASL said no
 	NoMechanism // the broker does not offer the SASL mechanism
 	Denied      // ACL
@@ -75,7 +75,7 @@ var kinds = [...]struct {
 	Standby: {Healthy, "standby", "is alive as an HA backup or joining broker and admits administrators only", ""},
 
 	OldProtocol: {Degraded, "amqp-0-10-only", "speaks AMQP 0-10 only: its AMQP 1.0 module is not loaded", "install amqp.so (package qpid-cpp-server) and check module-dir, load-module and no-module-dir in qpidd.conf"},
-	Full:        {Degraded, "full", "turns every new client away: connection limit reached", "raise max-connections (or connection-limit-per-ip, -per-user) in qpidd.conf, or find the client that leaks connections"},
+	Full:        {Degraded, "full", "turns every new client away: its connection limit is reached, or its ACL has a rule for connections", "raise max-connections (or connection-limit-per-ip, -per-user) in qpidd.conf, or find the client that leaks connections; its log names the limit"},
 	BadLogin:    {Degraded, "bad-login", "refuses the login", "check user and password, and the broker's SASL database"},
 	NoMechanism: {Degraded, "no-mechanism", "does not offer the SASL mechanism", "check user and mechanism here, auth in qpidd.conf and mech_list in sasl2/qpidd.conf"},
 	Denied:      {Degraded, "denied", "denies access", "allow this user in the broker's ACL file"},
@@ -83,7 +83,7 @@ var kinds = [...]struct {
 	WantsTLS:    {Degraded, "wants-tls", "speaks TLS here", "use its plain port, or turn TLS on"},
 	NotTLS:      {Degraded, "not-tls", "does not speak TLS here", "use its TLS port, or turn TLS off"},
 	BadCert:     {Degraded, "bad-certificate", "failed the TLS handshake", "check the certificate, its name and the CA"},
-	OutOfFiles:  {Degraded, "out-of-files", "accepts no new client: out of file descriptors", "raise LimitNOFILE (ulimit -n) for it, or find the client that leaks connections"},
+	OutOfFiles:  {Degraded, "out-of-files", "accepts no new client: out of file descriptors, and it floods its log meanwhile", "raise LimitNOFILE (ulimit -n) for it, or find the client that leaks connections"},
 
 	Backlog: {Hung, "backlog", "does not accept connections: its queue of waiting clients is full, or a firewall drops them", "check what the process does (state, wchan) and the firewall"},
 	Silent:  {Hung, "silent", "accepts connections but does not say a word", "check what the process does (state, wchan, open files)"},
@@ -125,6 +125,8 @@ func (a Answer) Reason() string {
 	switch {
 	case k.health == Healthy:
 		fmt.Fprintf(&b, " (%s, %s)", orUnknown(a.Product+" "+a.Version), a.Elapsed.Round(100*time.Microsecond))
+	case k.health == Hung:
+		fmt.Fprintf(&b, " (%s, %s)", oneLine(a.Err.Error()), a.Elapsed.Round(time.Millisecond))
 	case a.Err != nil:
 		fmt.Fprintf(&b, " (%s)", oneLine(a.Err.Error()))
 	}

@@ -69,8 +69,8 @@ func (a *Answer) failDial(ctx context.Context, t Target, err error) {
 		*a = a.because(Unreachable, err)
 	case errors.Is(ctx.Err(), context.Canceled):
 		*a = a.because(Cancelled, err)
-	case ctx.Err() != nil, errors.Is(err, syscall.ETIMEDOUT):
-		a.silent(t, Backlog, err)
+	case timedOut(ctx, err):
+		a.silent(t, Backlog)
 	case errors.Is(err, syscall.ECONNRESET):
 		*a = a.because(Closed, err)
 	default:
@@ -91,8 +91,8 @@ func (a *Answer) failTLS(ctx context.Context, t Target, err error) {
 		*a = a.because(NotTLS, fmt.Errorf("it answered %q", notTLS.RecordHeader[:]))
 	case errors.Is(ctx.Err(), context.Canceled):
 		*a = a.because(Cancelled, err)
-	case ctx.Err() != nil:
-		a.silent(t, Silent, err)
+	case timedOut(ctx, err):
+		a.silent(t, Silent)
 	case hungUp(err):
 		// qpidd's plain port waits for 8 bytes it can read, and hangs up on anything but AMQP.
 		*a = a.because(NotTLS, errors.New("it hung up on a TLS hello"))
@@ -126,15 +126,15 @@ func (a *Answer) fail(ctx context.Context, t Target, head string, err error) {
 		if remote.Condition == goamqp.ErrCondUnauthorizedAccess {
 			kind = Denied
 		}
-		*a = a.because(kind, errors.New(strings.TrimSuffix(strings.TrimSpace(step(err, remote)+string(remote.Condition)+": "+remote.Description), ":")))
+		*a = a.because(kind, errors.New(step(err, remote)+say(remote)))
 	case errors.Is(ctx.Err(), context.Canceled):
 		*a = a.because(Cancelled, err)
-	case ctx.Err() != nil:
+	case timedOut(ctx, err):
 		kind := Stuck
 		if !a.spoke && head == "" {
 			kind = Silent
 		}
-		a.silent(t, kind, err)
+		a.silent(t, kind)
 	case strings.Contains(text, "auth failed with code"):
 		*a = a.because(BadLogin, fmt.Errorf("%s as %q", orAnonymous(t), t.User))
 	case strings.Contains(text, "no supported auth mechanism"):
@@ -153,6 +153,17 @@ func step(err error, remote *goamqp.Error) string {
 	return before
 }
 
+// say is an AMQP error for an operator: without qpidd's habit to repeat the
+// condition and to name the line of its source.
+func say(e *goamqp.Error) string {
+	what, _, _ := strings.Cut(e.Description, " (/")
+	what = strings.TrimPrefix(what, strings.TrimPrefix(string(e.Condition), "amqp:")+": ")
+	if what == "" {
+		return string(e.Condition)
+	}
+	return string(e.Condition) + ": " + what
+}
+
 func orAnonymous(t Target) string {
 	switch {
 	case t.Mechanism != "":
@@ -161,6 +172,13 @@ func orAnonymous(t Target) string {
 		return "PLAIN"
 	}
 	return "ANONYMOUS"
+}
+
+// timedOut also knows a socket's deadline, which may fire just before that of
+// the context it was set from, and the kernel giving up on a connect.
+func timedOut(ctx context.Context, err error) bool {
+	var timeout net.Error
+	return ctx.Err() != nil || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func hungUp(err error) bool {

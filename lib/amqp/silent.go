@@ -3,6 +3,7 @@ package amqp
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +13,8 @@ import (
 
 // silent sets kind, or a better one if the broker's process is known: over the
 // network a stopped process and one out of file descriptors look alike.
-func (a *Answer) silent(t Target, kind Kind, err error) {
+func (a *Answer) silent(t Target, kind Kind) {
+	err := errors.New("no answer in time")
 	if t.PID > 0 {
 		switch p, perr := look(cmp.Or(t.Proc, "/proc"), t.PID); {
 		case perr != nil:
@@ -30,7 +32,7 @@ func (a *Answer) silent(t Target, kind Kind, err error) {
 
 type process struct {
 	state           byte // as in proc(5): R, S, D, T, Z...
-	files, maxFiles int  // open, and the soft limit; 0 is unlimited
+	files, maxFiles int  // open below the soft limit, and that limit; 0 is unlimited
 }
 
 // look reads proc_pid_stat(5), proc_pid_limits(5) and counts proc_pid_fd(5).
@@ -56,6 +58,11 @@ func look(proc string, pid int) (p process, err error) {
 		}
 	}
 	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
-	p.files = len(fds)
+	for _, fd := range fds {
+		// A limit that was lowered may have files above it, and room below.
+		if n, err := strconv.Atoi(fd.Name()); err == nil && (p.maxFiles == 0 || n < p.maxFiles) {
+			p.files++
+		}
+	}
 	return p, err
 }

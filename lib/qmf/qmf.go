@@ -1,0 +1,249 @@
+// Package qmf is a console for QMF2, the management protocol of Apache Qpid
+// C++ brokers (qpidd), spoken over AMQP 1.0 by way of
+// [github.com/Azure/go-amqp].
+//
+// Objects are instances of a class in a package, have a name and a map of
+// values, and may have methods:
+//
+//	c, err := qmf.New(ctx, conn)
+//	queues, err := c.Query(ctx, "org.apache.qpid.broker", "queue")
+//	broker, err := c.Get(ctx, "org.apache.qpid.broker:broker:amqp-broker")
+//	out, err := c.Call(ctx, broker.Name, "echo", map[string]any{"sequence": uint32(1), "body": "hi"})
+//
+// For the objects everybody wants there are typed calls: [Client.Broker],
+// [Client.Queues], [Client.Stores], [Client.HA].
+//
+// Replies come through a subscription to an exchange, never a queue of their
+// own, so nothing is replicated or left behind, and all of it works on an HA
+// backup too when the connection was opened with the property qpid.ha-admin.
+//
+// The protocol is described in "QMF Map Message Protocol" of the Qpid wiki;
+// where that is silent, this package follows what qpidd 1.40 does.
+package qmf
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	amqp "github.com/Azure/go-amqp"
+)
+
+// The exchange that requests go to and replies come from, and the subject the
+// broker's own agent listens to.
+const (
+	exchange = "qmf.default.direct"
+	agent    = "broker"
+)
+
+// credit is how many replies may be on their way: qpidd splits a long answer
+// into messages of about 100 objects and does not wait in between.
+const credit = 100
+
+// ErrNoObject says that the broker has no object of that name. For
+// [Client.HA] that means: HA is not on.
+var ErrNoObject = errors.New("no such object")
+
+// ErrDisabled says that the broker has no management (mgmt-enable=no).
+var ErrDisabled = errors.New("management is off in this broker (mgmt-enable=no)")
+
+// Error is the broker's own word for what went wrong with a request.
+type Error struct {
+	Code int64 // 1 unknown object, 2 unknown method, 4 invalid parameter, 6 forbidden, 7 exception...
+	Text string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("qmf error %d: %s", e.Code, e.Text) }
+
+// Object is a managed object. Strings that qpidd sends as binary are strings.
+type Object struct {
+	Name    string // "org.apache.qpid.broker:queue:NAME"
+	Package string
+	Class   string
+	Values  map[string]any
+}
+
+// Client is a console. It may be used from several goroutines; requests queue up.
+type Client struct {
+	session *amqp.Session
+	in      *amqp.Receiver
+	out     *amqp.Sender
+	replyTo string
+
+	mu sync.Mutex
+	n  uint64 // requests so far: the correlation id
+}
+
+// New opens a console on conn. The connection stays the caller's.
+func New(ctx context.Context, conn *amqp.Conn) (*Client, error) {
+	key := "qmf." + rand.Text()
+	c := &Client{replyTo: exchange + "/" + key}
+	s, err := conn.NewSession(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("qmf: opening a session: %w", err)
+	}
+	c.session = s
+	c.in, err = s.NewReceiver(ctx, exchange, &amqp.ReceiverOptions{
+		Credit: credit,
+		Filters: []amqp.LinkFilter{
+			amqp.NewLinkFilter("apache.org:legacy-amqp-direct-binding:string", 0x0000468C00000000, key),
+		},
+	})
+	if err == nil {
+		c.out, err = s.NewSender(ctx, exchange, nil)
+	}
+	if err != nil {
+		_ = s.Close(ctx)
+		if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Condition == amqp.ErrCondNotFound {
+			return nil, fmt.Errorf("qmf: %w", ErrDisabled)
+		}
+		return nil, fmt.Errorf("qmf: subscribing to %s: %w", exchange, err)
+	}
+	return c, nil
+}
+
+// Close ends the console's session and leaves the connection open.
+func (c *Client) Close(ctx context.Context) error { return c.session.Close(ctx) }
+
+// Query returns all objects of a class, for example "queue" in
+// "org.apache.qpid.broker"; case does not matter. A class without objects, or
+// that does not exist, is no error.
+func (c *Client) Query(ctx context.Context, pkg, class string) ([]Object, error) {
+	return c.query(ctx, map[string]any{"_what": "OBJECT", "_schema_id": map[string]any{
+		"_package_name": pkg, "_class_name": class,
+	}})
+}
+
+// Get returns one object by its name, "PACKAGE:CLASS:KEY". The error is
+// [ErrNoObject] if there is none.
+func (c *Client) Get(ctx context.Context, name string) (Object, error) {
+	objs, err := c.query(ctx, map[string]any{"_what": "OBJECT", "_object_id": map[string]any{"_object_name": name}})
+	if err != nil {
+		return Object{}, err
+	}
+	if len(objs) == 0 {
+		return Object{}, fmt.Errorf("qmf: %s: %w", name, ErrNoObject)
+	}
+	return objs[0], nil
+}
+
+// Call calls a method of an object and returns its output arguments. Integers
+// in args should have the width the method's schema asks for.
+func (c *Client) Call(ctx context.Context, name, method string, args map[string]any) (map[string]any, error) {
+	if args == nil {
+		args = map[string]any{}
+	}
+	var out map[string]any
+	err := c.request(ctx, "_method", map[string]any{
+		"_object_id":   map[string]any{"_object_name": name},
+		"_method_name": method,
+		"_arguments":   args,
+	}, func(body any) error {
+		m, ok := body.(map[string]any)
+		if !ok {
+			return fmt.Errorf("a %T where a map was expected", body)
+		}
+		out, _ = m["_arguments"].(map[string]any)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("qmf: calling %s of %s: %w", method, name, err)
+	}
+	return out, nil
+}
+
+func (c *Client) query(ctx context.Context, what map[string]any) (objs []Object, err error) {
+	err = c.request(ctx, "_query", what, func(body any) error {
+		list, ok := body.([]any)
+		if !ok {
+			return fmt.Errorf("a %T where a list was expected", body)
+		}
+		for _, item := range list {
+			m, ok := item.(map[string]any)
+			if !ok {
+				return fmt.Errorf("a %T in a list of objects", item)
+			}
+			objs = append(objs, object(m))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("qmf: query: %w", err)
+	}
+	return objs, nil
+}
+
+// request sends body with opcode op+"_request" and gives the normalised body of
+// every message of the answer to each.
+func (c *Client) request(ctx context.Context, op string, body map[string]any, each func(any) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+	id := strconv.FormatUint(c.n, 10)
+	to := agent
+	err := c.out.Send(ctx, &amqp.Message{
+		Properties: &amqp.MessageProperties{Subject: &to, ReplyTo: &c.replyTo, CorrelationID: id},
+		ApplicationProperties: map[string]any{
+			"x-amqp-0-10.app-id": "qmf2",
+			"qmf.opcode":         op + "_request",
+			"method":             "request",
+		},
+		Value: body,
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("sending: %w", err)
+	}
+	for {
+		msg, err := c.in.Receive(ctx, nil)
+		if err != nil {
+			return fmt.Errorf("waiting for the answer: %w", err)
+		}
+		if err := c.in.AcceptMessage(ctx, msg); err != nil {
+			return fmt.Errorf("accepting the answer: %w", err)
+		}
+		if msg.Properties == nil || str(msg.Properties.CorrelationID) != id {
+			continue // the late answer to a request whose context ended
+		}
+		reply := normal(msg.Value)
+		switch opcode := str(msg.ApplicationProperties["qmf.opcode"]); opcode {
+		case op + "_response":
+		case "_exception":
+			return exception(reply)
+		default:
+			return fmt.Errorf("answered with opcode %q", opcode)
+		}
+		if err := each(reply); err != nil {
+			return fmt.Errorf("answer not understood: %w", err)
+		}
+		if _, more := msg.ApplicationProperties["partial"]; !more {
+			return nil
+		}
+	}
+}
+
+func exception(body any) error {
+	m, _ := body.(map[string]any)
+	v, ok := m["_values"].(map[string]any)
+	if !ok {
+		return fmt.Errorf("an exception without values: %v", body)
+	}
+	text, _, _ := strings.Cut(str(v["error_text"]), " (/") // without the line of its source
+	return &Error{Code: integer(v["error_code"]), Text: text}
+}
+
+// object reads one element of an answer; what is missing stays empty.
+func object(m map[string]any) Object {
+	id, _ := m["_object_id"].(map[string]any)
+	schema, _ := m["_schema_id"].(map[string]any)
+	o := Object{
+		Name:    str(id["_object_name"]),
+		Package: str(schema["_package_name"]),
+		Class:   str(schema["_class_name"]),
+	}
+	o.Values, _ = m["_values"].(map[string]any)
+	return o
+}
