@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// DoubtError says that a process may or may not be the daemon. Nothing must be concluded from it, neither
+// "running" nor "not running".
+type DoubtError struct {
+	PID  int
+	Name string // the Identity's
+	Err  error  // why it cannot be told
+}
+
+func (e *DoubtError) Error() string {
+	return fmt.Sprintf("process %d may be the %s looked for: %v", e.PID, e.Name, e.Err)
+}
+
+func (e *DoubtError) Unwrap() error { return e.Err }
+
+// DiedError says that a daemon ended before it was ready.
+type DiedError struct {
+	Name   string
+	PID    int
+	After  time.Duration // since it was started
+	Status string        // "exit status 1", "signal: killed"
+	Words  []string      // the informative lines it logged since this start, oldest first, at most 5
+	Logs   []string      // the files they are from, for those who want to read more
+}
+
+func (e *DiedError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (pid %d) died %s after its start: %s", e.Name, e.PID, e.After.Round(10*time.Millisecond), e.Status)
+	if len(e.Words) > 0 {
+		fmt.Fprintf(&b, ": %s", strings.Join(e.Words, " | "))
+	} else if len(e.Logs) > 0 {
+		b.WriteString(", and it logged nothing")
+	}
+	if len(e.Logs) > 0 {
+		fmt.Fprintf(&b, " (log: %s)", strings.Join(e.Logs, ", "))
+	}
+	return b.String()
+}
+
+// NotReadyError says that the context ended before a started daemon was ready. The daemon may well be on its
+// way, for example recovering.
+type NotReadyError struct {
+	Name    string
+	PID     int
+	Process *Process // alive and the caller's to close; nil if Killed
+	Killed  bool     // because of Command.KillUnready
+	After   time.Duration
+	Last    error // the last answer of the ready function; nil if it gave none
+	Cause   error // the context's error
+	Kill    error // why KillUnready could not kill it
+}
+
+func (e *NotReadyError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (pid %d) is not ready %s after its start", e.Name, e.PID, e.After.Round(10*time.Millisecond))
+	if e.Last != nil {
+		fmt.Fprintf(&b, ": %v", e.Last)
+	}
+	switch {
+	case e.Kill != nil:
+		fmt.Fprintf(&b, "; killing it failed: %v", e.Kill)
+	case e.Killed:
+		b.WriteString("; it was killed")
+	}
+	return b.String()
+}
+
+// Unwrap gives the context's error, the last answer and the failure to kill.
+func (e *NotReadyError) Unwrap() []error {
+	var errs []error
+	for _, err := range []error{e.Cause, e.Last, e.Kill} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// StillAlive says that a process outlived SIGKILL, or the time there was for it.
+type StillAlive struct {
+	PID   int
+	Name  string
+	State byte   // as in proc_pid_stat(5); of the thread that is stuck, if one is
+	WChan string // the kernel function it sleeps in; "" if unknown
+}
+
+func (e *StillAlive) Error() string {
+	switch {
+	case e.State == 'D' && e.WChan != "":
+		return fmt.Sprintf("%s (pid %d) is still alive after SIGKILL: stuck in the kernel (state D) in %s, most likely on storage that does not answer", e.Name, e.PID, e.WChan)
+	case e.State == 'D':
+		return fmt.Sprintf("%s (pid %d) is still alive after SIGKILL: stuck in the kernel (state D), most likely on storage that does not answer", e.Name, e.PID)
+	}
+	return fmt.Sprintf("%s (pid %d) is still alive after SIGKILL (state %c)", e.Name, e.PID, e.State)
+}

@@ -1,0 +1,323 @@
+package daemon
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Test decides whether a process with the right executable is the one looked for. It returns an error
+// when it cannot tell, never a false for it. See UsesDir, Script and All.
+type Test func(ctx context.Context, p *Process) (bool, error)
+
+// Identity says which process is the daemon.
+type Identity struct {
+	// Name is for messages: "mysqld".
+	Name string
+	// Executables are absolute paths, base names or patterns for those (path.Match): "/usr/sbin/mysqld",
+	// "mysqld", "python3*". A path matches as given and with its symlinks resolved, deleted or not. If there is
+	// a Test, it is asked about the path's base name in other folders too, and about every name with a suffix
+	// ("mysqld.old", "mysqld-8.0", "mysqld;65a1").
+	Executables []string
+	// PIDFile is a hint that may save the scan; nothing is believed that it says.
+	PIDFile string
+	// ReadPID reads PIDFile; nil is ReadPID of this package.
+	ReadPID func(path string) (int, error)
+	// Test tells this daemon from others with the same executable; nil takes any.
+	Test Test
+	// Proc replaces /proc, for fixtures.
+	Proc string
+}
+
+// Find returns the daemon's process; of several the one that was started first. It returns nil and no error
+// only if no such process exists on this node. Otherwise the error is a *DoubtError, or wraps fs.ErrPermission
+// if processes could not be looked at. The caller closes the Process.
+func (id Identity) Find(ctx context.Context) (*Process, error) {
+	if p := id.hinted(ctx); p != nil {
+		return p, nil
+	}
+	all, err := id.FindAll(ctx)
+	if len(all) == 0 {
+		return nil, err
+	}
+	for _, p := range all[1:] {
+		p.Close()
+	}
+	return all[0], nil
+}
+
+// FindAll returns every process of the daemon, the oldest first: a server and its workers, or two servers
+// where there should be one. An error as of Find means that there may be more.
+func (id Identity) FindAll(ctx context.Context) ([]*Process, error) {
+	found, dying, err := id.scan(ctx)
+	for _, p := range dying {
+		err = errors.Join(err, &DoubtError{PID: p.PID, Name: id.Name, Err: errors.New("it is exiting and may still hold its files")})
+		p.Close()
+	}
+	return found, err
+}
+
+// ReadPID reads a pid file: a decimal number, or the 4 raw bytes that qpidd --daemon writes.
+func ReadPID(path string) (int, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	if pid, err := strconv.Atoi(string(bytes.TrimSpace(b))); err == nil && pid > 0 {
+		return pid, nil
+	}
+	if len(b) == 4 {
+		if pid := int32(binary.NativeEndian.Uint32(b)); pid > 0 {
+			return int(pid), nil
+		}
+	}
+	return 0, fmt.Errorf("%s holds no pid but %.40q", path, b)
+}
+
+// hinted returns the process the pid file names, if it is the daemon beyond doubt.
+func (id Identity) hinted(ctx context.Context) *Process {
+	if id.PIDFile == "" {
+		return nil
+	}
+	read := id.ReadPID
+	if read == nil {
+		read = ReadPID
+	}
+	pid, err := bounded(ctx, func() (int, error) { return read(id.PIDFile) })
+	if err != nil || pid <= 1 || pid == os.Getpid() {
+		return nil
+	}
+	p, err := open(id.Proc, pid)
+	if err != nil {
+		return nil
+	}
+	if ours, err := id.is(ctx, id.matcher(), p); err != nil || !ours {
+		p.Close()
+		return nil
+	}
+	return p
+}
+
+// is applies the executable and the Test to a process in hand.
+func (id Identity) is(ctx context.Context, m *matcher, p *Process) (bool, error) {
+	p.name = id.Name
+	if p.Exe == "" || !m.match(p.Exe, p.task+"/exe") {
+		return false, nil
+	}
+	if id.Test == nil {
+		return true, nil
+	}
+	ours, err := id.Test(ctx, p)
+	if err != nil && !p.Alive() {
+		return false, nil
+	}
+	return ours, err
+}
+
+// scan looks at every process. dying are processes that have the daemon's name but neither an executable nor
+// anything else left to recognise them by; they may hold files until they are gone.
+func (id Identity) scan(ctx context.Context) (found, dying []*Process, err error) {
+	// A daemon that forks behind the scan's back, the parent gone before its turn, is seen by a second look.
+	kernel := map[int]bool{}
+	for range 2 {
+		if found, dying, err = id.scanOnce(ctx, kernel); len(found)+len(dying) > 0 || err != nil {
+			break
+		}
+	}
+	slices.SortFunc(found, func(a, b *Process) int {
+		return cmp.Or(cmp.Compare(a.StartTime, b.StartTime), cmp.Compare(a.PID, b.PID))
+	})
+	return found, dying, err
+}
+
+// scanOnce skips the pids in kernel and adds those of the kernel threads it meets: half the cost of a scan.
+func (id Identity) scanOnce(ctx context.Context, kernel map[int]bool) (found, dying []*Process, _ error) {
+	root := cmp.Or(id.Proc, "/proc")
+	dir, err := os.Open(root)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot list processes: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot list processes: %w", err)
+	}
+	var (
+		m      = id.matcher()
+		self   = os.Getpid()
+		denied = 0
+		errs   []error
+		buf    = make([]byte, unix.PathMax+len(" (deleted)"))
+	)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || kernel[pid] || pid == self && id.Proc == "" {
+			continue
+		}
+		n, err := unix.Readlinkat(int(dir.Fd()), name+"/exe", buf)
+		switch {
+		case err == nil:
+			exe, _ := bytes.CutSuffix(buf[:n], []byte(" (deleted)"))
+			if !m.match(string(exe), root+"/"+name+"/exe") {
+				continue
+			}
+		case errors.Is(err, unix.ENOENT):
+			// A kernel thread, a zombie, or a process that is exiting. Only the last matters.
+			st, err := readStat(root + "/" + name)
+			if err == nil && st.Flags&kernelThread != 0 {
+				kernel[pid] = true
+				continue
+			}
+			if err != nil || st.Dead() {
+				continue
+			}
+		case errors.Is(err, unix.ESRCH):
+			continue
+		default:
+			if !m.dismiss(root+"/"+name, id.Name) {
+				denied = pid
+			}
+			continue
+		}
+
+		p, err := open(id.Proc, pid)
+		if err != nil {
+			if !errors.Is(err, os.ErrProcessDone) {
+				errs = append(errs, &DoubtError{PID: pid, Name: id.Name, Err: err})
+			}
+			continue
+		}
+		if p.Exe == "" {
+			p.name = id.Name
+			if st, err := p.Stat(); err == nil && m.matchComm(st.Comm, id.Name) {
+				dying = append(dying, p)
+				continue
+			}
+		}
+		ours, err := id.is(ctx, m, p)
+		if ours && err == nil {
+			found = append(found, p)
+			continue
+		}
+		p.Close()
+		if err != nil {
+			errs = append(errs, &DoubtError{PID: pid, Name: id.Name, Err: err})
+		}
+	}
+	if err := blind(root, denied); err != nil {
+		errs = append(errs, err)
+	}
+	return found, dying, errors.Join(errs...)
+}
+
+// blind says whether processes are hidden from us: denied is the pid of one that may not be looked at, or 0.
+func blind(root string, denied int) error {
+	if denied != 0 {
+		return fmt.Errorf("cannot see which program process %d runs: %w: be root, with CAP_SYS_PTRACE where SELinux or a container restricts that", denied, fs.ErrPermission)
+	}
+	// With /proc mounted hidepid=2 the processes of others, such as init, are not even listed.
+	if _, err := os.Stat(root + "/1"); err != nil && os.Geteuid() != 0 {
+		return fmt.Errorf("cannot see the processes of other users: %w: be root", fs.ErrPermission)
+	}
+	return nil
+}
+
+// matcher is an Identity's Executables, resolved.
+type matcher struct {
+	paths    []string
+	patterns []string
+	bases    []string // of both
+	tested   bool     // a Test follows
+}
+
+func (id Identity) matcher() *matcher {
+	m := &matcher{tested: id.Test != nil}
+	for _, exe := range id.Executables {
+		if !filepath.IsAbs(exe) {
+			m.patterns = append(m.patterns, exe)
+			m.bases = append(m.bases, exe)
+			continue
+		}
+		m.paths = append(m.paths, filepath.Clean(exe))
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			m.paths = append(m.paths, real)
+		}
+	}
+	for _, path := range m.paths {
+		m.bases = append(m.bases, filepath.Base(path))
+	}
+	return m
+}
+
+// match says whether exe, the path that the link shows, may be the daemon's.
+func (m *matcher) match(exe, link string) bool {
+	if slices.Contains(m.paths, exe) {
+		return true
+	}
+	base := filepath.Base(exe)
+	for _, pattern := range m.patterns {
+		if ok, _ := filepath.Match(pattern, base); ok {
+			return true
+		}
+	}
+	for _, b := range m.bases {
+		if rest, ok := strings.CutPrefix(base, b); ok && m.tested && (rest == "" || strings.ContainsAny(rest[:1], ".;-~")) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(m.paths, func(path string) bool {
+		return filepath.Base(path) == base && sameFile(link, path)
+	})
+}
+
+// matchComm does what can be done with the 15 bytes that the kernel keeps of a name.
+func (m *matcher) matchComm(comm, name string) bool {
+	for _, pattern := range append(slices.Clone(m.bases), name) {
+		if len(comm) == 15 && strings.HasPrefix(pattern, comm) {
+			return true
+		}
+		if ok, _ := filepath.Match(pattern, comm); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// dismiss says that a process whose executable is hidden from us is another: by its name as well as by its
+// argument 0, which everybody may read. A daemon that changes both beyond recognition is not known.
+func (m *matcher) dismiss(dir, name string) bool {
+	st, err := readStat(dir)
+	if err != nil {
+		return errors.Is(err, os.ErrProcessDone)
+	}
+	if m.matchComm(st.Comm, name) {
+		return false
+	}
+	args, err := os.ReadFile(dir + "/cmdline")
+	if err != nil {
+		return errors.Is(goneOr(err), os.ErrProcessDone)
+	}
+	arg0, _, _ := strings.Cut(string(args), "\x00")
+	base := filepath.Base(arg0)
+	return !m.match(base, "") && !m.matchComm(base, name) && !strings.HasPrefix(base, name)
+}
+
+func sameFile(a, b string) bool {
+	ai, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	bi, err := os.Stat(b)
+	return err == nil && os.SameFile(ai, bi)
+}

@@ -1,0 +1,471 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is how a daemon is started.
+type Command struct {
+	Name string   // for messages; "" is the base name of Path
+	Path string   // absolute
+	Args []string // without the name of the program
+	// Env is added to PATH, HOME, USER, LOGNAME and LANG=C. Nothing is inherited: the environment of an agent
+	// holds its parameters, secrets among them.
+	Env []string
+	Dir string // working directory; "" is /
+	// User and Group are names or numbers; "" is who runs the agent, and the user's own group. The user's
+	// supplementary groups are set as well, from /etc/group.
+	User, Group string
+	Umask       int // 0 is 022
+	Nice        int // 0 leaves it as it is
+	Limits      []Limit
+	// Output is a file that standard output and error are appended to; it is created for User, mode 0640.
+	// "" is /dev/null.
+	Output string
+	// Logs are other files the daemon writes to, such as mysqld's --log-error, searched for its last words.
+	Logs []string
+	// PIDFile is written by Start if not "", for daemons that do not do it themselves.
+	PIDFile string
+	// Forks says that the child leaves the daemon behind and exits with 0 (qpidd --daemon); the daemon is
+	// then what this Identity finds.
+	Forks *Identity
+	// KillUnready kills what was started if the context ends before it is ready.
+	KillUnready bool
+	// Log gets warnings, such as of a limit that could not be raised; nil drops them.
+	Log *slog.Logger
+}
+
+// Limit is a resource limit, setrlimit(2). Value becomes the soft limit, and the hard limit if that is lower.
+// If the kernel refuses, it is raised as far as it goes.
+type Limit struct {
+	Resource int // unix.RLIMIT_NOFILE, ...
+	Value    uint64
+}
+
+// The pace at which Start asks whether the daemon is ready.
+const (
+	firstAsk = 5 * time.Millisecond
+	lastAsk  = 100 * time.Millisecond
+)
+
+// Start starts a daemon and returns it as soon as ready returns nil; a nil ready asks nothing. The daemon has
+// a session of its own and inherits no file descriptor, so it outlives the caller and whoever waits for that.
+//
+// The error is a *DiedError as soon as the daemon died, a *NotReadyError if the context ended first. What
+// keeps it from being started wraps fs.ErrNotExist, fs.ErrPermission or user.UnknownUserError.
+func Start(ctx context.Context, c Command, ready func(context.Context) error) (*Process, error) {
+	if c.Name == "" {
+		c.Name = filepath.Base(c.Path)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	words := rememberLogs(slices.Concat([]string{c.Output}, c.Logs))
+	began := time.Now()
+	child, err := c.launch()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", c.Name, err)
+	}
+	// The child cannot be reaped before follow does it, so its pid is its own until then.
+	p, err := hold("", child.Pid)
+	if err == nil {
+		p.name = c.Name
+		err = p.readExe()
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		c.Log.Warn("cannot look at the process that was started", "daemon", c.Name, "pid", child.Pid, "err", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f := c.follow(ctx, child, p)
+
+	if c.PIDFile != "" {
+		if err := writePID(c.PIDFile, child.Pid); err != nil {
+			c.Log.Warn("cannot write the pid file", "daemon", c.Name, "err", err)
+		}
+	}
+
+	var last error
+	died := func(status string) error {
+		return &DiedError{
+			Name: c.Name, PID: child.Pid, After: time.Since(began), Status: status,
+			Words: words.last(ctx), Logs: words.names(),
+		}
+	}
+	for pause := firstAsk; ; pause = min(pause*3/2, lastAsk) {
+		answer := make(chan error, 1)
+		go func() {
+			if ready == nil {
+				answer <- nil
+				return
+			}
+			answer <- ready(ctx)
+		}()
+		select {
+		case status := <-f.died:
+			return nil, died(status)
+		case <-ctx.Done():
+			return nil, c.unready(ctx, child.Pid, p, began, last)
+		case last = <-answer:
+		}
+		if last == nil {
+			// An answer may be somebody else's; the daemon must be there as well.
+			select {
+			case status := <-f.died:
+				return nil, died(status)
+			case <-ctx.Done():
+				return nil, c.unready(ctx, child.Pid, p, began, last)
+			case daemon := <-f.daemon:
+				if daemon != nil && daemon.Alive() {
+					return daemon, nil
+				}
+				f.daemon = nil // its death is about to be told
+			}
+		}
+		select {
+		case status := <-f.died:
+			return nil, died(status)
+		case <-ctx.Done():
+			return nil, c.unready(ctx, child.Pid, p, began, last)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// fate is what becomes of a started child.
+type fate struct {
+	daemon chan *Process // gets the daemon once
+	died   chan string   // gets how it ended
+}
+
+// orphanSearch is how long the daemon of a child that exited with 0 is looked for.
+const orphanSearch = 500 * time.Millisecond
+
+// follow reaps the child and, if it forks, finds the daemon it leaves behind. The goroutine lives as long
+// as the child, so that a caller that stays around sees no zombie.
+func (c Command) follow(ctx context.Context, child *os.Process, p *Process) *fate {
+	f := &fate{daemon: make(chan *Process, 1), died: make(chan string, 1)}
+	if c.Forks == nil {
+		f.daemon <- p
+	}
+	go func() {
+		state, err := child.Wait()
+		switch {
+		case err != nil:
+			f.died <- err.Error()
+			return
+		case c.Forks == nil || !state.Success():
+			f.died <- state.String()
+			return
+		}
+		search, cancel := context.WithTimeout(ctx, orphanSearch)
+		defer cancel()
+		for {
+			daemon, err := c.Forks.Find(ctx)
+			if daemon != nil {
+				f.daemon <- daemon
+				if daemon.Wait(ctx) == nil {
+					f.died <- "it vanished after its start"
+				}
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(2 * firstAsk):
+			}
+			if search.Err() != nil && err == nil {
+				f.died <- "it exited with status 0 and left no daemon behind"
+				return
+			}
+		}
+	}()
+	return f
+}
+
+// unready makes the error for a context that ended too early.
+func (c Command) unready(ctx context.Context, pid int, p *Process, began time.Time, last error) error {
+	e := &NotReadyError{Name: c.Name, PID: pid, Process: p, After: time.Since(began), Last: last, Cause: context.Cause(ctx)}
+	// The caller's time is up: a little extra is cheaper than a stray daemon, or an error that explains nothing.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if c.Forks != nil {
+		if daemon, err := c.Forks.Find(ctx); daemon != nil {
+			e.Process, e.PID = daemon, daemon.PID
+		} else if err != nil {
+			e.Last = err
+		}
+	}
+	if !c.KillUnready {
+		return e
+	}
+	kill := StopOptions{Signal: unix.SIGKILL, Log: c.Log}
+	if p != nil {
+		e.Kill = end(ctx, []*Process{p}, kill)
+	}
+	if c.Forks != nil {
+		e.Kill = errors.Join(e.Kill, Stop(ctx, *c.Forks, kill))
+	}
+	if e.Kill == nil {
+		e.Killed = true
+		e.Process.Close()
+		e.Process = nil
+		if c.PIDFile != "" {
+			_ = os.Remove(c.PIDFile)
+		}
+	}
+	return e
+}
+
+// launching serialises what is changed about the whole process around a fork: the resource limits.
+var launching sync.Mutex
+
+// launch forks and executes.
+func (c Command) launch() (*os.Process, error) {
+	if !filepath.IsAbs(c.Path) {
+		return nil, fmt.Errorf("%q is no absolute path", c.Path)
+	}
+	// Asked here, for the error of a fork does not say which of them is missing.
+	dir := c.Dir
+	if dir == "" {
+		dir = "/"
+	}
+	for _, path := range []string{c.Path, dir} {
+		if _, err := os.Stat(path); err != nil {
+			return nil, err
+		}
+	}
+	who, err := resolveUser(c.User, c.Group)
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	out := null
+	if c.Output != "" {
+		if out, err = openLog(c.Output, who); err != nil {
+			return nil, err
+		}
+		defer out.Close()
+	}
+	if err := closeOnExec(); err != nil {
+		return nil, err
+	}
+
+	attr := &os.ProcAttr{
+		Dir:   dir,
+		Env:   append(who.env(), c.Env...),
+		Files: []*os.File{null, out, out},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: who.credential},
+	}
+	argv := append([]string{c.Path}, c.Args...)
+
+	launching.Lock()
+	defer launching.Unlock()
+	defer c.limit()()
+	type result struct {
+		child *os.Process
+		err   error
+	}
+	done := make(chan result)
+	go func() {
+		// Umask and nice value are a thread's own on Linux, and inherited from the thread that forks. This
+		// one is never unlocked, and so ends with the goroutine.
+		runtime.LockOSThread()
+		child, err := c.fork(argv, attr)
+		done <- result{child, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		return nil, fmt.Errorf("%s as user %s in %s: %w", c.Path, who.name, dir, r.err)
+	}
+	return r.child, nil
+}
+
+// fork must run on a locked thread that is thrown away afterwards.
+func (c Command) fork(argv []string, attr *os.ProcAttr) (*os.Process, error) {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return nil, fmt.Errorf("unshare: %w", err)
+	}
+	umask := c.Umask
+	if umask == 0 {
+		umask = 0o022
+	}
+	unix.Umask(umask)
+	if c.Nice != 0 {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, c.Nice); err != nil {
+			c.Log.Warn("cannot set the nice value", "daemon", c.Name, "nice", c.Nice, "err", err)
+		}
+	}
+	return os.StartProcess(c.Path, argv, attr)
+}
+
+// limit sets the limits for this process, which the child inherits, and returns what sets them back. Hard limits
+// are never lowered, or they could not be set back.
+func (c Command) limit() (restore func()) {
+	var undo []func()
+	for _, l := range c.Limits {
+		var old unix.Rlimit
+		if err := unix.Getrlimit(l.Resource, &old); err != nil {
+			c.Log.Warn("cannot read a resource limit", "daemon", c.Name, "resource", l.Resource, "err", err)
+			continue
+		}
+		err := unix.Setrlimit(l.Resource, &unix.Rlimit{Cur: l.Value, Max: max(l.Value, old.Max)})
+		if err != nil {
+			got := min(l.Value, old.Max)
+			c.Log.Warn("cannot raise a resource limit as far as wanted", "daemon", c.Name, "resource", l.Resource,
+				"want", l.Value, "got", got, "err", err)
+			err = unix.Setrlimit(l.Resource, &unix.Rlimit{Cur: got, Max: old.Max})
+		}
+		if err == nil {
+			undo = append(undo, func() { _ = unix.Setrlimit(l.Resource, &old) })
+		}
+	}
+	return func() {
+		for _, f := range slices.Backward(undo) {
+			f()
+		}
+	}
+}
+
+// account is who a daemon runs as.
+type account struct {
+	name       string
+	home       string
+	uid, gid   int
+	credential *syscall.Credential // nil: as we are
+}
+
+func (a *account) env() []string {
+	return []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LANG=C", "HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name,
+	}
+}
+
+// resolveUser looks names up in /etc/passwd and /etc/group (os/user without cgo asks nobody else).
+func resolveUser(name, group string) (*account, error) {
+	u, err := user.Current()
+	if name != "" {
+		if u, err = user.Lookup(name); err != nil {
+			if byID, iderr := user.LookupId(name); iderr == nil {
+				u, err = byID, nil
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	gid := u.Gid
+	if group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			byID, iderr := user.LookupGroupId(group)
+			if iderr != nil {
+				return nil, err
+			}
+			g = byID
+		}
+		gid = g.Gid
+	}
+	a := &account{name: u.Username, home: u.HomeDir}
+	if a.uid, err = strconv.Atoi(u.Uid); err != nil {
+		return nil, fmt.Errorf("uid of user %s: %w", name, err)
+	}
+	if a.gid, err = strconv.Atoi(gid); err != nil {
+		return nil, fmt.Errorf("gid of group %s: %w", group, err)
+	}
+	if os.Geteuid() != 0 && a.uid == os.Geteuid() && a.gid == os.Getegid() {
+		return a, nil
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("groups of user %s: %w", a.name, err)
+	}
+	a.credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
+	for _, id := range ids {
+		n, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("groups of user %s: %w", a.name, err)
+		}
+		a.credential.Groups = append(a.credential.Groups, uint32(n))
+	}
+	return a, nil
+}
+
+// openLog opens a file for appending. The daemon's user may own the folder, so a symlink put there must not
+// make root write elsewhere, nor a named pipe keep it waiting.
+func openLog(path string, who *account) (*os.File, error) {
+	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := unix.Open(path, flags|unix.O_CREAT|unix.O_EXCL, 0o640)
+	created := err == nil
+	if errors.Is(err, unix.EEXIST) {
+		fd, err = unix.Open(path, flags, 0)
+	}
+	if err != nil {
+		if errors.Is(err, unix.ELOOP) {
+			err = fmt.Errorf("%w: it is a symbolic link, name its target instead", err)
+		}
+		return nil, &fs.PathError{Op: "open log file", Path: path, Err: err}
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		unix.Close(fd)
+		return nil, &fs.PathError{Op: "open log file", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if created && who.credential != nil {
+		if err := f.Chown(who.uid, who.gid); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// closeOnExec marks every descriptor that we were started with, so that the daemon does not inherit them. Go opens
+// its own that way.
+func closeOnExec() error {
+	fds, err := readNames("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, name := range fds {
+		if fd, err := strconv.Atoi(name); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}
+
+// writePID writes a pid file so that no reader sees half of it.
+func writePID(path string, pid int) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".pid-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = fmt.Fprintln(tmp, pid)
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

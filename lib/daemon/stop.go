@@ -1,0 +1,282 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// StopOptions is how a daemon is stopped.
+type StopOptions struct {
+	// Signal asks it to end; 0 is SIGTERM.
+	Signal syscall.Signal
+	// Grace is how long it has before SIGKILL; 0 is all the time there is but Reserve.
+	Grace time.Duration
+	// Reserve is what is left of the context's time for SIGKILL and the check afterwards; 0 is a quarter of
+	// it, at most 10 s.
+	Reserve time.Duration
+	// First are supervisors that would start the daemon again (mysqld_safe). They get SIGKILL at once,
+	// for mysqld_safe ignores all else, and a supervisor that is asked to end may take its time.
+	First []Identity
+	// LeaveChildren spares processes that the daemon left in its session and process group, such as the
+	// keepalived and haproxy that serve a neutron agent's networks while it restarts.
+	LeaveChildren bool
+	// Log is told what is done; nil drops it.
+	Log *slog.Logger
+}
+
+// defaultTime is what a stop may take when the context has no deadline: Pacemaker's default action timeout.
+const defaultTime = 20 * time.Second
+
+// Stop ends every process of the daemon and returns nil once none is left on this node, which a last scan
+// verifies. It asks, waits, kills, and waits until the context ends. A daemon that was stopped by SIGSTOP is
+// continued, so that it can end as asked.
+//
+// The error is a *StillAlive for a process that outlived SIGKILL, a *DoubtError for one that may be the daemon
+// and hence was not touched, or wraps fs.ErrPermission.
+func Stop(ctx context.Context, id Identity, o StopOptions) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Signal == 0 {
+		o.Signal = unix.SIGTERM
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultTime)
+		defer cancel()
+	}
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	if o.Reserve == 0 {
+		o.Reserve = min(left/4, 10*time.Second)
+	}
+	if o.Grace == 0 || o.Grace > left-o.Reserve {
+		o.Grace = max(left-o.Reserve, 0)
+	}
+	graceEnds := time.Now().Add(o.Grace)
+
+	var errs []error
+	for _, supervisor := range o.First {
+		so := o
+		so.Signal, so.LeaveChildren = unix.SIGKILL, true
+		if err := stop(ctx, supervisor, so, graceEnds); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, stop(ctx, id, o, graceEnds))...)
+}
+
+// stop ends what it finds until it finds nothing.
+func stop(ctx context.Context, id Identity, o StopOptions, graceEnds time.Time) error {
+	doubtEnds := time.Now().Add(2 * settling)
+	for round := 0; ; round++ {
+		found, dying, err := id.scan(ctx)
+		switch {
+		case round > 0 && len(found) > 0 && ctx.Err() != nil:
+			return errors.Join(respawned(found[0]), err)
+		case len(found)+len(dying) > 0:
+			o.Grace = max(time.Until(graceEnds), 0)
+			killed := end(ctx, found, o)
+			killed = errors.Join(killed, outlived(ctx, dying))
+			for _, p := range slices.Concat(found, dying) {
+				p.Close()
+			}
+			if killed != nil {
+				return errors.Join(killed, err)
+			}
+		case err == nil:
+			return nil
+		case time.Now().After(doubtEnds) || ctx.Err() != nil:
+			// A doubt over a process that is just starting or ending goes by itself; this one did not.
+			return err
+		default:
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// respawned is the error for a daemon that was there again whenever it had been stopped.
+func respawned(p *Process) error {
+	by := "a process unknown"
+	if st, err := p.Stat(); err == nil {
+		by = fmt.Sprintf("process %d", st.PPID)
+		if parent, err := readStat(filepath.Join(filepath.Dir(p.dir), strconv.Itoa(st.PPID))); err == nil {
+			by += fmt.Sprintf(" (%s)", parent.Comm)
+		}
+	}
+	return fmt.Errorf("%s was started again while it was being stopped, by %s: disable that first", p, by)
+}
+
+// end asks the processes to end, waits, kills, and waits for all. Of a family the eldest are asked first: a
+// server that is told to end tells its workers.
+func end(ctx context.Context, procs []*Process, o StopOptions) error {
+	elders, young := families(procs)
+	if !o.LeaveChildren {
+		// Collected now, for with its leader gone a process group tells nothing about whose it was.
+		children := members(procs)
+		defer func() {
+			for _, p := range children {
+				p.Close()
+			}
+		}()
+		young = append(young, children...)
+	}
+	grace, cancel := context.WithTimeout(ctx, o.Grace)
+	defer cancel()
+	var errs []error
+	if o.Signal != unix.SIGKILL && o.Grace > 0 {
+		for _, generation := range [][]*Process{elders, young} {
+			errs = append(errs, ask(generation, o)...)
+			wait(grace, generation)
+		}
+	}
+	all := slices.Concat(elders, young)
+	for _, p := range all {
+		if !p.Alive() {
+			continue
+		}
+		if o.Signal != unix.SIGKILL {
+			o.Log.Warn("sending SIGKILL", "process", p.String(), "after", o.Grace.Round(time.Millisecond))
+		}
+		if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			errs = append(errs, err)
+		}
+	}
+	// An error of asking is no matter if the process is gone all the same.
+	alive := outlived(ctx, all)
+	if alive == nil {
+		return nil
+	}
+	return errors.Join(append([]error{alive}, errs...)...)
+}
+
+func ask(procs []*Process, o StopOptions) (errs []error) {
+	for _, p := range procs {
+		st, err := p.Stat()
+		if err == nil {
+			err = p.Signal(o.Signal)
+		}
+		if err == nil && st.State == 'T' {
+			o.Log.Warn("it was stopped by a signal: continued so that it can end", "process", p.String())
+			err = p.Signal(unix.SIGCONT)
+		}
+		if err != nil && !errors.Is(err, os.ErrProcessDone) {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+func wait(ctx context.Context, procs []*Process) {
+	for _, p := range procs {
+		_ = p.Wait(ctx)
+	}
+}
+
+// outlived waits for the processes and describes those that are alive when the context ends.
+func outlived(ctx context.Context, procs []*Process) error {
+	wait(ctx, procs)
+	var errs []error
+	for _, p := range procs {
+		if p.Alive() {
+			errs = append(errs, p.stuck())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// families parts processes into those whose parent is not among them and the rest.
+func families(procs []*Process) (elders, young []*Process) {
+	for _, p := range procs {
+		st, err := p.Stat()
+		if err == nil && slices.ContainsFunc(procs, func(q *Process) bool { return q.PID == st.PPID }) {
+			young = append(young, p)
+			continue
+		}
+		elders = append(elders, p)
+	}
+	return elders, young
+}
+
+// members finds the other processes in the sessions and process groups that the given processes lead. Never
+// this process, its own group or ancestors, nor kernel threads.
+func members(leaders []*Process) []*Process {
+	if len(leaders) == 0 || leaders[0].fixture {
+		return nil
+	}
+	since := map[int]uint64{} // of the leaders of a session or group, by pid
+	for _, p := range leaders {
+		if st, err := p.Stat(); err == nil && (st.Session == p.PID || st.PGID == p.PID) {
+			since[p.PID] = p.StartTime
+		}
+	}
+	self, err := readStat("/proc/self")
+	if err != nil {
+		return nil
+	}
+	delete(since, self.Session)
+	delete(since, self.PGID)
+	spared := map[int]bool{0: true, 1: true, self.PID: true}
+	for pid := self.PPID; pid > 1; {
+		spared[pid] = true
+		st, err := readStat("/proc/" + strconv.Itoa(pid))
+		if err != nil {
+			break
+		}
+		pid = st.PPID
+	}
+	for _, p := range leaders {
+		spared[p.PID] = true
+	}
+	names, err := readNames("/proc")
+	if err != nil || len(since) == 0 {
+		return nil
+	}
+	var found []*Process
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || spared[pid] {
+			continue
+		}
+		st, err := readStat("/proc/" + name)
+		if err != nil || st.Flags&kernelThread != 0 || st.Dead() || !follows(st, since) {
+			continue
+		}
+		p, err := open("", pid)
+		if err != nil {
+			continue
+		}
+		// Once more with the process in hand.
+		if st, err := p.Stat(); err != nil || !follows(st, since) {
+			p.Close()
+			continue
+		}
+		p.name = fmt.Sprintf("%s, a child of %s", cmp.Or(filepath.Base(p.Exe), st.Comm), leaders[0].name)
+		found = append(found, p)
+	}
+	return found
+}
+
+// follows says whether a process is in a session or group of one of the leaders, and not older than it.
+func follows(st Stat, since map[int]uint64) bool {
+	for _, leader := range []int{st.Session, st.PGID} {
+		if start, ok := since[leader]; ok && st.StartTime >= start {
+			return true
+		}
+	}
+	return false
+}

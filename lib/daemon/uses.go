@@ -1,0 +1,284 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// All is the conjunction of tests; the first one that says no, or cannot tell, decides.
+func All(tests ...Test) Test {
+	return func(ctx context.Context, p *Process) (bool, error) {
+		for _, test := range tests {
+			if ours, err := test(ctx, p); !ours || err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}
+}
+
+// Any is the disjunction of tests: the first one that says yes decides. Without a yes, a test that cannot tell
+// makes the whole undecided.
+func Any(tests ...Test) Test {
+	return func(ctx context.Context, p *Process) (bool, error) {
+		var errs []error
+		for _, test := range tests {
+			ours, err := test(ctx, p)
+			if ours && err == nil {
+				return true, nil
+			}
+			errs = append(errs, err)
+		}
+		return false, errors.Join(errs...)
+	}
+}
+
+// Script matches an interpreter (sh, python3) that runs the script with this base name: its first argument
+// that is no option, or the first word of a title the service gave itself ("neutron-server: rpc worker").
+func Script(name string) Test {
+	return func(ctx context.Context, p *Process) (bool, error) {
+		args, err := p.Cmdline(ctx)
+		if err != nil {
+			return false, err
+		}
+		if len(args) == 0 {
+			return false, nil
+		}
+		title := strings.FieldsFunc(args[0], func(r rune) bool { return r == ' ' || r == ':' })
+		if len(title) > 0 && filepath.Base(title[0]) == name {
+			return true, nil
+		}
+		for _, arg := range args[1:] {
+			if !strings.HasPrefix(arg, "-") {
+				return filepath.Base(arg) == name, nil
+			}
+		}
+		return false, nil
+	}
+}
+
+// manyFiles is how many open files are looked at closely; a server opens the telling ones first.
+const manyFiles = 64
+
+// settling is the time a daemon may take from exec to having changed to its data directory.
+const settling = time.Second
+
+// UsesDir matches a process that works on the data directory dir: that is its working directory, or it has
+// files open below, or says so with one of the options on its command line ("datadir" for --datadir=DIR).
+//
+// It asks the storage nothing unless it has to, so that it recognises a daemon whose data directory was deleted,
+// unmounted (umount -l) or does not answer. When neither names nor inodes tell, the error says why:
+//   - the process has files open on a file system that is no longer mounted, and no option names its directory;
+//   - the storage does not answer when it must be asked whether two names are the same directory;
+//   - the process has just started and no data directory open yet;
+//   - it runs in another mount namespace, where the same name may be another directory. In another pid
+//     namespace too (a container) only the same device and inode count, and anything else is a no.
+func UsesDir(dir string, options ...string) Test {
+	dir = filepath.Clean(dir)
+	return func(ctx context.Context, p *Process) (bool, error) {
+		dirs := []string{dir}
+		real, hung := bounded(ctx, func() (string, error) { return filepath.EvalSymlinks(dir) })
+		if hung == nil && real != dir {
+			dirs = append(dirs, real)
+		}
+
+		cwd, err := p.WorkDir()
+		if err != nil {
+			return false, err
+		}
+		foreign, err := p.foreign("mnt")
+		if err != nil {
+			return false, err
+		}
+		if !foreign && isDir(cwd, dirs) {
+			return true, nil // by far the most frequent case, so nothing else is read before
+		}
+
+		shows, elsewhere, err := saysDir(ctx, p, dirs, options)
+		if err != nil {
+			return false, err
+		}
+		files, err := p.Files()
+		if err != nil {
+			return false, err
+		}
+		shows = shows || isDir(cwd, dirs) || slices.ContainsFunc(slices.Collect(maps.Values(files)), func(link string) bool {
+			return isBelow(link, dirs)
+		})
+		if shows && !foreign {
+			return true, nil
+		}
+
+		same, err := bounded(ctx, func() (bool, error) { return p.inDir(dir, files), nil })
+		if same && err == nil {
+			return true, nil
+		}
+		if foreign {
+			if container, err := p.foreign("pid"); container || err != nil {
+				return false, err
+			}
+			if shows {
+				return false, fmt.Errorf("it works on a %s in another mount namespace, which is not this node's", dir)
+			}
+		}
+		if elsewhere {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("the storage of %s or of the process does not answer: %w", dir, err)
+		}
+		if link, ok := p.detached(files); ok {
+			return false, fmt.Errorf("it has %s open on a file system that is no longer mounted, perhaps what was mounted on %s", link, dir)
+		}
+		return false, p.unsettled(files)
+	}
+}
+
+// isDir says whether the link text names one of the folders, be it a deleted one.
+func isDir(link string, dirs []string) bool {
+	return slices.Contains(dirs, link) || slices.Contains(dirs, strings.TrimSuffix(link, " (deleted)"))
+}
+
+func isBelow(link string, dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool {
+		return strings.HasPrefix(link, strings.TrimSuffix(dir, "/")+"/")
+	})
+}
+
+// saysDir looks for the options on the command line: here says that one names one of the folders, elsewhere that
+// one names another. As with getopt the last one counts, and - and _ are the same.
+func saysDir(ctx context.Context, p *Process, dirs, options []string) (here, elsewhere bool, _ error) {
+	if len(options) == 0 {
+		return false, false, nil
+	}
+	args, err := p.Cmdline(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false, false, nil // stuck; its files may tell
+	}
+	if err != nil {
+		return false, false, err
+	}
+	for i, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		name = strings.ReplaceAll(name, "_", "-")
+		if !slices.ContainsFunc(options, func(o string) bool { return name == "--"+strings.ReplaceAll(o, "_", "-") }) {
+			continue
+		}
+		if !ok {
+			if i+1 == len(args) {
+				break
+			}
+			value = args[i+1]
+		}
+		if filepath.IsAbs(value) {
+			here = slices.Contains(dirs, filepath.Clean(value))
+			elsewhere = !here
+		}
+	}
+	return here, elsewhere, nil
+}
+
+// foreign says whether the process is in another namespace of this kind than we are.
+func (p *Process) foreign(kind string) (bool, error) {
+	if p.fixture {
+		return false, nil
+	}
+	theirs, err := os.Readlink(p.task + "/ns/" + kind)
+	if err != nil {
+		return false, p.failed("ns/"+kind, err)
+	}
+	ours, err := os.Readlink("/proc/self/ns/" + kind)
+	if err != nil {
+		return false, fmt.Errorf("cannot read our own namespace: %w", err)
+	}
+	return theirs != ours, nil
+}
+
+// inDir compares by device and inode: the working directory with dir, and open files with those of the same
+// name directly in dir. It may hang with the storage.
+func (p *Process) inDir(dir string, files map[int]string) bool {
+	if sameFile(p.task+"/cwd", dir) {
+		return true
+	}
+	return slices.ContainsFunc(firstFiles(files), func(fd int) bool {
+		name := filepath.Base(strings.TrimSuffix(files[fd], " (deleted)"))
+		return sameFile(filepath.Join(dir, name), fmt.Sprintf("%s/fd/%d", p.task, fd))
+	})
+}
+
+// firstFiles are the descriptors of the first files on real file systems.
+func firstFiles(files map[int]string) []int {
+	fds := slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(fd int) bool { return !isFile(files[fd]) })
+	return fds[:min(len(fds), manyFiles)]
+}
+
+// isFile leaves out sockets, pipes, devices and files on file systems internal to the kernel (memfd and such).
+func isFile(link string) bool {
+	if !strings.HasPrefix(link, "/") {
+		return false
+	}
+	for _, prefix := range []string{"/dev/", "/proc/", "/sys/", "/memfd:", "/anon_hugepage", "/dmabuf", "/SYSV", "/["} {
+		if strings.HasPrefix(link, prefix) {
+			return false
+		}
+	}
+	return true
+}
+
+// detached names a file that the process has open on a mount that is in no mount table any more.
+// It reads /proc only, never the storage.
+func (p *Process) detached(files map[int]string) (string, bool) {
+	table, err := os.ReadFile(p.task + "/mountinfo")
+	if err != nil {
+		return "", false
+	}
+	mounted := map[string]bool{}
+	for line := range strings.Lines(string(table)) {
+		id, _, _ := strings.Cut(line, " ")
+		mounted[id] = true
+	}
+	for _, fd := range firstFiles(files) {
+		info, err := os.ReadFile(fmt.Sprintf("%s/fdinfo/%d", p.task, fd))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(info)) {
+			if id, ok := strings.CutPrefix(line, "mnt_id:"); ok && !mounted[strings.TrimSpace(id)] {
+				return files[fd], true
+			}
+		}
+	}
+	return "", false
+}
+
+// unsettled is an error if the process may not have got as far as opening its data: it is brand new, or hangs
+// in the kernel, and has no file open.
+func (p *Process) unsettled(files map[int]string) error {
+	for fd := range files {
+		if fd > 2 && isFile(files[fd]) {
+			return nil
+		}
+	}
+	st, err := p.Stat()
+	if err != nil {
+		return err
+	}
+	age, err := p.Age()
+	if err != nil {
+		return err
+	}
+	switch {
+	case st.State == 'D':
+		return fmt.Errorf("it is stuck in the kernel (%s) and has no file open", p.WChan())
+	case age < settling:
+		return fmt.Errorf("it started %d ms ago and has no file open yet", age.Milliseconds())
+	}
+	return nil
+}

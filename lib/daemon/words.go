@@ -1,0 +1,128 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+const (
+	maxTail  = 64 << 10 // bytes of a log that are searched
+	maxWords = 5        // lines
+	maxLine  = 300      // bytes of a line
+)
+
+// logs remembers where log files ended, to read later what was added since.
+type logs []logEnd
+
+type logEnd struct {
+	path string
+	info os.FileInfo // nil: there was none
+}
+
+func rememberLogs(paths []string) logs {
+	var l logs
+	for _, path := range paths {
+		if path == "" || path == os.DevNull || slices.ContainsFunc(l, func(e logEnd) bool { return e.path == path }) {
+			continue
+		}
+		info, err := bounded(context.Background(), func() (os.FileInfo, error) { return os.Stat(path) })
+		if err != nil {
+			info = nil
+		}
+		l = append(l, logEnd{path, info})
+	}
+	return l
+}
+
+func (l logs) names() []string {
+	var names []string
+	for _, e := range l {
+		names = append(names, e.path)
+	}
+	return names
+}
+
+// last returns the informative lines that were added.
+func (l logs) last(ctx context.Context) []string {
+	var lines []string
+	for _, e := range l {
+		// A daemon that died may have died of the storage its log is on.
+		tail, err := bounded(context.WithoutCancel(ctx), e.tail)
+		if err == nil {
+			lines = append(lines, strings.Split(tail, "\n")...)
+		}
+	}
+	return informative(lines)
+}
+
+// tail is what was added to the file, or the whole of it if it is not the same any more (rotated, truncated).
+func (e logEnd) tail() (string, error) {
+	f, err := os.Open(e.path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	now, err := f.Stat()
+	if err != nil || !now.Mode().IsRegular() {
+		return "", err
+	}
+	var from int64
+	if e.info != nil && os.SameFile(e.info, now) && now.Size() >= e.info.Size() {
+		from = e.info.Size()
+	}
+	from = max(from, now.Size()-maxTail)
+	b, err := io.ReadAll(io.NewSectionReader(f, from, maxTail))
+	return string(b), err
+}
+
+var (
+	telling = regexp.MustCompile(`(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`)
+	// What differs between repetitions of a message: time stamps, pids, counters.
+	varying = regexp.MustCompile(`[0-9]+`)
+)
+
+// informative picks at most maxWords lines: those that speak of trouble, or else the last ones. The first complaints
+// name the cause and the last ones the consequence, so of many the middle goes. Repetitions count once.
+func informative(lines []string) []string {
+	var all, bad []string
+	seen := map[string]bool{}
+	for _, line := range lines {
+		line = printable(line)
+		if key := varying.ReplaceAllString(line, "0"); line == "" || seen[key] {
+			continue
+		} else {
+			seen[key] = true
+		}
+		all = append(all, line)
+		if telling.MatchString(line) {
+			bad = append(bad, line)
+		}
+	}
+	switch {
+	case len(bad) > maxWords:
+		return slices.Concat(bad[:maxWords-2], bad[len(bad)-2:])
+	case len(bad) > 0:
+		return bad
+	}
+	return all[max(0, len(all)-maxWords):]
+}
+
+// printable makes a log line fit for a message: one line, no control characters, valid UTF-8, not endless.
+func printable(line string) string {
+	line = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(line, "?"))
+	line = strings.Join(strings.Fields(line), " ")
+	if len(line) > maxLine {
+		line = strings.ToValidUTF8(line[:maxLine], "") + "..."
+	}
+	return line
+}
