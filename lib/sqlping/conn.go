@@ -78,6 +78,7 @@ func open(ctx context.Context, t Target) (*Conn, string, *Error) {
 
 func login(ctx context.Context, t Target, wire *greeted) (conn mysqlConn, err error) {
 	// The driver trusts the lengths in the packets of the login; a server, or what pretends to be one, must not end this process.
+	// The price is one goroutine of the driver that waits for ever; no server that is one has been seen to cause it.
 	defer func() {
 		if p := recover(); p != nil {
 			conn, err = nil, fmt.Errorf("%w: garbled login: %v", errForeign, p)
@@ -153,7 +154,8 @@ func (c *Conn) do(ctx context.Context, doing string, step func(context.Context) 
 }
 
 // Query returns all rows, as text. Placeholders are '?'; an arg may be nil, a bool, an int, an int64, a uint64, a float64, a string,
-// a []byte or a time.Time. doing names the query in an error: "read the heartbeats".
+// a []byte or a time.Time. doing names the query in an error: "read the heartbeats". When ctx ends, the connection is closed, but the
+// server may work on: give a query that can wait for a lock a limit on the server too, as ReadTable does.
 func (c *Conn) Query(ctx context.Context, doing, query string, args ...any) ([][]sql.NullString, error) {
 	var all [][]sql.NullString
 	err := c.do(ctx, doing, func(ctx context.Context) error {

@@ -106,8 +106,8 @@ func (c *Conn) limitLockWaits(ctx context.Context, doing string) error {
 }
 
 // WriteProof proves that a transaction can be committed and read back: in the table probe of a schema of its own,
-// which it makes if it is not there, it replaces the one row of this node. The row is not written to the binary log, if the user may
-// choose that (BINLOG ADMIN, SUPER); a replica gets nothing of it. A server with read_only set is Degraded even if
+// which it makes if it is not there, it replaces the one row of this node. Nothing of it is written to the binary log: where there
+// is one, the user needs BINLOG ADMIN (MySQL: SYSTEM_VARIABLES_ADMIN or SUPER), else the error is 1227 or 1044. A server with read_only set is Degraded even if
 // this user may write to it.
 func (c *Conn) WriteProof(ctx context.Context, schema, node string) error {
 	ctx, cancel := bounded(ctx)
@@ -124,8 +124,7 @@ func (c *Conn) WriteProof(ctx context.Context, schema, node string) error {
 	if err := c.limitLockWaits(ctx, doing); err != nil {
 		return err
 	}
-	// Refused without the privilege; then the row is replicated, which does no harm.
-	if err := c.Exec(ctx, doing, "SET SESSION sql_log_bin=0"); err != nil && StateOf(err) != Degraded {
+	if err := c.keepOutOfBinlog(ctx, doing); err != nil {
 		return err
 	}
 	token := rand.Text()
@@ -153,6 +152,19 @@ func (c *Conn) WriteProof(ctx context.Context, schema, node string) error {
 		return &Error{State: Degraded, Where: c.target.String(), Doing: doing, Err: errors.New("read_only"), note: "read_only is set: " + readOnlyAdvice}
 	}
 	return nil
+}
+
+// keepOutOfBinlog is refused to a user without the privilege, and it must not be passed over: once a privileged user has made the
+// table unlogged, a logged row would stop every replica with error 1146.
+func (c *Conn) keepOutOfBinlog(ctx context.Context, doing string) error {
+	rows, err := c.Query(ctx, doing, "SELECT @@GLOBAL.log_bin")
+	if err != nil {
+		return err
+	}
+	if len(rows) == 1 && !isOn(rows[0][0].String) {
+		return nil
+	}
+	return c.Exec(ctx, doing, "SET SESSION sql_log_bin=0")
 }
 
 func (c *Conn) replace(ctx context.Context, doing, table, node, token string) error {

@@ -78,7 +78,7 @@ func (e *Error) Error() string {
 			todo = "run the check as root, or look at the modes of the socket and its directories"
 		}
 	}
-	s := fmt.Sprintf("%s: %s: %s", e.Where, e.Doing, oneLine(what))
+	s := oneLine(fmt.Sprintf("%s: %s: %s", e.Where, e.Doing, what))
 	if todo != "" {
 		s += ": " + todo
 	}

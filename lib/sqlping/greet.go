@@ -38,15 +38,20 @@ func dial(ctx context.Context, t Target) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1} // a check does not live long enough for it
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var full error
 	for {
 		conn, err := d.DialContext(ctx, network, addr)
-		// EAGAIN is the full queue of a unix socket, which an instant of load explains; the kernel tells no one when it has room.
-		if network != "unix" || !errors.Is(err, syscall.EAGAIN) {
+		switch {
+		case network == "unix" && errors.Is(err, syscall.EAGAIN):
+			full = err // an instant of load explains it; the kernel tells no one when there is room
+		case full != nil && ctx.Err() != nil:
+			return nil, full
+		default:
 			return conn, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, full
 		case <-tick.C:
 		}
 	}
