@@ -1,0 +1,187 @@
+// Package mysql is the agent ocf:openstack:mysql-shared-storage: one MySQL or
+// MariaDB server, active on one node at a time, on storage that only one node
+// mounts at a time.
+package mysql
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// params are the agent's parameters. Empty means: as the option file says, or
+// else as the distribution has it (see settings.go).
+type params struct {
+	binary, clientBinary, config           string
+	datadir, user, group, log, pid, socket string
+	testTable, testUser, testPasswd        string
+	testDefaultsFile                       string
+	enableCreation, sharedStorage          bool
+	device, fstype                         string
+	additional                             []string
+	diskPercent, connectionsPercent        int
+	preflush                               time.Duration
+}
+
+const long = `Manages one MySQL or MariaDB server that is active on one node at a time, with its
+data on shared storage that only one node mounts at a time.
+
+Parameters are those of ocf:heartbeat:mysql, with the same names and meanings, so
+that moving over is a change of type alone. With none it manages the distribution's
+stock server: the option file's groups and includes say where its data directory,
+socket and pid file are.
+
+The monitor's level 0 is enough alone: the server's process is found by what it
+holds, whatever happened to pid files; its storage is mounted and writable; and it
+answers a ping within the time. A server that is alive but refuses the check (too
+many connections, a wrong password) is degraded, and is not restarted. Level 10
+reads test_table; level 20 writes a row in a schema of its own, openstack_ocf.`
+
+// New declares the agent.
+func New() ocf.Agent {
+	p := &params{}
+	a := &agent{params: p}
+	return ocf.Agent{
+		Name: "mysql-shared-storage", Version: "1.0",
+		Short:      "MySQL or MariaDB on shared storage, active on one node",
+		Long:       long,
+		Parameters: append(p.declare(), replication()...),
+		Validate:   a.validateParameters,
+		Actions: []ocf.Action{
+			{Name: ocf.Start, Timeout: 300 * time.Second, Run: a.start},
+			{Name: ocf.Stop, Timeout: 120 * time.Second, Run: a.stop},
+			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 2 * time.Second, Run: a.monitor},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor},
+			{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 300 * time.Second, Depth: 20, Run: a.monitor},
+			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: a.reload},
+			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},
+		},
+	}
+}
+
+func (p *params) declare() []ocf.Parameter {
+	return []ocf.Parameter{
+		{
+			Name: "binary", Value: ocf.String(&p.binary), Short: "Server binary",
+			Long: "The server's binary: a path, or a name. Without it mariadbd or mysqld is looked for. A wrapper such as\nmysqld_safe is never run, because it restarts the server behind the cluster's back: the server behind it is,\nwith what the wrapper's option groups ask for (open-files-limit, malloc-lib, nice, core-file-size).",
+		},
+		{
+			Name: "client_binary", Value: ocf.String(&p.clientBinary), Short: "Client binary (not used)",
+			Long: "Accepted so that moving from ocf:heartbeat:mysql is a change of type alone. This agent speaks the\nprotocol itself and runs no client.",
+		},
+		{
+			Name: "config", Value: ocf.Path(&p.config), Short: "Option file",
+			Long: "The server's option file; read as the server does, includes and all. Without it /etc/mysql/my.cnf or\n/etc/my.cnf, whichever there is.",
+		},
+		{
+			Name: "datadir", Value: ocf.Path(&p.datadir), UniqueGroup: "datadir", Short: "Data directory",
+			Long: "The directory that contains the databases. Without it the option file's datadir, or else /var/lib/mysql.",
+		},
+		{
+			Name: "user", Value: ocf.String(&p.user), Short: "User that the server runs as",
+			Long: "Without it the option file's user, or else mysql.",
+		},
+		{
+			Name: "group", Value: ocf.String(&p.group), Short: "Group that the server runs as",
+			Long: "Also the group of the log and of directories that the agent makes. Without it the user's own group.",
+		},
+		{
+			Name: "log", Value: ocf.Path(&p.log), Short: "Error log",
+			Long: "The server's error log. Without it the option file's log-error, or else error.log or mariadb.log where the\ndistribution keeps such logs. A missing directory is made.",
+		},
+		{
+			Name: "pid", Value: ocf.Path(&p.pid), UniqueGroup: "pid", Short: "Pid file",
+			Long: "The server writes it; the agent only takes it for a hint. Without it the option file's pid-file, or else a\nfile beside the socket.",
+		},
+		{
+			Name: "socket", Value: ocf.Path(&p.socket), UniqueGroup: "socket", Short: "Unix socket",
+			Long: "Without it the option file's socket, or else the distribution's.",
+		},
+		{
+			Name: "test_table", Value: ocf.String(&p.testTable), Default: "mysql.user", Reloadable: true, Short: "Table that level 10 reads",
+			Long: "In the notation database.table. Level 10 of the monitor reads a row of it.",
+		},
+		{
+			Name: "test_user", Value: ocf.String(&p.testUser), Default: "root", Reloadable: true, Short: "User of the health checks",
+			Long: "Must be allowed to read test_table for level 10, and to create and write the schema openstack_ocf for level\n20. The stock server lets root in over the socket without a password.",
+		},
+		{
+			Name: "test_passwd", Value: ocf.String(&p.testPasswd), Secret: true, Reloadable: true, Short: "Password of test_user",
+			Long: "Visible in the cluster's configuration; test_defaults_file keeps it out of there.",
+		},
+		{
+			Name: "test_defaults_file", Value: ocf.Path(&p.testDefaultsFile), Reloadable: true, Short: "File with user and password of the health checks",
+			Long: "An option file whose group [client] holds user and password, readable by root only. It wins over test_user\nand test_passwd. There is no default: a ~/.my.cnf never changes who the checks log in as.",
+		},
+		{
+			Name: "enable_creation", Value: ocf.Bool(&p.enableCreation), Default: "false", Short: "Create the databases if there are none",
+			Long: "Initialises an empty data directory on start; with shared_storage only one that is mounted.",
+		},
+		{
+			Name: "additional_parameters", Value: ocf.Words(&p.additional), Short: "More options for the server's command line",
+			Long: "Separated by spaces, quoted as in a shell.",
+		},
+		{
+			Name: "shared_storage", Value: ocf.Bool(&p.sharedStorage), Default: "true", Short: "The data directory is on storage mounted for it",
+			Long: "Start then refuses while the data directory is on the node's root file system, because the storage is not\nmounted, and the monitor fails when the mount is gone. Set it to false for a server whose data is local.",
+		},
+		{
+			Name: "device", Value: ocf.String(&p.device), Short: "Device that must be mounted there",
+			Long: "What the mount must come from: a path, /dev/disk/by-*, LABEL=, UUID= or host:/path. Start refuses\nanything else.",
+		},
+		{
+			Name: "fstype", Value: ocf.String(&p.fstype), Short: "File system type that must be mounted there",
+			Long: "Such as ext4, xfs or nfs4. Start refuses anything else.",
+		},
+		{
+			Name: "degraded_disk_percent", Value: ocf.Int(&p.diskPercent, 0, 100), Default: "95", Reloadable: true, Short: "Storage in use from which on the server is degraded (percent)",
+			Long: "0 never says so.",
+		},
+		{
+			Name: "degraded_connections_percent", Value: ocf.Int(&p.connectionsPercent, 0, 100), Default: "90", Reloadable: true, Short: "Connections in use from which on the server is degraded (percent)",
+			Long: "Of max_connections; looked at from level 10 on. 0 never says so.",
+		},
+		{
+			Name: "preflush", Value: ocf.Duration(&p.preflush), Default: "5s", Reloadable: true, Short: "Time for writing dirty pages before a stop",
+			Long: "A stop first has the server write its dirty pages while it still serves, for so long at most, which\nshortens the time without service. 0 does not.",
+		},
+	}
+}
+
+// replication are the parameters of ocf:heartbeat:mysql that a server on shared
+// storage has no use for: accepted at their defaults, refused otherwise.
+func replication() []ocf.Parameter {
+	var list []ocf.Parameter
+	for _, p := range []struct{ name, def string }{
+		{"replication_user", "root"},
+		{"replication_passwd", ""},
+		{"replication_port", "3306"},
+		{"replication_require_ssl", "false"},
+		{"replication_master_ssl_ca", ""},
+		{"replication_master_ssl_cert", ""},
+		{"replication_master_ssl_key", ""},
+		{"max_slave_lag", "3600"},
+		{"evict_outdated_slaves", "false"},
+		{"reader_attribute", "readable"},
+	} {
+		list = append(list, ocf.Parameter{
+			Name: p.name, Value: onlyDefault(p.def), Default: p.def, Secret: p.name == "replication_passwd",
+			Deprecated: "this agent runs one server on shared storage and does not replicate.",
+			Short:      "Of ocf:heartbeat:mysql's replication (not used)",
+			Long:       "Accepted at its default only, so that a resource moved from ocf:heartbeat:mysql keeps its parameters.",
+		})
+	}
+	return list
+}
+
+type onlyDefault string
+
+func (onlyDefault) Type() string { return "string" }
+
+func (d onlyDefault) Set(s string) error {
+	if s != string(d) {
+		return fmt.Errorf("this agent does not replicate, and takes nothing but %q here: use ocf:heartbeat:mysql or galera for replication, or remove the parameter", string(d))
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/mycnf"
+	"github.com/openstack-ocf/agents/lib/sqlping"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+type agent struct{ *params }
+
+// identity says which process is the server: one that works on the data
+// directory, whatever its pid file and socket say. Without an option file the
+// directory may be unknown, and a server started with that very file counts.
+func (a *agent) identity(s settings, unreadable error) daemon.Identity {
+	exes := []string{"mariadbd", "mysqld"}
+	if b := a.binary; b != "" && !slices.Contains(wrappers, filepath.Base(b)) {
+		exes = append(exes, b)
+	}
+	ours := daemon.UsesDir(s.datadir, "datadir")
+	if unreadable != nil && a.datadir == "" {
+		ours = daemon.Any(startedWith(s.config), ours)
+	}
+	return daemon.Identity{Name: "MySQL server", Executables: exes, PIDFile: s.pid, Test: ours}
+}
+
+func startedWith(config string) daemon.Test { return names("--defaults-file=", config) }
+
+// names matches a command line with the option and that path.
+func names(option, path string) daemon.Test {
+	return func(ctx context.Context, p *daemon.Process) (bool, error) {
+		args, err := p.Cmdline(ctx)
+		return err == nil && slices.ContainsFunc(args, func(arg string) bool {
+			f, ok := strings.CutPrefix(arg, option)
+			return ok && path != "" && filepath.Clean(f) == path
+		}), err
+	}
+}
+
+// supervisors are wrappers that would restart the server: a mysqld_safe that is
+// the server's parent, or names its data or its option file, or runs the stock
+// server if that is ours.
+func (a *agent) supervisors(s settings, server *daemon.Process) []daemon.Identity {
+	tests := []daemon.Test{startedWith(s.config), names("--datadir=", s.datadir)}
+	if server != nil {
+		if st, err := server.Stat(); err == nil {
+			tests = append(tests, func(_ context.Context, p *daemon.Process) (bool, error) { return p.PID == st.PPID, nil })
+		}
+	}
+	if a.config == "" && a.datadir == "" {
+		tests = append(tests, plain)
+	}
+	var list []daemon.Identity
+	for _, w := range wrappers {
+		list = append(list, daemon.Identity{
+			Name: w, Executables: []string{"sh", "dash", "bash", "busybox"},
+			Test: daemon.All(daemon.Script(w), daemon.Any(tests...)),
+		})
+	}
+	return list
+}
+
+// plain is a wrapper that names neither data nor option file.
+func plain(ctx context.Context, p *daemon.Process) (bool, error) {
+	args, err := p.Cmdline(ctx)
+	return err == nil && !slices.ContainsFunc(args, func(arg string) bool {
+		return strings.HasPrefix(arg, "--datadir=") || strings.HasPrefix(arg, "--defaults-file=")
+	}), err
+}
+
+// find looks for the server; the error carries the exit code of a monitor.
+func (a *agent) find(ctx context.Context, s settings, unreadable error) (*daemon.Process, error) {
+	p, err := a.identity(s, unreadable).Find(ctx)
+	switch {
+	case err == nil:
+		return p, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of the server: run as root: %w", err)
+	}
+	return nil, ocf.Errorf(ocf.Generic, "cannot tell whether the server runs: %w", err)
+}
+
+// target is whom the health checks ask, and as whom. known is false when the
+// operator named nobody to log in as, so that a refused login says nothing.
+func (a *agent) target(r *ocf.Request, s settings) (t sqlping.Target, known bool, err error) {
+	t = sqlping.Target{Socket: s.socket, User: a.testUser, Password: a.testPasswd}
+	known = r.Given("test_user") || r.Given("test_passwd")
+	if a.testDefaultsFile != "" {
+		user, password, _, err := mycnf.LoadDefaults(a.testDefaultsFile)
+		if err != nil {
+			return t, true, err
+		}
+		if user != "" {
+			t.User = user
+		}
+		t.Password, known = password, true
+	}
+	return t, known, nil
+}

@@ -1,0 +1,69 @@
+package mysql
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// validate looks at the host, at level 10; what must hold only while the
+// storage is mounted is start's to check. It is silent if all is well.
+func (a *agent) validate(_ context.Context, r *ocf.Request) error {
+	if r.Level < 10 {
+		return nil
+	}
+	s, err := a.settings()
+	if err != nil {
+		return err
+	}
+	binary, err := a.server(r)
+	if err != nil {
+		return err
+	}
+	account, err := daemon.Lookup(s.user, s.group)
+	if err != nil {
+		return ocf.Errorf(ocf.Args, "user %s and group %q, as whom the server would run: %w", s.user, s.group, err)
+	}
+	if _, err := os.Stat(s.datadir); err != nil {
+		return ocf.Errorf(ocf.Args, "data directory: %w: make it, as the place where the storage is mounted", err)
+	}
+	if exists(filepath.Join(s.datadir, "ibdata1")) {
+		if err := account.CanWrite(s.datadir); err != nil {
+			return ocf.Errorf(ocf.Permission, "user %s cannot write to the data directory: %w", s.user, err)
+		}
+	}
+	for _, dir := range []string{filepath.Dir(s.socket), filepath.Dir(s.pid)} {
+		if err := account.CanWrite(dir); err != nil && exists(dir) {
+			return ocf.Errorf(ocf.Permission, "user %s cannot write to %s: %w", s.user, dir, err)
+		}
+	}
+	hints(r, s, binary)
+	return nil
+}
+
+// hints are what an operator should know and nothing fails on.
+func hints(r *ocf.Request, s settings, binary string) {
+	for _, unit := range []string{"mariadb.service", "mysql.service", "mysqld.service"} {
+		if links, _ := filepath.Glob("/etc/systemd/system/*.wants/" + unit); len(links) > 0 {
+			r.Log.Warn("systemd starts the server as well, behind the cluster's back: systemctl disable "+unit, "link", links[0])
+		}
+		if exists("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs") {
+			if b, err := os.ReadFile("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs"); err == nil && len(b) > 0 {
+				r.Log.Warn("the server runs under systemd's " + unit + ": stop it there before the cluster manages it")
+			}
+		}
+	}
+	if b, err := os.ReadFile("/sys/kernel/security/apparmor/profiles"); err == nil && strings.Contains(string(b), binary+" (enforce)") && s.datadir != "/var/lib/mysql" {
+		r.Log.Warn("AppArmor confines "+binary+": allow the data directory in its profile, or the server cannot open it", "datadir", s.datadir)
+	}
+	if b, err := os.ReadFile("/sys/fs/selinux/enforce"); err == nil && strings.TrimSpace(string(b)) == "1" && s.datadir != "/var/lib/mysql" {
+		r.Log.Warn("SELinux is enforcing: label the data directory mysqld_db_t (semanage fcontext, restorecon)", "datadir", s.datadir)
+	}
+	if b, err := os.ReadFile("/var/lib/pacemaker/cib/cib.xml"); err == nil && strings.Contains(string(b), `name="stonith-enabled" value="false"`) {
+		r.Log.Warn("stonith-enabled is false: without fencing two nodes can write to the same data")
+	}
+}
