@@ -1,0 +1,103 @@
+package rpcping
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// envelope is oslo.messaging's version 2.0 (oslo_messaging/_drivers/common.py):
+// the message as JSON within JSON.
+type envelope struct {
+	Version string `json:"oslo.version"`
+	Message string `json:"oslo.message"`
+}
+
+// request is what amqpdriver.py puts into an envelope. The context is empty:
+// no call made here needs a user.
+type request struct {
+	Method    string         `json:"method"`
+	Args      map[string]any `json:"args"`
+	Version   string         `json:"version"`
+	Namespace string         `json:"namespace,omitempty"`
+	MsgID     string         `json:"_msg_id"`
+	ReplyQ    string         `json:"_reply_q"`
+	UniqueID  string         `json:"_unique_id"`
+}
+
+// reply: an early oslo sends the result first and "ending" by itself.
+type reply struct {
+	MsgID   string          `json:"_msg_id"`
+	Result  json.RawMessage `json:"result"`
+	Failure failure         `json:"failure"`
+	Ending  *bool           `json:"ending"`
+}
+
+// failure is a remote exception: an object, or that object as JSON in a string.
+type failure struct {
+	set            bool
+	Class, Message string
+}
+
+func (f *failure) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		data = []byte(text)
+	}
+	var object struct{ Class, Message string }
+	if string(data) == "null" || len(data) == 0 {
+		return nil
+	}
+	if json.Unmarshal(data, &object) != nil {
+		object.Message = string(data)
+	}
+	f.set, f.Class, f.Message = true, object.Class, object.Message
+	return nil
+}
+
+func (f failure) Error() string {
+	text, _, _ := strings.Cut(f.Message, "\nTraceback")
+	return strings.Trim(f.Class+": "+text, ": ")
+}
+
+// body is the request as the drivers rabbit and qpid send it.
+func (c *call) body(replyQ string) ([]byte, error) {
+	args := c.req.Args
+	if args == nil {
+		args = map[string]any{}
+	}
+	message, err := json.Marshal(request{
+		Method: c.req.Method, Args: args, Version: c.req.Version, Namespace: c.req.Namespace,
+		MsgID: c.id, ReplyQ: replyQ, UniqueID: c.id,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the request's arguments: %w", err)
+	}
+	return json.Marshal(envelope{Version: "2.0", Message: string(message)})
+}
+
+// settle reads a message of the reply queue into the answer; false: it is not
+// the (whole) reply to this call.
+func (c *call) settle(data []byte, a *Answer) bool {
+	var e envelope
+	if json.Unmarshal(data, &e) != nil || e.Message == "" {
+		return false
+	}
+	var r reply
+	if json.Unmarshal([]byte(e.Message), &r) != nil || r.MsgID != c.id {
+		return false
+	}
+	switch {
+	case r.Failure.set:
+		a.is(Failure, r.Failure)
+	case r.Ending != nil && !*r.Ending && string(r.Result) == "null":
+		return false // a call monitor's heartbeat
+	default:
+		a.Result = r.Result
+		a.is(Answered, nil)
+	}
+	return true
+}
+
+var errNoReply = errors.New("no reply in time")
