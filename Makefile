@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 .PHONY: build install deps test test-trixie demo bench lint fmt clean
 
-GO        ?= $(shell test/deps/go-path 2>/dev/null || echo go)
+GO        ?= $(shell test/deps/go-path)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
 LDFLAGS    = -s -w -X main.version=$(VERSION)
 TAGS       = urfave_cli_no_docs
@@ -20,8 +20,9 @@ install: build
 deps:
 	@test/deps/install
 
+# RUN=regexp chooses tests, PKG packages; SHORT=1 leaves out the long ones.
 test: deps build
-	@test/deps/run-tests ./...
+	@test/deps/run-tests $(or $(PKG),./...)
 
 demo: deps build
 	@$(GO) run ./test/demo

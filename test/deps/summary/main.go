@@ -1,0 +1,103 @@
+// Command summary runs `go test` over the packages it is given, shows what failed and why, a line for every package,
+// and ends with one line of counts. It exits with the status of go test, or with 1 when a test was skipped without
+// saying what it lacks: a skip's message starts with "SKIP: needs".
+//
+// Environment: GO is the go command (default "go"), RUN a regular expression that chooses tests, SHORT leaves out
+// the long ones when it is not empty.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	code, err := run(ctx, os.Stdout, os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "run-tests:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run tests the packages that the patterns match, reports to w and returns the exit status.
+func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
+	// -e: go test itself is to say what is wrong with a broken package.
+	out, err := goCommand(ctx, append([]string{"list", "-e"}, patterns...)...).Output()
+	if err != nil {
+		return 1, fmt.Errorf("go list: %w", err)
+	}
+	packages := strings.Fields(string(out))
+	if len(packages) == 0 {
+		return 1, fmt.Errorf("no package matches %s", strings.Join(patterns, " "))
+	}
+	var side, alone []string
+	for _, pkg := range packages {
+		// What is under test/ boots clusters: side by side on a small machine they would time each other out.
+		if strings.Contains(pkg, "/test/") {
+			alone = append(alone, pkg)
+		} else {
+			side = append(side, pkg)
+		}
+	}
+	t := newTally(w)
+	status := 0
+	for _, batch := range []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=1"}, alone}} {
+		if len(batch.packages) == 0 || ctx.Err() != nil {
+			continue
+		}
+		code, err := goTest(ctx, t, batch.flags, batch.packages)
+		if err != nil {
+			return 1, err
+		}
+		status = cmp.Or(status, code)
+	}
+	t.summary()
+	if status == 0 && (len(t.failures) > 0 || ctx.Err() != nil) {
+		status = 1
+	}
+	return status, nil
+}
+
+// goTest runs go test over the packages, counts in the tally what it says, and returns its exit status.
+func goTest(ctx context.Context, t *tally, flags, packages []string) (int, error) {
+	args := append([]string{"test", "-json", "-count=1", "-timeout=80m"}, flags...)
+	if tests := os.Getenv("RUN"); tests != "" {
+		args = append(args, "-run="+tests)
+	}
+	if os.Getenv("SHORT") != "" {
+		args = append(args, "-short")
+	}
+	cmd := goCommand(ctx, append(args, packages...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 1, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 1, err
+	}
+	err = t.read(out)
+	waitErr := cmd.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](waitErr); ok && err == nil {
+		return max(exit.ExitCode(), 1), nil // -1 is a signal
+	}
+	return 0, cmp.Or(err, waitErr)
+}
+
+func goCommand(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, cmp.Or(os.Getenv("GO"), "go"), args...)
+	cmd.Stderr = os.Stderr
+	// An interrupted go test interrupts the tests, and they clean up.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	return cmd
+}
