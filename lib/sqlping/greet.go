@@ -41,11 +41,12 @@ func dial(ctx context.Context, t Target) (net.Conn, error) {
 	var full error
 	for {
 		conn, err := d.DialContext(ctx, network, addr)
+		var ne net.Error
 		switch {
 		case network == "unix" && errors.Is(err, syscall.EAGAIN):
 			full = err // an instant of load explains it; the kernel tells no one when there is room
-		case full != nil && ctx.Err() != nil:
-			return nil, full
+		case full != nil && errors.As(err, &ne) && ne.Timeout():
+			return nil, full // it says more than the deadline that ended the wait for room
 		default:
 			return conn, err
 		}

@@ -29,7 +29,7 @@ type Target struct {
 	Password string `json:"-"`
 	Database string // the default schema; may be empty
 	// TLS, if not nil, is required of the server, over TCP as over the socket. Over the socket its ServerName must be set; over TCP it defaults to the host.
-	TLS *tls.Config
+	TLS *tls.Config `json:"-"`
 }
 
 // String says where the server is, and never the password: a Target in a log is harmless.
