@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,14 +40,14 @@ func rabbit(ctx context.Context, c *call, a *Answer) {
 	// broker has its share of time; once it has the request, the service has the rest.
 	hangUp := context.AfterFunc(step, func() { raw.Close() })
 	defer func() { hangUp(); raw.Close() }()
+	properties := amqp091.Table{"product": "openstack-ocf", "connection_name": c.opt.ReplyTo}
 	conn, err := amqp091.Open(raw, amqp091.Config{
-		SASL: []amqp091.Authentication{
-			&amqp091.PlainAuth{Username: c.broker.User, Password: c.broker.Password.Reveal()},
-			&amqp091.AMQPlainAuth{Username: c.broker.User, Password: c.broker.Password.Reveal()},
-		},
+		SASL: []amqp091.Authentication{login{
+			&amqp091.PlainAuth{Username: c.broker.User, Password: c.broker.Password.Reveal()}, properties,
+		}},
 		Vhost:      c.bus.VHost,
 		Locale:     "en_US",
-		Properties: amqp091.Table{"product": "openstack-ocf", "connection_name": c.opt.ReplyTo},
+		Properties: properties,
 	})
 	if err != nil {
 		a.classify(step, err)
@@ -120,11 +121,14 @@ func rabbit(ctx context.Context, c *call, a *Answer) {
 				a.is(Silent, errNoReply)
 				return
 			}
-			if err == nil {
+			switch {
+			case err == nil:
 				a.classify(step, io.EOF)
-				return
+			case err.Code == amqp091.NotFound:
+				a.is(NoRoute, errors.New(err.Reason)) // the service has not even made its exchange
+			default:
+				a.classify(step, err)
 			}
-			a.classify(step, err)
 			return
 		}
 	}
@@ -156,10 +160,13 @@ func (c *call) subscribed(ctx context.Context, conn *amqp091.Connection, a *Answ
 		return false
 	}
 	q, err := ch.QueueDeclarePassive(a.Server, false, false, false, false, nil)
+	var code *amqp091.Error
 	switch {
 	case err == nil && q.Consumers > 0:
 		_ = ch.Close()
 		return true
+	case errors.As(err, &code) && code.Code == amqp091.NotFound:
+		a.is(NoRoute, errors.New(code.Reason))
 	case err == nil:
 		a.is(NoRoute, fmt.Errorf("its queue is there, with %d messages, and nobody reads it", q.Messages))
 	default:
@@ -186,25 +193,28 @@ func (c *call) replyQueue(conn *amqp091.Connection) (*amqp091.Channel, string, <
 			return nil, "", nil, err
 		}
 		// Neither durable nor exclusive: as the services' own reply queues.
-		if _, err = ch.QueueDeclare(name, false, false, false, false, args); err == nil {
+		_, err = ch.QueueDeclare(name, false, false, false, false, args)
+		if err == nil {
 			// Services before oslo.messaging 2.0 or so reply to an exchange of the queue's name.
-			if err = ch.ExchangeDeclare(name, "direct", false, true, false, false, nil); err == nil {
-				err = ch.QueueBind(name, name, name, false, nil)
-			}
+			err = ch.ExchangeDeclare(name, "direct", false, true, false, false, nil)
 		}
-		if err != nil {
-			return nil, "", nil, fmt.Errorf("reply queue %s: %w", name, err)
+		if err == nil {
+			err = ch.QueueBind(name, name, name, false, nil)
 		}
-		replies, err := ch.Consume(name, "", true, true, false, false, nil)
-		var refused *amqp091.Error
-		if errors.As(err, &refused) && refused.Code == amqp091.AccessRefused {
-			last = fmt.Errorf("reply queue %s: %w", name, err)
-			continue // another call under this name is under way
+		var replies <-chan amqp091.Delivery
+		if err == nil {
+			replies, err = ch.Consume(name, "", true, true, false, false, nil)
 		}
-		if err != nil {
-			return nil, "", nil, fmt.Errorf("reply queue %s: %w", name, err)
+		if err == nil {
+			return ch, name, replies, nil
 		}
-		return ch, name, replies, nil
+		last = fmt.Errorf("reply queue %s: %w", name, err)
+		var code *amqp091.Error
+		inUse := errors.As(err, &code) && code.Code == amqp091.AccessRefused
+		otherArgs := errors.As(err, &code) && code.Code == amqp091.PreconditionFailed // of an older release of ours
+		if !inUse && !otherArgs {
+			break
+		}
 	}
 	return nil, "", nil, last
 }
@@ -219,20 +229,50 @@ func (a *Answer) classify(ctx context.Context, err error) {
 	)
 	isCode := errors.As(err, &code)
 	switch {
-	case isCode && code.Code == amqp091.NotFound:
-		a.is(NoRoute, err)
-	case isCode && (code.Code == amqp091.AccessRefused || code.Code == amqp091.NotAllowed || code.Code == amqp091.ResourceLocked || code.Code == amqp091.PreconditionFailed):
-		a.is(Refused, err)
+	case isCode && code.Server && refusals[code.Code]:
+		a.is(Refused, say(err, code))
 	case errors.Is(err, syscall.ECONNREFUSED), errors.As(err, &lookup):
 		a.is(BrokerUnreachable, err)
 	case errors.Is(ctx.Err(), context.Canceled):
 		a.is(Doubt, err)
 	case ctx.Err() != nil, errors.As(err, &wait) && wait.Timeout():
 		a.is(BrokerHung, errors.New("no answer in time"))
-	case errors.Is(err, amqp091.ErrSASL):
-		a.is(Refused, errors.New("no login mechanism in common"))
+	case isCode && refusals[code.Code]: // what the library guesses when the broker hangs up on a login
+		a.is(Refused, say(err, code))
+	case errors.Is(err, errTLS):
+		a.is(Refused, err)
+		a.advice = "check the certificates of the broker and the service's ssl options"
 	default:
 		// A reset, an end of file, another protocol: whoever it is, no bus.
-		a.is(BrokerUnreachable, err)
+		a.is(BrokerUnreachable, say(err, code))
 	}
+}
+
+// refusals are the reply codes by which a broker that works does not serve us.
+var refusals = map[int]bool{
+	amqp091.NotFound: true, amqp091.AccessRefused: true, amqp091.NotAllowed: true,
+	amqp091.ResourceLocked: true, amqp091.PreconditionFailed: true, amqp091.ResourceError: true,
+}
+
+// say is err without the client library's own words around the broker's.
+func say(err error, code *amqp091.Error) error {
+	if code == nil {
+		return err
+	}
+	return errors.New(strings.Replace(err.Error(), code.Error(), code.Reason, 1))
+}
+
+// login makes the broker say that it refuses a password, instead of nothing
+// for 3 seconds, by a capability that the client library leaves out. The
+// library asks for the response after it has set the others.
+type login struct {
+	amqp091.Authentication
+	properties amqp091.Table
+}
+
+func (l login) Response() string {
+	if capabilities, ok := l.properties["capabilities"].(amqp091.Table); ok {
+		capabilities["authentication_failure_close"] = true
+	}
+	return l.Authentication.Response()
 }

@@ -2,7 +2,12 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,35 +28,181 @@ func transport(t *testing.T, conf, exchange string) oslo.Transport {
 	return bus
 }
 
-func TestX(t *testing.T) {
-	s := time.Now()
-	since := func(what string) { t.Log(what, time.Since(s)); s = time.Now() }
-	r := StartRabbit(t)
-	since("rabbit")
-	db := StartMariaDB(t)
-	since("mariadb")
-	n := NewNova(t, db, r.TransportURL())
-	since("nova-manage")
-	cond := n.StartConductor()
-	sch := n.StartScheduler()
-	auth := n.StartConsoleauth()
-	bus := transport(t, n.Conf, "nova")
-	ping := func(topic string) func(context.Context) error {
-		return func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-			defer cancel()
-			a := rpcping.Ping(ctx, bus, topic, n.Host, rpcping.Options{ReplyTo: "openstack-ocf.node1." + topic})
-			if !a.Alive() {
-				return fmt.Errorf("%s", a.Reason())
-			}
-			t.Log(a.Reason())
-			return nil
+// replyTo is the name of the reply queues that the tests' pings use.
+const replyTo = "openstack-ocf.node1.test"
+
+// alive waits for a reply, as a start would.
+func alive(call func(context.Context) rpcping.Answer) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if a := call(ctx); !a.Alive() {
+			return errors.New(a.Reason())
+		}
+		return nil
+	}
+}
+
+// check makes one call within limit and compares what it found.
+func check(t *testing.T, limit time.Duration, want rpcping.State, call func(context.Context) rpcping.Answer) rpcping.Answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	start := time.Now()
+	a := call(ctx)
+	t.Log(a.Reason())
+	if a.State != want {
+		t.Errorf("got %v, want %v: %s", a.State, want, a.Reason())
+	}
+	if took := time.Since(start); took > limit+500*time.Millisecond {
+		t.Errorf("took %v, the limit is %v", took, limit)
+	}
+	return a
+}
+
+func TestNovaOnRabbit(t *testing.T) {
+	rabbit := StartRabbit(t)
+	nova := NewNova(t, StartMariaDB(t), rabbit.TransportURL())
+	bus := transport(t, nova.Conf, "nova")
+	opt := rpcping.Options{ReplyTo: replyTo}
+	ping := func(topic, host string) func(context.Context) rpcping.Answer {
+		return func(ctx context.Context) rpcping.Answer { return rpcping.Ping(ctx, bus, topic, host, opt) }
+	}
+	token := func(ctx context.Context) rpcping.Answer {
+		return rpcping.Call(ctx, bus, rpcping.Request{
+			Topic: "consoleauth", Host: nova.Host, Method: "check_token", Version: "2.1",
+			Args: map[string]any{"token": "probe-openstack-ocf"},
+		}, opt)
+	}
+	on := func(url string) func(context.Context) rpcping.Answer {
+		other := transport(t, nova.Write("other.conf", url), "nova")
+		return func(ctx context.Context) rpcping.Answer {
+			return rpcping.Ping(ctx, other, "scheduler", nova.Host, opt)
 		}
 	}
-	cond.Await(30*time.Second, "ping", ping("conductor"))
-	since("cond")
-	sch.Await(30*time.Second, "ping", ping("scheduler"))
-	since("sched")
-	auth.Await(30*time.Second, "ping", ping("consoleauth"))
-	since("auth")
+	nova.StartConductor().Await(60*time.Second, "ping", alive(ping("conductor", nova.Host)))
+	scheduler := nova.StartScheduler()
+	consoleauth := nova.StartConsoleauth()
+	scheduler.Await(60*time.Second, "ping", alive(ping("scheduler", nova.Host)))
+	consoleauth.Await(60*time.Second, "ping", alive(token))
+
+	// The order matters: each step leaves things as the next one needs them.
+	t.Run("running", func(t *testing.T) {
+		check(t, 5*time.Second, rpcping.Answered, ping("scheduler", nova.Host))
+	})
+	t.Run("check_token", func(t *testing.T) {
+		if a := check(t, 5*time.Second, rpcping.Answered, token); string(a.Result) != "null" {
+			t.Errorf("result %s, want null", a.Result)
+		}
+	})
+	t.Run("exception", func(t *testing.T) {
+		check(t, 5*time.Second, rpcping.Failure, func(ctx context.Context) rpcping.Answer {
+			return rpcping.ServerPing(ctx, bus, "scheduler", nova.Host, opt)
+		})
+	})
+	t.Run("host that never existed", func(t *testing.T) {
+		check(t, time.Second, rpcping.NoRoute, ping("scheduler", "nowhere"))
+	})
+	t.Run("wrong password", func(t *testing.T) {
+		a := check(t, time.Second, rpcping.Refused, on(strings.Replace(rabbit.TransportURL(), ":guest@", ":hunter2@", 1)))
+		if strings.Contains(a.Reason(), "hunter2") {
+			t.Error("the reason tells the password")
+		}
+	})
+	t.Run("wrong virtual host", func(t *testing.T) {
+		check(t, 5*time.Second, rpcping.Refused, on(rabbit.TransportURL()+"elsewhere"))
+	})
+	t.Run("one of three brokers", func(t *testing.T) {
+		ports := Ports(t, 1)
+		hung := listenSilently(t)
+		url := fmt.Sprintf("rabbit://guest:guest@127.0.0.1:%d,guest:guest@%s,guest:guest@%s/", ports[0], hung, rabbit.Address())
+		check(t, 4*time.Second, rpcping.Answered, on(url))
+	})
+	t.Run("many pings leave nothing behind", func(t *testing.T) {
+		before := queues(rabbit)
+		var together sync.WaitGroup
+		for range 3 { // at once, as an operator's check beside the cluster's
+			together.Go(func() { check(t, 5*time.Second, rpcping.Answered, ping("scheduler", nova.Host)) })
+		}
+		together.Wait()
+		for range 200 {
+			if a := ping("scheduler", nova.Host)(t.Context()); a.State != rpcping.Answered {
+				t.Fatal(a.Reason())
+			}
+		}
+		after := queues(rabbit)
+		for name, depth := range after {
+			_, known := before[name]
+			if ours := strings.HasPrefix(name, replyTo); (!known && !ours) || depth != 0 {
+				t.Errorf("queue %s holds %d, was there before: %v", name, depth, known)
+			}
+		}
+		if extra := len(after) - len(before); extra > 2 {
+			t.Errorf("%d more queues after the pings", extra)
+		}
+	})
+	t.Run("frozen", func(t *testing.T) {
+		scheduler.Freeze()
+		for range 3 {
+			check(t, time.Second, rpcping.Silent, ping("scheduler", nova.Host))
+		}
+		scheduler.Thaw()
+		// The late replies find their queue, so the service need not try again.
+		rabbit.Await(10*time.Second, "late replies", func(context.Context) error {
+			if depth := queues(rabbit)[replyTo]; depth != 3 {
+				return fmt.Errorf("%d replies", depth)
+			}
+			return nil
+		})
+		check(t, time.Second, rpcping.Answered, ping("scheduler", nova.Host))
+		for name, depth := range queues(rabbit) {
+			if depth != 0 {
+				t.Errorf("queue %s holds %d", name, depth)
+			}
+		}
+	})
+	t.Run("stopped", func(t *testing.T) {
+		consoleauth.Signal(syscall.SIGTERM)
+		select {
+		case <-consoleauth.Gone():
+		case <-time.After(15 * time.Second):
+			t.Fatal("consoleauth did not end")
+		}
+		check(t, time.Second, rpcping.NoRoute, token)
+		if depth := queues(rabbit)["consoleauth."+nova.Host]; depth != 0 {
+			t.Errorf("%d requests wait for the next start", depth)
+		}
+	})
+	t.Run("broker out of memory", func(t *testing.T) {
+		rabbit.Ctl("set_vm_memory_high_watermark", "0.00001")
+		check(t, 2*time.Second, rpcping.BrokerHung, ping("scheduler", nova.Host))
+		rabbit.Ctl("set_vm_memory_high_watermark", "0.6")
+		check(t, 5*time.Second, rpcping.Answered, ping("scheduler", nova.Host))
+	})
+	t.Run("broker frozen", func(t *testing.T) {
+		rabbit.Freeze()
+		check(t, time.Second, rpcping.BrokerHung, ping("scheduler", nova.Host))
+		rabbit.Thaw()
+		check(t, 5*time.Second, rpcping.Answered, ping("scheduler", nova.Host))
+	})
+	t.Run("broker killed", func(t *testing.T) {
+		rabbit.Kill()
+		check(t, time.Second, rpcping.BrokerUnreachable, ping("scheduler", nova.Host))
+		rabbit.Start()
+		check(t, time.Second, rpcping.NoRoute, ping("scheduler", nova.Host))
+		scheduler.Await(60*time.Second, "ping", alive(ping("scheduler", nova.Host)))
+	})
+}
+
+// queues lists the depth of every queue, messages not yet acknowledged included.
+func queues(r *Rabbit) map[string]int {
+	r.t.Helper()
+	depths := map[string]int{}
+	for line := range strings.Lines(r.Ctl("list_queues", "name", "messages")) {
+		name, depth, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if n, err := strconv.Atoi(depth); err == nil {
+			depths[name] = n
+		}
+	}
+	return depths
 }
