@@ -159,9 +159,11 @@ func TestDaemon(t *testing.T) {
 			if pid := int(binary.NativeEndian.Uint32(raw)); pid != holder {
 				t.Errorf("pid file says %d, the data directory's lock %d", pid, holder)
 			}
-			if got, _ := os.ReadFile(text); strings.TrimSpace(string(got)) != strconv.Itoa(holder) {
-				t.Errorf("--pidfile: %q, want %d in decimal", got, holder)
-			}
+			// The parent does not wait for this one.
+			eventually(t, "--pidfile has the pid in decimal", func() bool {
+				got, _ := os.ReadFile(text)
+				return strings.TrimSpace(string(got)) == strconv.Itoa(holder)
+			})
 			if sid, err := unix.Getsid(holder); err != nil || sid != holder {
 				t.Errorf("session %d, %v; want its own, %d", sid, err, holder)
 			}
