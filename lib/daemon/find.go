@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,11 +58,20 @@ func (id Identity) Find(ctx context.Context) (*Process, error) {
 	return all[0], nil
 }
 
+// exiting is how long a process may take to let go of what it holds before that is a doubt worth telling.
+const exiting = 2 * time.Second
+
 // FindAll returns every process of the daemon, the oldest first: a server and its workers, or two servers
 // where there should be one. An error as of Find means that there may be more.
 func (id Identity) FindAll(ctx context.Context) ([]*Process, error) {
 	found, dying, err := id.scan(ctx)
+	soon, cancel := context.WithTimeout(ctx, exiting)
+	defer cancel()
 	for _, p := range dying {
+		if p.Wait(soon) == nil {
+			p.Close()
+			continue
+		}
 		err = errors.Join(err, &DoubtError{PID: p.PID, Name: id.Name, Err: errors.New("it is exiting and may still hold its files")})
 		p.Close()
 	}

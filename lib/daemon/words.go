@@ -82,6 +82,8 @@ func (e logEnd) tail() (string, error) {
 
 var (
 	telling = regexp.MustCompile(`(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`)
+	// How logs mark the level of a line.
+	marked = regexp.MustCompile(`(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `)
 	// What differs between repetitions of a message: time stamps, pids, counters.
 	varying = regexp.MustCompile(`[0-9]+`)
 )
@@ -102,6 +104,9 @@ func informative(lines []string) []string {
 		if telling.MatchString(line) {
 			bad = append(bad, line)
 		}
+	}
+	if errs := slices.DeleteFunc(slices.Clone(bad), func(l string) bool { return !marked.MatchString(l) }); len(errs) > 0 {
+		bad = errs // a log that marks its errors needs no guessing
 	}
 	switch {
 	case len(bad) > maxWords:

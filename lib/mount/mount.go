@@ -51,6 +51,10 @@ var system = []string{
 	"/var/cache", "/var/lib", "/var/log", "/var/run", "/var/spool", "/var/tmp",
 }
 
+// noWrites are the super options of a file system that takes none. Since Linux 6.15 ext4 says emergency_ro where
+// errors=remount-ro struck, and the mount goes on saying rw; a file system that was shut down says shutdown.
+var noWrites = []string{"ro", "emergency_ro", "shutdown"}
+
 // On returns the mount that dir is on, its symlinks resolved. If dir or a part of its path does not exist, it
 // returns the mount of what does, and an error that wraps fs.ErrNotExist.
 func On(ctx context.Context, dir string) (Mount, error) {
@@ -123,7 +127,7 @@ func lookup(table []*mountinfo.Info, path string) (Mount, error) {
 	m := Mount{
 		Point: on.Mountpoint, Source: on.Source, FSType: on.FSType, Options: on.Options, SuperOptions: on.VFSOptions,
 		Dir: on.Root, Major: on.Major, Minor: on.Minor,
-		ReadOnly: has(on.Options, "ro") || has(on.VFSOptions, "ro"),
+		ReadOnly: has(on.Options, "ro") || slices.ContainsFunc(noWrites, func(o string) bool { return has(on.VFSOptions, o) }),
 	}
 	m.Root = on.Mountpoint == "/" || top != nil && on.Major == top.Major && on.Minor == top.Minor
 	m.System = m.Root || slices.Contains(system, on.Mountpoint)
