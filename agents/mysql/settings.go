@@ -69,6 +69,9 @@ func (p *params) settings() (settings, error) {
 	s.socket = cmp.Or(p.socket, in(s.datadir, opt("socket")), stockSocket(s.datadir))
 	s.pid = cmp.Or(p.pid, in(s.datadir, opt("pid-file")), strings.TrimSuffix(s.socket, filepath.Ext(s.socket))+".pid")
 	s.log = cmp.Or(p.log, in(s.datadir, cmp.Or(opt("log-error"), opt("log_error"))), stockLog())
+	if filepath.Ext(s.log) == "" {
+		s.log += ".err" // as the server does
+	}
 	if _, off := server.Get("skip-networking"); !off {
 		s.address = "127.0.0.1:" + cmp.Or(portIn(p.additional), opt("port"), "3306")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/lock"
+	"github.com/openstack-ocf/agents/lib/mount"
 	"github.com/openstack-ocf/agents/lib/sqlping"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -28,9 +29,8 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		defer p.Close()
 	}
 	o := daemon.StopOptions{Log: r.Log, First: a.supervisors(s, p)}
-	if p != nil && !a.preflushed(ctx, r, s) {
-		// It does not answer, and may not end when asked: keep time for SIGKILL.
-		o.Grace = remaining(ctx) / 3
+	if p != nil {
+		o.Grace = a.grace(ctx, r, s)
 	}
 	for {
 		r.Step("waiting for the server on %s to end", s.datadir)
@@ -60,6 +60,26 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		return ocf.Errorf(ocf.Generic, "%s was started while the server was being stopped: find out what starts it (mysqld_safe, a systemd unit that is enabled)", again)
 	}
 	return nil
+}
+
+// grace is how long the server may take to end when asked: 0, all the time
+// there is, for one that answers and can write; less for one that may not end
+// at all, so that the group is not kept from another node.
+func (a *agent) grace(ctx context.Context, r *ocf.Request, s settings) time.Duration {
+	ask, cancel := context.WithTimeout(ctx, min(3*time.Second, remaining(ctx)/8))
+	m, err := mount.On(ask, s.datadir)
+	if err == nil {
+		err = mount.Probe(ask, s.datadir)
+	}
+	cancel()
+	switch {
+	case err != nil || m.ReadOnly || a.sharedStorage && m.System:
+		r.Log.Warn("the storage takes no writes, so that no clean shutdown can be hoped for", "storage", m.String(), "error", err)
+		return min(5*time.Second, remaining(ctx)/4)
+	case !a.preflushed(ctx, r, s):
+		return remaining(ctx) / 3
+	}
+	return 0
 }
 
 func remaining(ctx context.Context) time.Duration {

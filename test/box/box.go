@@ -144,6 +144,9 @@ func furnish(dirs []string) error {
 			return err
 		}
 	}
+	if err := os.Chmod(tmp, 0o1777); err != nil {
+		return err
+	}
 	if err := unix.Sethostname([]byte("box")); err != nil {
 		return err
 	}
