@@ -15,6 +15,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -149,6 +150,9 @@ func (t Target) connect(ctx context.Context) (*goamqp.Conn, Answer) {
 func (t Target) open(ctx context.Context) (_ *goamqp.Conn, a Answer) {
 	a = Answer{Address: t.Address, Admin: t.Admin}
 	sasl, err := t.sasl()
+	if t.Address == "" {
+		err = errors.New("no address")
+	}
 	if err != nil {
 		return nil, a.because(BadTarget, err)
 	}
