@@ -61,14 +61,18 @@ func (f failure) Error() string {
 	return strings.Trim(f.Class+": "+text, ": ")
 }
 
+// args is never nil: services iterate over it.
+func (c *call) args() map[string]any {
+	if c.req.Args == nil {
+		return map[string]any{}
+	}
+	return c.req.Args
+}
+
 // body is the request as the drivers rabbit and qpid send it.
 func (c *call) body(replyQ string) ([]byte, error) {
-	args := c.req.Args
-	if args == nil {
-		args = map[string]any{}
-	}
 	message, err := json.Marshal(request{
-		Method: c.req.Method, Args: args, Version: c.req.Version, Namespace: c.req.Namespace,
+		Method: c.req.Method, Args: c.args(), Version: c.req.Version, Namespace: c.req.Namespace,
 		MsgID: c.id, ReplyQ: replyQ, UniqueID: c.id,
 	})
 	if err != nil {
@@ -81,11 +85,13 @@ func (c *call) body(replyQ string) ([]byte, error) {
 // the (whole) reply to this call.
 func (c *call) settle(data []byte, a *Answer) bool {
 	var e envelope
-	if json.Unmarshal(data, &e) != nil || e.Message == "" {
-		return false
-	}
+	return json.Unmarshal(data, &e) == nil && c.settleMessage([]byte(e.Message), a)
+}
+
+// settleMessage reads what was in the envelope.
+func (c *call) settleMessage(data []byte, a *Answer) bool {
 	var r reply
-	if json.Unmarshal([]byte(e.Message), &r) != nil || r.MsgID != c.id {
+	if json.Unmarshal(data, &r) != nil || r.MsgID != c.id {
 		return false
 	}
 	switch {

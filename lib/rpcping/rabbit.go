@@ -21,8 +21,6 @@ const (
 	// replyLife and replyQueueLength bound what may lie in it.
 	replyLife        = time.Minute
 	replyQueueLength = 64
-	// replyQueues of one name are tried when others are in use at the moment.
-	replyQueues = 4
 	// goodbye is for closing the connection in order.
 	goodbye = time.Second
 )
@@ -59,7 +57,7 @@ func rabbit(ctx context.Context, c *call, a *Answer) {
 	if !c.subscribed(step, conn, a) {
 		return
 	}
-	ch, queue, replies, err := c.replyQueue(conn)
+	ch, queue, replies, err := c.listen(conn)
 	if err != nil {
 		a.classify(step, err)
 		return
@@ -175,8 +173,8 @@ func (c *call) subscribed(ctx context.Context, conn *amqp091.Connection, a *Answ
 	return false
 }
 
-// replyQueue declares and reads the first reply queue that nobody else reads.
-func (c *call) replyQueue(conn *amqp091.Connection) (*amqp091.Channel, string, <-chan amqp091.Delivery, error) {
+// listen declares and reads the first reply queue that nobody else reads.
+func (c *call) listen(conn *amqp091.Connection) (*amqp091.Channel, string, <-chan amqp091.Delivery, error) {
 	args := amqp091.Table{
 		"x-expires":     replyQueueLife.Milliseconds(),
 		"x-message-ttl": replyLife.Milliseconds(),
@@ -184,10 +182,7 @@ func (c *call) replyQueue(conn *amqp091.Connection) (*amqp091.Channel, string, <
 	}
 	var last error
 	for i := range replyQueues {
-		name := c.opt.ReplyTo
-		if i > 0 {
-			name += "." + strconv.Itoa(i)
-		}
+		name := replyQueue(c.opt.ReplyTo, i)
 		ch, err := conn.Channel()
 		if err != nil {
 			return nil, "", nil, err

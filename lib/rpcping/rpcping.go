@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,6 +85,7 @@ type Answer struct {
 	Elapsed time.Duration
 	Err     error // what exactly was met; nil when Answered; holds no password
 	advice  string
+	bus     string // Reason when package amqp has one
 }
 
 // Alive: the service replied, be it with an exception.
@@ -97,6 +99,9 @@ func (a Answer) BusAtFault() bool {
 
 // Reason is one line for an operator: what was found, where, what to do.
 func (a Answer) Reason() string {
+	if a.bus != "" {
+		return a.bus
+	}
 	took := a.Elapsed.Round(100 * time.Microsecond)
 	var text string
 	switch a.State {
@@ -178,8 +183,7 @@ func Call(ctx context.Context, bus oslo.Transport, req Request, opt Options) Ans
 	for i, broker := range bus.Brokers {
 		c.broker = broker
 		c.share = share(ctx, len(bus.Brokers)-i)
-		a.State, a.Err, a.advice, a.Result = Doubt, nil, "", nil
-		a.Broker = broker.Address()
+		a = Answer{Server: a.Server, Broker: broker.Address()}
 		send(ctx, &c, &a)
 		if !a.BusAtFault() || ctx.Err() != nil {
 			break
@@ -187,7 +191,7 @@ func Call(ctx context.Context, bus oslo.Transport, req Request, opt Options) Ans
 		failures = append(failures, fmt.Errorf("%s: %w", a.Broker, a.Err))
 	}
 	if len(failures) > 1 && a.BusAtFault() {
-		a.Err = errors.Join(failures...)
+		a.Err, a.bus = errors.Join(failures...), ""
 	}
 	if errors.Is(ctx.Err(), context.Canceled) && !a.Alive() {
 		a.State, a.Err = Doubt, ctx.Err()
@@ -199,6 +203,8 @@ func Call(ctx context.Context, bus oslo.Transport, req Request, opt Options) Ans
 // drivers says how each kind of bus is spoken to: one attempt at c.broker.
 var drivers = map[oslo.Driver]func(context.Context, *call, *Answer){
 	oslo.Rabbit: rabbit,
+	oslo.AMQP1:  amqp1,
+	oslo.Qpid:   qpid,
 }
 
 // call is one attempt's arguments.
@@ -209,6 +215,17 @@ type call struct {
 	opt    Options
 	id     string        // of the request
 	share  time.Duration // for the broker to let us in and take the request
+}
+
+// replyQueues is how many calls under one ReplyTo may be under way at once.
+const replyQueues = 4
+
+// replyQueue is the name of the i-th.
+func replyQueue(replyTo string, i int) string {
+	if i == 0 {
+		return replyTo
+	}
+	return replyTo + "." + strconv.Itoa(i)
 }
 
 func share(ctx context.Context, brokers int) time.Duration {
