@@ -101,7 +101,6 @@ type state struct {
 	Dir                                       string
 	Env                                       []string
 	Files                                     map[string]string
-	NoFile                                    unix.Rlimit
 	Core                                      unix.Rlimit
 }
 
@@ -118,7 +117,7 @@ func report([]string) error {
 	s.Groups, _ = os.Getgroups()
 	s.Dir, _ = os.Getwd()
 	s.Env = os.Environ()
-	if err := errors.Join(unix.Getrlimit(unix.RLIMIT_NOFILE, &s.NoFile), unix.Getrlimit(unix.RLIMIT_CORE, &s.Core)); err != nil {
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &s.Core); err != nil {
 		return err
 	}
 	s.Files = map[string]string{}
