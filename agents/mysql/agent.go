@@ -5,8 +5,10 @@ package mysql
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/storage"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -17,10 +19,10 @@ type params struct {
 	datadir, user, group, log, pid, socket string
 	testTable, testUser, testPasswd        string
 	testDefaultsFile                       string
-	enableCreation, sharedStorage          bool
-	device, fstype                         string
+	enableCreation                         bool
 	additional                             []string
-	diskPercent, connectionsPercent        int
+	connectionsPercent                     int
+	storage                                storage.Guard
 	preflush                               time.Duration
 }
 
@@ -46,7 +48,7 @@ func New() ocf.Agent {
 		Name: "mysql-shared-storage", Version: "1.0",
 		Short:      "MySQL or MariaDB on shared storage, active on one node",
 		Long:       long,
-		Parameters: append(p.declare(), replication()...),
+		Parameters: slices.Concat(p.declare(), p.storage.Parameters(true), replication()),
 		Validate:   a.validateParameters,
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 300 * time.Second, Run: a.start},
@@ -121,22 +123,6 @@ func (p *params) declare() []ocf.Parameter {
 		{
 			Name: "additional_parameters", Value: ocf.Words(&p.additional), Short: "More options for the server's command line",
 			Long: "Separated by spaces, quoted as in a shell.",
-		},
-		{
-			Name: "shared_storage", Value: ocf.Bool(&p.sharedStorage), Default: "true", Short: "The data directory is on storage mounted for it",
-			Long: "Start then refuses while the data directory is on the node's root file system, because the storage is not\nmounted, and the monitor fails when the mount is gone. Set it to false for a server whose data is local.",
-		},
-		{
-			Name: "device", Value: ocf.String(&p.device), Short: "Device that must be mounted there",
-			Long: "What the mount must come from: a path, /dev/disk/by-*, LABEL=, UUID= or host:/path. Start refuses\nanything else.",
-		},
-		{
-			Name: "fstype", Value: ocf.String(&p.fstype), Short: "File system type that must be mounted there",
-			Long: "Such as ext4, xfs or nfs4. Start refuses anything else.",
-		},
-		{
-			Name: "degraded_disk_percent", Value: ocf.Int(&p.diskPercent, 0, 100), Default: "95", Reloadable: true, Short: "Storage in use from which on the server is degraded (percent)",
-			Long: "0 never says so.",
 		},
 		{
 			Name: "degraded_connections_percent", Value: ocf.Int(&p.connectionsPercent, 0, 100), Default: "90", Reloadable: true, Short: "Connections in use from which on the server is degraded (percent)",

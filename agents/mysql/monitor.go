@@ -2,12 +2,10 @@ package mysql
 
 import (
 	"context"
-	"errors"
-	"io/fs"
+	"fmt"
 	"strconv"
 
-	"github.com/openstack-ocf/agents/lib/daemon"
-	"github.com/openstack-ocf/agents/lib/mount"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/sqlping"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -16,9 +14,8 @@ import (
 const schema = "openstack_ocf"
 
 func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
-	s, unreadable := a.settings()
-	r.Step("looking for the server's process")
-	p, err := a.find(ctx, s, unreadable)
+	svc, s, _ := a.service(r)
+	p, err := svc.Find(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -26,92 +23,60 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 		if _, err := a.server(r); err != nil {
 			return err
 		}
-		return ocf.Errorf(ocf.NotRunning, "no MySQL server works on %s on this node", s.datadir)
+		return svc.NotRunning()
 	}
 	defer p.Close()
-	return a.health(ctx, r, s, p)
-}
-
-// health is the state of a server that has a process, level by level.
-func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) error {
-	st, err := p.Stat()
-	if err != nil {
-		return ocf.Errorf(ocf.NotRunning, "the MySQL server (pid %d) has just ended", p.PID)
+	if err := service.Thawed(p); err != nil {
+		return err
 	}
-	if st.Stopped() {
-		return ocf.Errorf(ocf.Generic, "%s is frozen (state %c, stopped by a signal): it answers nobody", p, st.State)
-	}
-	full, err := a.storage(ctx, r, s, p)
+	r.Step("asking the storage of %s", s.datadir)
+	full, err := a.storage.Running(ctx)
 	if err != nil {
 		return err
 	}
-	t, known, credentials := a.target(r, s)
-	if err := a.ping(ctx, r, s, p, t, known); err != nil {
-		return err
-	}
-	if credentials != nil {
-		return ocf.Errorf(ocf.Degraded, "the server is alive, but the health check has nobody to log in as: test_defaults_file: %w", credentials)
+	if err := a.answers(ctx, r, s); err != nil {
+		return fmt.Errorf("%s: %w", p, err)
 	}
 	if r.Level >= 10 {
-		if err := a.look(ctx, r, t); err != nil {
+		if err := a.look(ctx, r, s); err != nil {
 			return err
 		}
 	}
 	return full
 }
 
-// storage tells whether the data directory is still on storage that takes
-// writes. degraded is set when it does but is nearly full.
-func (a *agent) storage(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) (degraded, err error) {
-	r.Step("asking the storage of %s", s.datadir)
-	m, err := mount.On(ctx, s.datadir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, ocf.Errorf(ocf.Generic, "%s runs, but its data directory %s is gone from under it: mount the storage again, or let the cluster move the group: %w", p, s.datadir, err)
-	case err != nil:
-		return nil, ocf.Errorf(ocf.Generic, "cannot tell what storage %s is on: %w", s.datadir, err)
-	case a.sharedStorage && m.System:
-		return nil, ocf.Errorf(ocf.Generic, "%s runs, but the storage of %s is no longer mounted (the path is on %s now): it must not go on", p, s.datadir, m)
-	case m.ReadOnly:
-		return nil, ocf.Errorf(ocf.Generic, "%s runs, but its storage %s has gone read-only and takes no writes: look at the kernel log for its errors", p, m)
-	}
-	u, err := mount.Usage(ctx, s.datadir)
-	if err != nil {
-		return nil, ocf.Errorf(ocf.Generic, "storage %s does not answer: %w", m, err)
-	}
-	if used := u.UsedPercent(); a.diskPercent > 0 && used >= float64(a.diskPercent) {
-		degraded = ocf.Errorf(ocf.Degraded, "storage %s is %.0f%% full (%d MiB left; degraded from %d%%): make room before writes fail", m, used, u.Available>>20, a.diskPercent)
-	}
-	return degraded, nil
-}
-
-// ping is level 0's question to the server.
-func (a *agent) ping(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process, t sqlping.Target, known bool) error {
+// answers is level 0's question to the server.
+func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings) error {
+	t, known, credentials := a.target(r, s)
 	r.Step("waiting for an answer on %s", t)
 	ans := sqlping.Ping(ctx, t)
 	switch ans.State {
 	case sqlping.Healthy:
-		return nil
 	case sqlping.Degraded:
-		if !known && isLogin(ans.Err) {
-			return nil // nobody told us whom to log in as; that it refuses us shows that it answers
+		switch {
+		case ans.Stopping():
+			return ocf.Errorf(ocf.Degraded, "%w: %s", service.ErrStopping, ans.Reason())
+		case known || !isLogin(ans.Err):
+			return ocf.Errorf(ocf.Degraded, "%s", ans.Reason())
 		}
-		if ans.Stopping() {
-			return ocf.Errorf(ocf.Degraded, "%s is shutting down: %s", p, ans.Reason())
-		}
-		return ocf.Errorf(ocf.Degraded, "%s", ans.Reason())
+		// Nobody told us whom to log in as; that it refuses us shows that it answers.
 	case sqlping.Dead:
 		if a.answersByTCP(ctx, r, s) {
-			return ocf.Errorf(ocf.Degraded, "%s answers on %s, but its socket %s is gone, so that local clients cannot connect: restart it when convenient", p, s.address, s.socket)
+			return ocf.Errorf(ocf.Degraded, "answers on %s, but its socket %s is gone, so that local clients cannot connect: restart it when convenient", s.address, s.socket)
 		}
-		return ocf.Errorf(ocf.Generic, "%s does not listen on %s: it is starting, recovering, or broken: see %s", p, s.socket, s.log)
+		return ocf.Errorf(ocf.Generic, "does not listen on %s: it is starting, recovering, or broken: see %s", s.socket, s.log)
+	default:
+		return ocf.Errorf(ocf.Generic, "%s", ans.Reason())
 	}
-	return ocf.Errorf(ocf.Generic, "%s: %s", p, ans.Reason())
+	if credentials != nil {
+		return ocf.Errorf(ocf.Degraded, "the server is alive, but the health check has nobody to log in as: test_defaults_file: %w", credentials)
+	}
+	return nil
 }
 
 // answersByTCP is for a socket that somebody deleted.
 func (a *agent) answersByTCP(ctx context.Context, r *ocf.Request, s settings) bool {
-	if s.address == "" || r.Action == ocf.Start || exists(s.socket) {
+	if s.address == "" || r.Action == ocf.Start || service.Exists(s.socket) {
 		return false
 	}
 	st := sqlping.Ping(ctx, sqlping.Target{Address: s.address, User: a.testUser}).State
@@ -122,7 +87,8 @@ func (a *agent) answersByTCP(ctx context.Context, r *ocf.Request, s settings) bo
 func isLogin(e *sqlping.Error) bool { return e != nil && (e.Code == 1045 || e.Code == 1698) }
 
 // look is what levels 10 and 20 add.
-func (a *agent) look(ctx context.Context, r *ocf.Request, t sqlping.Target) error {
+func (a *agent) look(ctx context.Context, r *ocf.Request, s settings) error {
+	t, _, _ := a.target(r, s)
 	r.Step("reading %s", a.testTable)
 	c, err := sqlping.Open(ctx, t)
 	if err != nil {
@@ -167,11 +133,8 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 	if a.testDefaultsFile != "" && a.testPasswd != "" {
 		return ocf.Errorf(ocf.Configured, "test_defaults_file and test_passwd are both given: keep the file, and remove test_passwd from the cluster's configuration")
 	}
-	if !a.sharedStorage && (a.device != "" || a.fstype != "") {
-		return ocf.Errorf(ocf.Configured, "device and fstype name the shared storage, but shared_storage is false: remove them, or set it to true")
-	}
 	if _, err := strconv.Atoi(portIn(a.additional)); err != nil && portIn(a.additional) != "" {
 		return ocf.Errorf(ocf.Configured, "additional_parameters: --port=%s is no port number", portIn(a.additional))
 	}
-	return nil
+	return a.storage.Validate()
 }

@@ -2,19 +2,29 @@ package mysql
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/mycnf"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/sqlping"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 type agent struct{ *params }
+
+// service is the server as it is on this node. unreadable is why the option
+// file cannot be used, if it cannot.
+func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unreadable error) {
+	s, unreadable = a.settings()
+	a.storage.Dir = s.datadir
+	return service.Service{
+		Name: "MySQL server", On: s.datadir, Identity: a.identity(s, unreadable),
+		Answers: func(ctx context.Context) error { return a.answers(ctx, r, s) },
+	}, s, unreadable
+}
 
 // identity says which process is the server: one that works on the data
 // directory, whatever its pid file and socket say. Without an option file the
@@ -73,18 +83,6 @@ func plain(ctx context.Context, p *daemon.Process) (bool, error) {
 	return err == nil && !slices.ContainsFunc(args, func(arg string) bool {
 		return strings.HasPrefix(arg, "--datadir=") || strings.HasPrefix(arg, "--defaults-file=")
 	}), err
-}
-
-// find looks for the server; the error carries the exit code of a monitor.
-func (a *agent) find(ctx context.Context, s settings, unreadable error) (*daemon.Process, error) {
-	p, err := a.identity(s, unreadable).Find(ctx)
-	switch {
-	case err == nil:
-		return p, nil
-	case errors.Is(err, fs.ErrPermission):
-		return nil, ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of the server: run as root: %w", err)
-	}
-	return nil, ocf.Errorf(ocf.Generic, "cannot tell whether the server runs: %w", err)
 }
 
 // target is whom the health checks ask, and as whom. known is false when the

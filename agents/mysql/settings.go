@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/openstack-ocf/agents/lib/mycnf"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -36,7 +36,7 @@ var (
 func (p *params) settings() (settings, error) {
 	s := settings{config: p.config}
 	if s.config == "" {
-		i := slices.IndexFunc(configs, exists)
+		i := slices.IndexFunc(configs, service.Exists)
 		if i >= 0 {
 			s.config = configs[i]
 		}
@@ -90,20 +90,18 @@ func portIn(args []string) string {
 // stockSocket is where the distribution's packages have it: beside the data on
 // EL, under /run on Debian.
 func stockSocket(datadir string) string {
-	if exists("/etc/debian_version") {
+	if service.Exists("/etc/debian_version") {
 		return "/run/mysqld/mysqld.sock"
 	}
 	return filepath.Join(datadir, "mysql.sock")
 }
 
 func stockLog() string {
-	if i := slices.IndexFunc(logs, func(f string) bool { return exists(filepath.Dir(f)) }); i >= 0 {
+	if i := slices.IndexFunc(logs, func(f string) bool { return service.Exists(filepath.Dir(f)) }); i >= 0 {
 		return logs[i]
 	}
 	return logs[len(logs)-1]
 }
-
-func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // server is the binary to run: never a wrapper, because one restarts the server
 // behind the cluster's back.

@@ -4,9 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -24,22 +25,20 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 	if err != nil {
 		return err
 	}
-	account, err := daemon.Lookup(s.user, s.group)
+	account, err := service.Account(s.user, s.group)
 	if err != nil {
-		return ocf.Errorf(ocf.Args, "user %s and group %q, as whom the server would run: %w", s.user, s.group, err)
+		return err
 	}
 	if _, err := os.Stat(s.datadir); err != nil {
 		return ocf.Errorf(ocf.Args, "data directory: %w: make it, as the place where the storage is mounted", err)
 	}
-	if exists(filepath.Join(s.datadir, "ibdata1")) {
-		if err := account.CanWrite(s.datadir); err != nil {
-			return ocf.Errorf(ocf.Permission, "user %s cannot write to the data directory: %w", s.user, err)
-		}
+	dirs := []string{filepath.Dir(s.socket), filepath.Dir(s.pid)}
+	if service.Exists(filepath.Join(s.datadir, "ibdata1")) { // the storage is here
+		dirs = append(dirs, s.datadir)
 	}
-	for _, dir := range []string{filepath.Dir(s.socket), filepath.Dir(s.pid)} {
-		if err := account.CanWrite(dir); err != nil && exists(dir) {
-			return ocf.Errorf(ocf.Permission, "user %s cannot write to %s: %w", s.user, dir, err)
-		}
+	dirs = slices.DeleteFunc(dirs, func(d string) bool { return !service.Exists(d) }) // start makes them
+	if err := service.CanWrite(account, s.user, dirs...); err != nil {
+		return err
 	}
 	hints(r, s, binary)
 	return nil
@@ -51,7 +50,7 @@ func hints(r *ocf.Request, s settings, binary string) {
 		if links, _ := filepath.Glob("/etc/systemd/system/*.wants/" + unit); len(links) > 0 {
 			r.Log.Warn("systemd starts the server as well, behind the cluster's back: systemctl disable "+unit, "link", links[0])
 		}
-		if exists("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs") {
+		if service.Exists("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs") {
 			if b, err := os.ReadFile("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs"); err == nil && len(b) > 0 {
 				r.Log.Warn("the server runs under systemd's " + unit + ": stop it there before the cluster manages it")
 			}

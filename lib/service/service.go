@@ -1,0 +1,241 @@
+// Package service is how an agent runs one daemon: what start, stop and monitor
+// have in common, whatever the daemon is. Errors are ocf.Errors, written for
+// the operator.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/lock"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// ErrStopping, in the error of Answers, says that the service answers but is
+// shutting down, so that it does not count as serving.
+var ErrStopping = errors.New("it is shutting down")
+
+// Service is one daemon on one node.
+type Service struct {
+	Name     string // for messages: "MySQL server"
+	On       string // what makes it this one: its data directory, or its option file
+	Identity daemon.Identity
+
+	// Answers is the question of a level 0 monitor: nil if the service serves; an
+	// error with the code ocf.Degraded if it serves with a handicap.
+	Answers func(context.Context) error
+}
+
+// Find returns the service's process, nil if it surely does not run. The error
+// carries the exit code.
+func (s Service) Find(ctx context.Context, r *ocf.Request) (*daemon.Process, error) {
+	r.Step("looking for the process of the %s on %s", s.Name, s.On)
+	p, err := s.Identity.Find(ctx)
+	switch {
+	case err == nil:
+		return p, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of the %s: run as root: %w", s.Name, err)
+	}
+	return nil, ocf.Errorf(ocf.Generic, "cannot tell whether the %s runs: %w", s.Name, err)
+}
+
+// NotRunning is a monitor's answer when there is no process.
+func (s Service) NotRunning() error {
+	return ocf.Errorf(ocf.NotRunning, "no %s runs on %s on this node", s.Name, s.On)
+}
+
+// Thawed is nil unless the process was stopped by a signal: it then answers
+// nobody, and asking it would only take time.
+func Thawed(p *daemon.Process) error {
+	st, err := p.Stat()
+	if err != nil {
+		return ocf.Errorf(ocf.NotRunning, "%s has just ended", p)
+	}
+	if st.Stopped() {
+		return ocf.Errorf(ocf.Generic, "%s is frozen (state %c, stopped by a signal): it answers nobody", p, st.State)
+	}
+	return nil
+}
+
+// Serves tells whether an answer means that clients are served, be it with a
+// handicap.
+func Serves(err error) bool {
+	return err == nil || (ocf.CodeOf(err) == ocf.Degraded && !errors.Is(err, ErrStopping))
+}
+
+// Start returns nil once the service serves. If it runs already, it waits for
+// that; otherwise launch checks what must be so on this node and says how the
+// daemon is started. Of two starts at once, one waits for the other.
+func (s Service) Start(ctx context.Context, r *ocf.Request, launch func(context.Context) (daemon.Command, error)) error {
+	r.Step("waiting for another start of the %s on %s", s.Name, s.On)
+	release, err := lock.Take(ctx, s.lockFile(r))
+	if err != nil {
+		return err
+	}
+	defer release()
+	for {
+		p, err := s.Find(ctx, r)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			break
+		}
+		err = s.await(ctx, r, p)
+		_ = p.Close()
+		if !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+	}
+	c, err := launch(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Log == nil {
+		c.Log = r.Log
+	}
+	r.Step("waiting for the %s to serve", s.Name)
+	p, err := daemon.Start(ctx, c, s.ready)
+	var late *daemon.NotReadyError
+	switch {
+	case err == nil:
+		return p.Close()
+	case errors.As(err, &late) && late.Process != nil:
+		_ = late.Process.Close()
+		return ocf.Errorf(ocf.Generic, "%w; it may still be on its way: see its log %s, and give start a longer timeout", err, c.Output)
+	}
+	return ocf.Errorf(ocf.Generic, "%w", err)
+}
+
+func (s Service) ready(ctx context.Context) error {
+	err := s.Answers(ctx)
+	if Serves(err) {
+		return nil
+	}
+	return err
+}
+
+// await waits for a process that runs already to serve. The error is
+// os.ErrProcessDone if it ends instead.
+func (s Service) await(ctx context.Context, r *ocf.Request, p *daemon.Process) error {
+	r.Step("waiting for %s, which runs already, to serve", p)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := Thawed(p)
+		if err == nil {
+			err = s.ready(ctx)
+		} else if p.Alive() {
+			return err // it will not thaw by waiting
+		}
+		switch {
+		case !p.Alive():
+			return os.ErrProcessDone
+		case err == nil:
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// Stop returns nil once no process of the service is left.
+func (s Service) Stop(ctx context.Context, r *ocf.Request, o daemon.StopOptions) error {
+	o.Log = r.Log
+	for {
+		r.Step("waiting for the %s on %s to end", s.Name, s.On)
+		if err := daemon.Stop(ctx, s.Identity, o); err != nil {
+			if errors.Is(err, fs.ErrPermission) {
+				return ocf.Errorf(ocf.Permission, "cannot look at or signal the %s: run as root: %w", s.Name, err)
+			}
+			return ocf.Errorf(ocf.Generic, "the %s on %s could not be stopped: %w", s.Name, s.On, err)
+		}
+		// A start that was under way sees its daemon die and gives up the lock.
+		soon, cancel := context.WithTimeout(ctx, time.Second)
+		release, err := lock.Take(soon, s.lockFile(r))
+		cancel()
+		if err == nil {
+			defer release()
+		}
+		if err == nil || !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			break
+		}
+	}
+	p, err := s.Find(ctx, r)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		defer p.Close()
+		return ocf.Errorf(ocf.Generic, "%s was started while the %s was being stopped: find out what starts it (a supervisor, a systemd unit that is enabled)", p, s.Name)
+	}
+	return nil
+}
+
+// Remaining is the time until the action must end.
+func Remaining(ctx context.Context) time.Duration {
+	if d, ok := ctx.Deadline(); ok {
+		return time.Until(d)
+	}
+	return time.Minute
+}
+
+// lockFile is one file per service, where resource agents keep such things.
+func (s Service) lockFile(r *ocf.Request) string {
+	dir := r.Env("HA_RSCTMP")
+	if dir == "" {
+		dir = "/run/resource-agents"
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s.On))
+	return filepath.Join(dir, fmt.Sprintf("openstack-%s-%x.lock", r.Agent, h.Sum64()))
+}
+
+// OwnDirs makes the directories that are missing, for the account.
+func OwnDirs(account daemon.Account, dirs ...string) error {
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err == nil {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return ocf.Errorf(ocf.Args, "directory %s is missing and cannot be made: %w", dir, err)
+		}
+		if err := os.Chown(dir, account.UID, account.GID); err != nil {
+			return ocf.Errorf(ocf.Permission, "%w", err)
+		}
+	}
+	return nil
+}
+
+// Account resolves who the service runs as.
+func Account(user, group string) (daemon.Account, error) {
+	a, err := daemon.Lookup(user, group)
+	if err != nil {
+		return a, ocf.Errorf(ocf.Args, "user %q and group %q, as whom the service would run: %w", user, group, err)
+	}
+	return a, nil
+}
+
+// CanWrite checks that the account may write to directories that are there.
+func CanWrite(account daemon.Account, user string, dirs ...string) error {
+	for _, dir := range dirs {
+		if err := account.CanWrite(dir); err != nil {
+			return ocf.Errorf(ocf.Permission, "user %s cannot write to the directory: %w", user, err)
+		}
+	}
+	return nil
+}
+
+// Exists tells whether the path is there.
+func Exists(path string) bool { _, err := os.Stat(path); return err == nil }
