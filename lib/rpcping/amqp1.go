@@ -24,6 +24,7 @@ type wire struct {
 	*goamqp.Session
 	step  context.Context // the broker's share
 	spare func() bool     // from being cut at the end of the share
+	told  bool            // the broker told us that the service is subscribed
 	end   func()
 }
 
@@ -97,7 +98,7 @@ func (a *Answer) link(step context.Context, err error) {
 	var remote *goamqp.Error
 	switch {
 	case errors.As(err, &remote):
-		a.is(Refused, remote)
+		a.is(Refused, fmt.Errorf("%s: %s", remote.Condition, remote.Description))
 		if remote.Condition == goamqp.ErrCondUnauthorizedAccess {
 			a.advice = "allow this user in the broker's ACL file"
 		}
@@ -124,7 +125,7 @@ func (w *wire) ask(ctx context.Context, a *Answer, target string, msg *goamqp.Me
 	if err != nil {
 		a.link(w.step, err)
 		if isNotFound(err) {
-			a.is(NoRoute, err)
+			a.State = NoRoute
 		}
 		return
 	}
@@ -144,7 +145,10 @@ func (w *wire) ask(ctx context.Context, a *Answer, target string, msg *goamqp.Me
 				return
 			}
 		case ctx.Err() != nil:
-			a.is(Silent, errNoReply)
+			a.is(Silent, errMute)
+			if !w.told {
+				a.Err = errUnknown
+			}
 			return
 		case wait.Err() != nil:
 			if !doubt() {
@@ -198,7 +202,7 @@ func amqp1(ctx context.Context, c *call, a *Answer) {
 		}
 		return
 	}
-	if console != nil && !a.subscribed(w.step, console, address) {
+	if console != nil && !w.subscribed(w.step, console, address, a) {
 		return
 	}
 	body, err := c.amqp1Body()
@@ -285,7 +289,7 @@ func readers(ctx context.Context, console *qmf.Client, queue string) (readers, m
 // subscribed looks whether anybody consumes from the server's queue, so that
 // nothing is sent that would wait there, and no queue is made by asking for
 // it. Without a console it is taken for granted; on a false the answer is set.
-func (a *Answer) subscribed(ctx context.Context, console *qmf.Client, queue string) bool {
+func (w *wire) subscribed(ctx context.Context, console *qmf.Client, queue string, a *Answer) bool {
 	readers, messages, err := readers(ctx, console, queue)
 	switch {
 	case err != nil:
@@ -295,7 +299,8 @@ func (a *Answer) subscribed(ctx context.Context, console *qmf.Client, queue stri
 	case readers == 0:
 		a.is(NoRoute, fmt.Errorf("nobody reads queue %s, where %d messages wait", queue, messages))
 	}
-	return readers > 0
+	w.told = readers > 0
+	return w.told
 }
 
 // free finds the first queue of that name that nobody else reads: one whose

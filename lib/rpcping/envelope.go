@@ -106,4 +106,8 @@ func (c *call) settleMessage(data []byte, a *Answer) bool {
 	return true
 }
 
-var errNoReply = errors.New("no reply in time")
+// What is known of a service that does not reply.
+var (
+	errMute    = errors.New("it is subscribed and was sent the request")
+	errUnknown = errors.New("whether it is subscribed is not known: the broker's management is off for us")
+)

@@ -28,7 +28,7 @@ func qpid(ctx context.Context, c *call, a *Answer) {
 		doubt = func() bool { return w.bound(ctx, exchange, key, a) }
 	} else {
 		console, ok := w.console(w.step, a)
-		if !ok || console != nil && !a.subscribed(w.step, console, a.Server) {
+		if !ok || console != nil && !w.subscribed(w.step, console, a.Server, a) {
 			return
 		}
 	}
@@ -71,7 +71,7 @@ func (w *wire) bound(ctx context.Context, exchange, key string, a *Answer) bool 
 	}
 	for _, b := range bindings {
 		if ref(b.Values["exchangeRef"]) == exchange && b.Values["bindingKey"] == key {
-			return a.subscribed(ctx, console, ref(b.Values["queueRef"]))
+			return w.subscribed(ctx, console, ref(b.Values["queueRef"]), a)
 		}
 	}
 	a.is(NoRoute, fmt.Errorf("no queue is bound to %s with key %s", exchange, key))

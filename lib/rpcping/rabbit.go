@@ -116,7 +116,7 @@ func rabbit(ctx context.Context, c *call, a *Answer) {
 			}
 		case err := <-closed:
 			if taken && ctx.Err() != nil {
-				a.is(Silent, errNoReply)
+				a.is(Silent, errMute)
 				return
 			}
 			switch {

@@ -43,7 +43,8 @@ const (
 	Failure
 	// NoRoute: nobody listens on the bus under this topic and host.
 	NoRoute
-	// Silent: the request was delivered to the service's queue, no reply came.
+	// Silent: the broker took the request, no reply came. The service is
+	// subscribed, unless Err says that the broker does not tell.
 	Silent
 	// Refused: the bus lets us not in, or not do this.
 	Refused
@@ -112,7 +113,7 @@ func (a Answer) Reason() string {
 	case NoRoute:
 		text = fmt.Sprintf("%s is not subscribed on the message bus at %s", a.Server, a.Broker)
 	case Silent:
-		text = fmt.Sprintf("%s got the request over %s and did not answer within %v", a.Server, a.Broker, took)
+		text = fmt.Sprintf("%s does not answer over %s within %v", a.Server, a.Broker, took)
 	case Refused:
 		text = fmt.Sprintf("the message bus at %s refuses us", a.Broker)
 	case BrokerHung:
