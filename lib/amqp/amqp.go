@@ -86,12 +86,10 @@ func Ping(ctx context.Context, t Target) Answer {
 // never replicated, so this works in every HA state (unlike a dynamic queue,
 // whose send would wait for backups), and the broker drops it with the link.
 //
-// Only qpidd has such subscriptions: any other product is [Foreign], and is
-// left without having been asked to create anything.
+// Only qpidd has such subscriptions: any other product is [Foreign], whatever
+// Target.Product says, and is left without having been asked to create anything.
 func RoundTrip(ctx context.Context, t Target) Answer {
-	if t.Product == "" {
-		t.Product = QpidProduct
-	}
+	t.Product = QpidProduct
 	return t.visit(ctx, roundTrip)
 }
 
