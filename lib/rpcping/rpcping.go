@@ -186,10 +186,12 @@ func Call(ctx context.Context, bus oslo.Transport, req Request, opt Options) Ans
 		c.share = share(ctx, len(bus.Brokers)-i)
 		a = Answer{Server: a.Server, Broker: broker.Address()}
 		send(ctx, &c, &a)
-		if !a.BusAtFault() || ctx.Err() != nil {
+		if !a.BusAtFault() {
 			break
 		}
-		failures = append(failures, fmt.Errorf("%s: %w", a.Broker, a.Err))
+		if failures = append(failures, fmt.Errorf("%s: %w", a.Broker, a.Err)); ctx.Err() != nil {
+			break
+		}
 	}
 	if len(failures) > 1 && a.BusAtFault() {
 		a.Err, a.bus = errors.Join(failures...), ""
