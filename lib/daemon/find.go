@@ -139,7 +139,7 @@ func (id Identity) is(ctx context.Context, m *matcher, p *Process) (bool, error)
 // anything else left to recognise them by; they may hold files until they are gone.
 func (id Identity) scan(ctx context.Context) (found, dying []*Process, err error) {
 	// A daemon that forks behind the scan's back, the parent gone before its turn, is seen by a second look.
-	kernel := map[int]bool{}
+	kernel := kernelThreads(cmp.Or(id.Proc, "/proc"))
 	for range 2 {
 		if found, dying, err = id.scanOnce(ctx, kernel); len(found)+len(dying) > 0 || err != nil {
 			break
@@ -151,7 +151,26 @@ func (id Identity) scan(ctx context.Context) (found, dying []*Process, err error
 	return found, dying, err
 }
 
-// scanOnce skips the pids in kernel and adds those of the kernel threads it meets: half the cost of a scan.
+// kernelThreads are the children of kthreadd, to be skipped: half of all processes, and the dear half to look
+// at. In a container, or on a kernel that does not list children, it is empty and they are told one by one.
+func kernelThreads(proc string) map[int]bool {
+	threads := map[int]bool{}
+	if st, err := readStat(proc + "/2"); err != nil || st.Flags&kernelThread == 0 {
+		return threads
+	}
+	children, err := os.ReadFile(proc + "/2/task/2/children")
+	if err != nil {
+		return threads
+	}
+	for _, pid := range strings.Fields(string(children)) {
+		if n, err := strconv.Atoi(pid); err == nil {
+			threads[n] = true
+		}
+	}
+	return threads
+}
+
+// scanOnce skips the pids in kernel and adds the kernel threads that it meets.
 func (id Identity) scanOnce(ctx context.Context, kernel map[int]bool) (found, dying []*Process, _ error) {
 	root := cmp.Or(id.Proc, "/proc")
 	dir, err := os.Open(root)

@@ -55,7 +55,11 @@ func TestStatDead(t *testing.T) {
 		threads int
 		dead    bool
 	}{
-		{'S', 1, false}, {'D', 1, false}, {'T', 1, false}, {'Z', 1, true}, {'X', 0, true},
+		{'S', 1, false},
+		{'D', 1, false},
+		{'T', 1, false},
+		{'Z', 1, true},
+		{'X', 0, true},
 		{'Z', 2, false}, // a thread is left that holds all files
 	} {
 		if got := (Stat{State: c.state, Threads: c.threads}).Dead(); got != c.dead {

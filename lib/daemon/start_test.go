@@ -403,7 +403,8 @@ func TestInformative(t *testing.T) {
 		{"repeated", []string{"1 failed to lock", "2 failed to lock"}, []string{"1 failed to lock"}},
 		{
 			"marked levels count before words",
-			[]string{"[Note] 0 errors in the check", "[ERROR] Aborting"}, []string{"[ERROR] Aborting"},
+			[]string{"[Note] 0 errors in the check", "[ERROR] Aborting"},
+			[]string{"[ERROR] Aborting"},
 		},
 		{
 			"the middle goes",

@@ -79,7 +79,6 @@ func Stop(ctx context.Context, id Identity, o StopOptions) error {
 
 // stop ends what it finds until it finds nothing.
 func stop(ctx context.Context, id Identity, o StopOptions, graceEnds time.Time) error {
-	doubtEnds := time.Now().Add(2 * settling)
 	for round := 0; ; round++ {
 		found, dying, err := id.scan(ctx)
 		switch {
@@ -95,16 +94,8 @@ func stop(ctx context.Context, id Identity, o StopOptions, graceEnds time.Time) 
 			if killed != nil {
 				return errors.Join(killed, err)
 			}
-		case err == nil:
-			return nil
-		case time.Now().After(doubtEnds) || ctx.Err() != nil:
-			// A doubt over a process that is just starting or ending goes by itself; this one did not.
-			return err
 		default:
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
+			return err
 		}
 	}
 }

@@ -77,68 +77,89 @@ const settling = time.Second
 // unmounted (umount -l) or does not answer. When neither names nor inodes tell, the error says why:
 //   - the process has files open on a file system that is no longer mounted, and no option names its directory;
 //   - the storage does not answer when it must be asked whether two names are the same directory;
-//   - the process has just started and no data directory open yet;
+//   - the process hangs in the kernel and has nothing open yet (one that has just started is given a second);
 //   - it runs in another mount namespace, where the same name may be another directory. In another pid
 //     namespace too (a container) only the same device and inode count, and anything else is a no.
 func UsesDir(dir string, options ...string) Test {
 	dir = filepath.Clean(dir)
 	return func(ctx context.Context, p *Process) (bool, error) {
-		dirs := []string{dir}
-		real, hung := bounded(ctx, func() (string, error) { return filepath.EvalSymlinks(dir) })
-		if hung == nil && real != dir {
-			dirs = append(dirs, real)
-		}
-
-		cwd, err := p.WorkDir()
-		if err != nil {
-			return false, err
-		}
-		foreign, err := p.foreign("mnt")
-		if err != nil {
-			return false, err
-		}
-		if !foreign && isDir(cwd, dirs) {
-			return true, nil // by far the most frequent case, so nothing else is read before
-		}
-
-		shows, elsewhere, err := saysDir(ctx, p, dirs, options)
-		if err != nil {
-			return false, err
-		}
-		files, err := p.Files()
-		if err != nil {
-			return false, err
-		}
-		shows = shows || isDir(cwd, dirs) || slices.ContainsFunc(slices.Collect(maps.Values(files)), func(link string) bool {
-			return isBelow(link, dirs)
-		})
-		if shows && !foreign {
-			return true, nil
-		}
-
-		same, err := bounded(ctx, func() (bool, error) { return p.inDir(dir, files), nil })
-		if same && err == nil {
-			return true, nil
-		}
-		if foreign {
-			if container, err := p.foreign("pid"); container || err != nil {
+		for {
+			ours, err := usesDir(ctx, p, dir, options)
+			if !errors.Is(err, errUnsettled) {
+				return ours, err
+			}
+			select {
+			case <-ctx.Done():
 				return false, err
-			}
-			if shows {
-				return false, fmt.Errorf("it works on a %s in another mount namespace, which is not this node's", dir)
+			case <-time.After(20 * time.Millisecond):
 			}
 		}
-		if elsewhere {
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("the storage of %s or of the process does not answer: %w", dir, err)
-		}
-		if link, ok := p.detached(files); ok {
-			return false, fmt.Errorf("it has %s open on a file system that is no longer mounted, perhaps what was mounted on %s", link, dir)
-		}
-		return false, p.unsettled(files)
 	}
+}
+
+func usesDir(ctx context.Context, p *Process, dir string, options []string) (bool, error) {
+	dirs := []string{dir}
+	real, hung := bounded(ctx, func() (string, error) { return filepath.EvalSymlinks(dir) })
+	if hung == nil && real != dir {
+		dirs = append(dirs, real)
+	}
+
+	cwd, err := p.WorkDir()
+	if err != nil {
+		return false, err
+	}
+	foreign, err := p.foreign("mnt")
+	if err != nil {
+		return false, err
+	}
+	if !foreign && isDir(cwd, dirs) {
+		return true, nil // by far the most frequent case, so nothing else is read before
+	}
+
+	shows, elsewhere, err := saysDir(ctx, p, dirs, options)
+	if err != nil {
+		return false, err
+	}
+	files, err := p.Files()
+	if err != nil {
+		return false, err
+	}
+	shows = shows || isDir(cwd, dirs) || slices.ContainsFunc(slices.Collect(maps.Values(files)), func(link string) bool {
+		return isBelow(link, dirs)
+	})
+	if shows && !foreign {
+		return true, nil
+	}
+
+	var lost bool
+	same, err := bounded(ctx, func() (bool, error) {
+		lost = !foreign && p.lost(cwd)
+		return p.inDir(dir, files), nil
+	})
+	if same && err == nil {
+		return true, nil
+	}
+	if foreign {
+		if container, err := p.foreign("pid"); container || err != nil {
+			return false, err
+		}
+		if shows {
+			return false, fmt.Errorf("it works on a %s in another mount namespace, which is not this node's", dir)
+		}
+	}
+	if elsewhere {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("the storage of %s or of the process does not answer: %w", dir, err)
+	}
+	if lost {
+		return false, fmt.Errorf("its working directory %s is on a file system that is no longer mounted, perhaps what was mounted on %s", cwd, dir)
+	}
+	if link, ok := p.detached(files); ok {
+		return false, fmt.Errorf("it has %s open on a file system that is no longer mounted, perhaps what was mounted on %s", link, dir)
+	}
+	return false, p.unsettled(files)
 }
 
 // isDir says whether the link text names one of the folders, be it a deleted one.
@@ -213,6 +234,16 @@ func (p *Process) inDir(dir string, files map[int]string) bool {
 	})
 }
 
+// lost says that the working directory is not where its name says, so on a file system that was unmounted, or
+// mounted over. It may hang with the storage.
+func (p *Process) lost(cwd string) bool {
+	if strings.HasSuffix(cwd, " (deleted)") {
+		return false
+	}
+	_, err := os.Stat(p.task + "/cwd")
+	return err == nil && !sameFile(p.task+"/cwd", cwd)
+}
+
 // firstFiles are the descriptors of the first files on real file systems.
 func firstFiles(files map[int]string) []int {
 	fds := slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(fd int) bool { return !isFile(files[fd]) })
@@ -258,8 +289,10 @@ func (p *Process) detached(files map[int]string) (string, bool) {
 	return "", false
 }
 
-// unsettled is an error if the process may not have got as far as opening its data: it is brand new, or hangs
-// in the kernel, and has no file open.
+var errUnsettled = errors.New("it has just started and has no file open yet")
+
+// unsettled is an error if the process may not have got as far as opening its data: it has no file open, and is
+// brand new (errUnsettled) or hangs in the kernel.
 func (p *Process) unsettled(files map[int]string) error {
 	for fd := range files {
 		if fd > 2 && isFile(files[fd]) {
@@ -278,7 +311,7 @@ func (p *Process) unsettled(files map[int]string) error {
 	case st.State == 'D':
 		return fmt.Errorf("it is stuck in the kernel (%s) and has no file open", p.WChan())
 	case age < settling:
-		return fmt.Errorf("it started %d ms ago and has no file open yet", age.Milliseconds())
+		return errUnsettled
 	}
 	return nil
 }
