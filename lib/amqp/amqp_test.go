@@ -13,6 +13,8 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -331,6 +333,65 @@ func TestDialHook(t *testing.T) {
 	}}, 5*time.Second)
 	if a.Kind != amqp.OK {
 		t.Errorf("got %s, want %s", a.Kind, amqp.OK)
+	}
+}
+
+// cut passes the first n bytes that the broker says, and then hangs or closes.
+type cut struct {
+	net.Conn
+	n     *atomic.Int64
+	close bool
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	if room := c.n.Load(); room <= 0 {
+		if c.close {
+			return 0, io.EOF
+		}
+		<-c.done
+		return 0, net.ErrClosed
+	} else if int64(len(p)) > room {
+		p = p[:room]
+	}
+	n, err := c.Conn.Read(p)
+	c.n.Add(int64(-n))
+	return n, err
+}
+
+func (c *cut) Close() error {
+	c.once.Do(func() { close(c.done) })
+	return c.Conn.Close()
+}
+
+// A broker may hang, or die, at any byte: that is never healthy, never late,
+// and nothing is left running.
+func TestCut(t *testing.T) {
+	addr := broker.Start(t, broker.Options{}).Addr()
+	trip := func(n int64, close bool, timeout time.Duration) (a amqp.Answer, said int64) {
+		left := new(atomic.Int64)
+		left.Store(n)
+		a = ask(t, amqp.RoundTrip, amqp.Target{Address: addr, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &cut{Conn: c, n: left, close: close, done: make(chan struct{})}, nil
+		}}, timeout)
+		return a, n - left.Load()
+	}
+	a, all := trip(1<<20, false, 5*time.Second)
+	if a.Kind != amqp.OK || all < 500 {
+		t.Fatalf("%s after %d bytes", a.Reason(), all)
+	}
+	for n := int64(0); n < all-100; n += all / 20 {
+		if a, _ := trip(n, false, 100*time.Millisecond); a.Health() != amqp.Hung {
+			t.Errorf("silent after %d of %d bytes: %s", n, all, a.Reason())
+		}
+		if a, _ := trip(n, true, time.Second); a.Kind != amqp.Closed && a.Kind != amqp.Full {
+			t.Errorf("closed after %d of %d bytes: %s", n, all, a.Reason())
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 	BadTarget               // the Target cannot be used as it is
 	Unreachable             // no route, no such host name
 	Cancelled               // the caller's context was cancelled before an answer
-	Closed                  // hung up before a word, or in the middle of one
+	Closed                  // hung up, before a word or after some
 
 	OK      // served
 	Standby // an HA backup or joining broker: admits administrators only
@@ -69,7 +69,7 @@ var kinds = [...]struct {
 	BadTarget:   {Doubt, "bad-target", "cannot be asked", "correct the parameters"},
 	Unreachable: {Doubt, "unreachable", "cannot be reached from here", "check the address and this node's network"},
 	Cancelled:   {Doubt, "cancelled", "was not given the time to answer", "ask again"},
-	Closed:      {Doubt, "closed", "hung up during the handshake", "look at the broker's log; a TLS port and a proxy without a backend do this too"},
+	Closed:      {Doubt, "closed", "hung up on this client", "look at the broker's log; a TLS port and a proxy without a backend do this too"},
 
 	OK:      {Healthy, "ok", "serves clients", ""},
 	Standby: {Healthy, "standby", "is alive as an HA backup or joining broker and admits administrators only", ""},

@@ -121,7 +121,7 @@ func (a *Answer) fail(ctx context.Context, t Target, head string, err error) {
 	var remote *goamqp.Error
 	text := err.Error()
 	switch {
-	case errors.As(err, &remote):
+	case errors.As(err, &remote) && !outOfCredit(ctx, remote):
 		kind := Refused
 		if remote.Condition == goamqp.ErrCondUnauthorizedAccess {
 			kind = Denied
@@ -140,11 +140,17 @@ func (a *Answer) fail(ctx context.Context, t Target, head string, err error) {
 	case strings.Contains(text, "no supported auth mechanism"):
 		_, offered, _ := strings.Cut(text, "(")
 		*a = a.because(NoMechanism, fmt.Errorf("wanted %s, offered %s", orAnonymous(t), strings.TrimSuffix(offered, ")")))
-	case hungUp(err), text == io.EOF.Error():
+	case hungUp(err):
 		*a = a.because(Closed, err)
 	default:
 		*a = a.because(Unexpected, err)
 	}
+}
+
+// outOfCredit is how go-amqp's Send words the end of a context that passed
+// while the peer allowed no message: not something the peer said.
+func outOfCredit(ctx context.Context, e *goamqp.Error) bool {
+	return ctx.Err() != nil && e.Condition == goamqp.ErrCondTransferLimitExceeded
 }
 
 // step is what the context of an error adds to the AMQP error within it.
@@ -181,7 +187,11 @@ func timedOut(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.As(err, &timeout) && timeout.Timeout()
 }
 
+// hungUp also reads the text: go-amqp hides the cause of its ConnError.
 func hungUp(err error) bool {
+	text := err.Error()
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		strings.HasSuffix(text, io.EOF.Error()) || strings.HasSuffix(text, syscall.ECONNRESET.Error()) ||
+		strings.HasSuffix(text, syscall.EPIPE.Error())
 }

@@ -1,10 +1,12 @@
 package amqp
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 )
 
 func TestLook(t *testing.T) {
@@ -50,6 +52,20 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestBounded(t *testing.T) {
+	ctx, cancel := bounded(context.Background())
+	defer cancel()
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > DefaultTimeout {
+		t.Errorf("deadline %v, %v", end, ok)
+	}
+	short, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if same, cancel := bounded(short); same != short {
+		cancel()
+		t.Error("a context with a deadline was replaced")
 	}
 }
 

@@ -195,6 +195,9 @@ func (c *Client) request(ctx context.Context, op string, body map[string]any, ea
 		Value: body,
 	}, nil)
 	if err != nil {
+		if ctx.Err() != nil { // go-amqp words it as an error of the peer's if there was no credit
+			err = ctx.Err()
+		}
 		return fmt.Errorf("sending: %w", err)
 	}
 	for {
