@@ -38,7 +38,7 @@ type Mount struct {
 	// Root says that it is the node's root file system, or another mount of the same device.
 	Root bool
 	// System says that it is Root or mounted on a directory every node has for itself (/usr, /var, /var/lib,
-	// /var/log, /tmp, /run, /home and the like), so hardly shared storage.
+	// /var/log, /tmp, /run, /home and the like), so hardly shared storage. /srv and /opt are not among them.
 	System bool
 }
 
@@ -47,7 +47,7 @@ func (m Mount) String() string { return fmt.Sprintf("%s (%s on %s)", m.Point, m.
 
 // system are the directories meant by Mount.System.
 var system = []string{
-	"/", "/boot", "/dev", "/etc", "/home", "/opt", "/root", "/run", "/srv", "/sysroot", "/tmp", "/usr", "/var",
+	"/", "/boot", "/dev", "/etc", "/home", "/root", "/run", "/sysroot", "/tmp", "/usr", "/var",
 	"/var/cache", "/var/lib", "/var/log", "/var/run", "/var/spool", "/var/tmp",
 }
 
