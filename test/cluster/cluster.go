@@ -22,7 +22,8 @@ type Cluster struct {
 	name  string
 	nodes []*Node
 
-	rack func() (*os.File, error) // the rack's network namespace, opened once
+	rackMu sync.Mutex
+	rackNS *os.File // the rack's network namespace, nil until it is needed
 
 	// Of the cluster's owner only, nil after Open.
 	process  *exec.Cmd
@@ -106,17 +107,8 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 
 // Open attaches to a cluster that another program started. Close ends it all the same.
 func Open(ctx context.Context, name string) (*Cluster, error) {
-	c := newHandle(name)
-	return c, c.attach(ctx)
-}
-
-func newHandle(name string) *Cluster {
 	c := &Cluster{name: name}
-	c.rack = sync.OnceValues(func() (*os.File, error) {
-		rep, err := call(context.Background(), name, request{Op: "rack"})
-		return rep.Fd, err
-	})
-	return c
+	return c, c.attach(ctx)
 }
 
 func (c *Cluster) attach(ctx context.Context) error {
@@ -139,7 +131,7 @@ func spawnSupervisor(cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	defer control.Close()
-	c := newHandle(cfg.Name)
+	c := &Cluster{name: cfg.Name}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{roleSupervisor}
 	cmd.Dir = "/"
@@ -183,9 +175,12 @@ func spawnSupervisor(cfg Config) (*Cluster, error) {
 func (c *Cluster) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if rack, err := c.rack(); err == nil {
-		rack.Close() // the supervisor is about to close its own
+	c.rackMu.Lock()
+	if c.rackNS != nil {
+		c.rackNS.Close()
+		c.rackNS = nil
 	}
+	c.rackMu.Unlock()
 	_, err := call(ctx, c.name, request{Op: "down"})
 	if errors.Is(err, unix.ECONNREFUSED) {
 		err = nil
@@ -272,6 +267,20 @@ func (c *Cluster) MountedOn(ctx context.Context, device string) ([]string, error
 	return at, nil
 }
 
+// rack returns the rack's network namespace, which Close closes.
+func (c *Cluster) rack(ctx context.Context) (*os.File, error) {
+	c.rackMu.Lock()
+	defer c.rackMu.Unlock()
+	if c.rackNS == nil {
+		rep, err := call(ctx, c.name, request{Op: "rack"})
+		if err != nil {
+			return nil, err
+		}
+		c.rackNS = rep.Fd
+	}
+	return c.rackNS, nil
+}
+
 // Dial connects from the rack to an address in the cluster's network; the host may be a node's name. It has the form that
 // net/http, go-sql-driver and go-amqp take for a dialer of one's own.
 func (c *Cluster) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -287,7 +296,7 @@ func (c *Cluster) Dial(ctx context.Context, network, addr string) (net.Conn, err
 	if net.ParseIP(host) == nil { // a look-up would run on another thread, outside of the rack
 		return nil, fmt.Errorf("dial %s: neither an address nor a node of cluster %s", addr, c.name)
 	}
-	rack, err := c.rack()
+	rack, err := c.rack(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -302,7 +311,7 @@ func (c *Cluster) Dial(ctx context.Context, network, addr string) (net.Conn, err
 
 // Client runs a command of the machine in the rack's network. The result is as of Node.Run.
 func (c *Cluster) Client(ctx context.Context, cmd Cmd) (Result, error) {
-	rack, err := c.rack()
+	rack, err := c.rack(ctx)
 	if err != nil {
 		return Result{}, err
 	}

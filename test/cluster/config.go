@@ -98,10 +98,26 @@ func (cfg Config) complete() (Config, error) {
 	perNode := make(map[string][]File, len(cfg.PerNode))
 	for name, list := range cfg.PerNode {
 		perNode[name] = files(list)
+		if err == nil && !cfg.hasNode(name) {
+			err = fmt.Errorf("files for %s, which is not a node", name)
+		}
 	}
 	cfg.PerNode = perNode
 	return cfg, err
 }
+
+func (cfg Config) hasNode(name string) bool {
+	for i := 1; i <= cfg.Nodes; i++ {
+		if nodeName(i) == name {
+			return true
+		}
+	}
+	return false
+}
+
+func nodeName(i int) string { return fmt.Sprintf("node%d", i) }
+
+func nodeAddr(i int) string { return fmt.Sprintf("10.76.0.%d", 10+i) }
 
 // Missing says in one line what this machine lacks to run a cluster with root as the nodes' root ("" is "/"), nil if nothing.
 func Missing(root string) error {

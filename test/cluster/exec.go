@@ -119,7 +119,14 @@ func lookPath(name string) (string, error) {
 func inNamespaces(target *os.File, flags int, do func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the runtime must not use the thread again
+		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+		if unix.Gettid() == os.Getpid() {
+			// The main thread would not end, and /proc/self would be the node's. While this goroutine
+			// keeps it, the next one gets another.
+			defer runtime.UnlockOSThread()
+			done <- inNamespaces(target, flags, do)
+			return
+		}
 		done <- func() error {
 			if flags&unix.CLONE_NEWNS != 0 {
 				if err := unix.Unshare(unix.CLONE_FS); err != nil { // setns wants a root and cwd not shared with other threads

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -71,12 +72,26 @@ func (c *Cluster) logFailure(t TB) {
 	t.Logf("%s", c.CrmMon(ctx))
 	if pid, err := c.supervisorPID(ctx); err == nil {
 		for _, n := range c.nodes {
-			text, err := tail(n.disk(pid, "upper/var/log/pacemaker/pacemaker.log"), 6000)
-			t.Logf("%s: end of pacemaker.log (%v):\n%s", n.Name, err, text)
+			text, err := tail(n.disk(pid, "upper/var/log/pacemaker/pacemaker.log"), 1<<16)
+			if err != nil {
+				t.Logf("%s: %v", n.Name, err)
+			}
+			t.Logf("%s: end of pacemaker.log:\n%s", n.Name, strings.Join(notable(text, 25), ""))
 		}
 	}
 	if dir := os.Getenv("CLUSTER_LOGS"); dir != "" {
 		dir = filepath.Join(dir, c.name)
 		t.Logf("all logs: %s (%v)", dir, c.Logs(ctx, dir))
 	}
+}
+
+// notable returns the last max lines of pacemaker.log that say more than info.
+func notable(log string, max int) []string {
+	var lines []string
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "\tinfo: ") && !strings.Contains(line, "\tdebug: ") {
+			lines = append(lines, line)
+		}
+	}
+	return lines[len(lines)-min(max, len(lines)):]
 }

@@ -34,7 +34,7 @@ type machine struct {
 }
 
 func newMachine(s *supervisor, i int) (*machine, error) {
-	name := fmt.Sprintf("node%d", i)
+	name := nodeName(i)
 	m := &machine{
 		s: s, name: name, addr: nodeAddr(i), mac: fmt.Sprintf("02:00:0a:4c:00:%02x", 10+i),
 		dir: filepath.Join(stateDir, name), cgroup: filepath.Join(s.cgroup, name),
@@ -46,8 +46,6 @@ func newMachine(s *supervisor, i int) (*machine, error) {
 	}
 	return m, os.MkdirAll(m.cgroup, 0o755)
 }
-
-func nodeAddr(i int) string { return fmt.Sprintf("10.76.0.%d", 10+i) }
 
 // alive says whether the init lives; m.mu is held.
 func (m *machine) alive() bool {

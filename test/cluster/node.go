@@ -140,16 +140,19 @@ func (n *Node) mounts(ctx context.Context, device string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	infos, err := mountinfo.PidMountInfo(pid)
+	table, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, ErrOff
 	}
-	for _, m := range infos {
-		if uint32(m.Major) == unix.Major(st.Rdev) && uint32(m.Minor) == unix.Minor(st.Rdev) {
-			return true, nil
-		}
+	if err != nil {
+		return false, err
 	}
-	return false, err
+	defer table.Close()
+	found, err := mountinfo.GetMountsFromReader(table, func(m *mountinfo.Info) (skip, stop bool) {
+		here := uint32(m.Major) == unix.Major(st.Rdev) && uint32(m.Minor) == unix.Minor(st.Rdev)
+		return !here, here
+	})
+	return len(found) > 0, err
 }
 
 // PowerOff pulls the mains plug: the node is dead, with all that ran on it, when this returns.

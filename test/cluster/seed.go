@@ -15,7 +15,7 @@ func hosts(nodes int) string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1 localhost\n" + RackAddr + " rack\n")
 	for i := 1; i <= nodes; i++ {
-		fmt.Fprintf(&b, "%s node%d\n", nodeAddr(i), i)
+		fmt.Fprintf(&b, "%s %s\n", nodeAddr(i), nodeName(i))
 	}
 	return b.String()
 }
@@ -45,7 +45,7 @@ logging {
 nodelist {
 `, cfg.Name, cfg.Token.Milliseconds(), map[bool]int{true: 1}[cfg.Nodes == 2])
 	for i := 1; i <= cfg.Nodes; i++ {
-		fmt.Fprintf(&b, "    node {\n        name: node%d\n        nodeid: %d\n        ring0_addr: %s\n    }\n", i, i, nodeAddr(i))
+		fmt.Fprintf(&b, "    node {\n        name: %s\n        nodeid: %d\n        ring0_addr: %s\n    }\n", nodeName(i), i, nodeAddr(i))
 	}
 	b.WriteString("}\n")
 	return b.String()
@@ -63,7 +63,7 @@ func seedCIB(cfg Config) string {
 	}
 	var nodes strings.Builder
 	for i := 1; i <= cfg.Nodes; i++ {
-		fmt.Fprintf(&nodes, `<node id="%d" uname="node%d"/>`, i, i)
+		fmt.Fprintf(&nodes, `<node id="%d" uname="%s"/>`, i, nodeName(i))
 	}
 	return `<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="1" num_updates="0" admin_epoch="0"><configuration>` +
 		`<crm_config><cluster_property_set id="cib-bootstrap-options">` + nv.String() + `</cluster_property_set></crm_config>` +

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ type NodeStatus struct {
 type ResourceStatus struct {
 	ID      string `xml:"id,attr"`
 	Agent   string `xml:"resource_agent,attr"`
-	Role    string `xml:"role,attr"` // Started, Stopped, Promoted, ...
+	Role    string `xml:"role,attr"` // Stopped, Starting, Started, Stopping, Promoted, ...
 	Active  bool   `xml:"active,attr"`
 	Failed  bool   `xml:"failed,attr"`
 	Blocked bool   `xml:"blocked,attr"`
@@ -72,7 +73,7 @@ func (s *Status) Resource(id string) []ResourceStatus {
 	return all
 }
 
-// Running returns the sorted names of the nodes a resource is active on.
+// Running returns the sorted names of the nodes a resource is active on, or is starting or stopping on.
 func (s *Status) Running(id string) []string {
 	var at []string
 	for _, r := range s.Resource(id) {
@@ -102,6 +103,12 @@ func parseStatus(r io.Reader) (*Status, error) {
 	for {
 		tok, err := dec.Token()
 		if err == io.EOF {
+			if s.Nodes == nil {
+				return nil, errors.New("crm_mon: no nodes in the output")
+			}
+			for i := range s.Failures { // Pacemaker 2.1 escapes reasons twice
+				s.Failures[i].Reason = html.UnescapeString(s.Failures[i].Reason)
+			}
 			return s, nil
 		}
 		if err != nil {
@@ -191,7 +198,8 @@ func (c *Cluster) CIB(ctx context.Context, xpath string) (string, error) {
 	return res.Stdout, err
 }
 
-// Running returns the name of the node a resource is active on, empty if none, and an error if it is active on several.
+// Running returns the name of the node a resource is active on, or is starting or stopping on; empty if none, and an
+// error if there are several.
 func (c *Cluster) Running(ctx context.Context, id string) (string, error) {
 	s, err := c.Status(ctx)
 	if err != nil {
@@ -261,7 +269,7 @@ func (c *Cluster) WaitIdle(ctx context.Context) error {
 	return err
 }
 
-// WaitRunning returns the node a resource is active on, alone and not failed, as soon as it is.
+// WaitRunning returns the node a resource is active on as soon as it is: alone, started and not failed.
 func (c *Cluster) WaitRunning(ctx context.Context, id string) (at string, err error) {
 	err = c.WaitFor(ctx, func(s *Status) error {
 		all := s.Resource(id)
@@ -272,6 +280,9 @@ func (c *Cluster) WaitRunning(ctx context.Context, id string) (at string, err er
 		for _, r := range all {
 			if r.Failed || r.Blocked {
 				return fmt.Errorf("%s has failed on %v", id, nodes)
+			}
+			if r.Role == "Starting" || r.Role == "Stopping" {
+				return fmt.Errorf("%s is %s on %v", id, strings.ToLower(r.Role), nodes)
 			}
 		}
 		if len(nodes) != 1 {

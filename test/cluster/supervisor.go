@@ -149,7 +149,8 @@ func (s *supervisor) up(req request) (reply, error) {
 		return reply{}, fmt.Errorf("mount tmpfs: %w", err)
 	}
 	if err := ipBatch("link set lo up",
-		"link add br0 type bridge stp_state 0 forward_delay 0",
+		// An address of its own: a bridge without one takes a port's, and changes it when a node's power does.
+		"link add br0 address 02:00:0a:4c:00:fe type bridge stp_state 0 forward_delay 0",
 		"addr add "+RackAddr+"/24 dev br0",
 		"link set br0 up"); err != nil {
 		return reply{}, err
