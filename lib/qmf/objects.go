@@ -187,6 +187,11 @@ func (c *Client) HA(ctx context.Context) (HA, error) {
 // is catching up, or joining a cluster where another broker is further on,
 // refuses with an [*Error]. A ready backup does not check for a live primary:
 // make sure that the old one is gone, or two primaries diverge.
+//
+// A joining broker answers only once every other broker of its URL has been
+// asked: one that hangs delays that by twice the broker's
+// link-heartbeat-interval (120 s by default). If ctx ends before, the promotion
+// goes on, and may still succeed.
 func (c *Client) Promote(ctx context.Context) error {
 	_, err := c.Call(ctx, HAName, "promote", nil)
 	return err
