@@ -41,6 +41,17 @@ func (r *Request) Meta(name string) string {
 	return r.env["OCF_RESKEY_CRM_meta_"+strings.ReplaceAll(name, "-", "_")]
 }
 
+// Resource is the resource's name without a clone instance's number.
+func (r *Request) Resource() string {
+	name, _, _ := strings.Cut(r.Instance, ":")
+	return name
+}
+
+// TempDir is where agents keep what a reboot may clear (HA_RSCTMP).
+func (r *Request) TempDir() string {
+	return first(r.env["HA_RSCTMP"], "/run/resource-agents")
+}
+
 // Given tells whether the cluster gave the parameter a value of its own.
 func (r *Request) Given(param string) bool { return r.env["OCF_RESKEY_"+param] != "" }
 

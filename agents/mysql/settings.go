@@ -27,7 +27,6 @@ var (
 	servers  = []string{"mariadbd", "mysqld"}
 	wrappers = []string{"mysqld_safe", "mariadbd-safe"}
 	logs     = []string{"/var/log/mariadb/mariadb.log", "/var/log/mysql/error.log"}
-	runDirs  = []string{"/run/mysqld", "/run/mariadb"}
 	safeOpts = []string{"mysqld_safe", "safe_mysqld", "mariadbd-safe", "mariadb_safe"}
 )
 

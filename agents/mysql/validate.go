@@ -46,16 +46,7 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 
 // hints are what an operator should know and nothing fails on.
 func hints(r *ocf.Request, s settings, binary string) {
-	for _, unit := range []string{"mariadb.service", "mysql.service", "mysqld.service"} {
-		if links, _ := filepath.Glob("/etc/systemd/system/*.wants/" + unit); len(links) > 0 {
-			r.Log.Warn("systemd starts the server as well, behind the cluster's back: systemctl disable "+unit, "link", links[0])
-		}
-		if service.Exists("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs") {
-			if b, err := os.ReadFile("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs"); err == nil && len(b) > 0 {
-				r.Log.Warn("the server runs under systemd's " + unit + ": stop it there before the cluster manages it")
-			}
-		}
-	}
+	service.UnitHints(r, "mariadb.service", "mysql.service", "mysqld.service")
 	if b, err := os.ReadFile("/sys/kernel/security/apparmor/profiles"); err == nil && strings.Contains(string(b), binary+" (enforce)") && s.datadir != "/var/lib/mysql" {
 		r.Log.Warn("AppArmor confines "+binary+": allow the data directory in its profile, or the server cannot open it", "datadir", s.datadir)
 	}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"github.com/openstack-ocf/agents/agents/mysql"
+	"github.com/openstack-ocf/agents/agents/qpidd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 // agents are the provider's agents, by the names they are called by.
 var agents = map[string]func() ocf.Agent{
 	"mysql-shared-storage": mysql.New,
+	"qpidd":                qpidd.New,
 }

@@ -193,13 +193,9 @@ func Remaining(ctx context.Context) time.Duration {
 
 // lockFile is one file per service, where resource agents keep such things.
 func (s Service) lockFile(r *ocf.Request) string {
-	dir := r.Env("HA_RSCTMP")
-	if dir == "" {
-		dir = "/run/resource-agents"
-	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.On))
-	return filepath.Join(dir, fmt.Sprintf("openstack-%s-%x.lock", r.Agent, h.Sum64()))
+	return filepath.Join(r.TempDir(), fmt.Sprintf("openstack-%s-%x.lock", r.Agent, h.Sum64()))
 }
 
 // OwnDirs makes the directories that are missing, for the account.
@@ -239,3 +235,16 @@ func CanWrite(account daemon.Account, user string, dirs ...string) error {
 
 // Exists tells whether the path is there.
 func Exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// UnitHints logs a warning for systemd units that would run the service behind
+// the cluster's back, or do so now.
+func UnitHints(r *ocf.Request, units ...string) {
+	for _, unit := range units {
+		if links, _ := filepath.Glob("/etc/systemd/system/*.wants/" + unit); len(links) > 0 {
+			r.Log.Warn("systemd starts the service as well, behind the cluster's back: systemctl disable "+unit, "link", links[0])
+		}
+		if b, err := os.ReadFile("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs"); err == nil && len(b) > 0 {
+			r.Log.Warn("the service runs under systemd's " + unit + ": stop it there before the cluster manages it")
+		}
+	}
+}

@@ -11,9 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -180,3 +183,67 @@ func Sh(t testing.TB, format string, args ...any) string {
 	}
 	return strings.TrimSpace(string(out))
 }
+
+// Until polls, for half a minute at most, and fails the test if it waited in vain.
+func Until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// Background runs a command, in a session of its own, until the test ends.
+func Background(t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-done })
+	return cmd
+}
+
+// Forks runs a command under strace, wants that exit code, and returns the
+// system calls that made processes, and programs beyond the first.
+func Forks(t testing.TB, env []string, code int, argv ...string) []string {
+	t.Helper()
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("SKIP: needs strace")
+	}
+	file := filepath.Join(t.TempDir(), "trace")
+	cmd := exec.Command("strace", append([]string{"-f", "-o", file, "-e", "trace=execve,execveat,fork,vfork,clone,clone3", "--"}, argv...)...)
+	cmd.Env = append(os.Environ(), env...)
+	out, _ := cmd.CombinedOutput()
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("%v: exit %d, want %d: %s", argv, got, code, out)
+	}
+	calls, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	execs := 0
+	for _, line := range strings.Split(string(calls), "\n") {
+		switch {
+		case strings.Contains(line, "execve"):
+			if execs++; execs > 1 {
+				found = append(found, line)
+			}
+		case forks.MatchString(line) && !strings.Contains(line, "CLONE_THREAD"):
+			found = append(found, line)
+		}
+	}
+	if execs == 0 {
+		t.Fatalf("strace saw nothing: %s", out)
+	}
+	return found
+}
+
+var forks = regexp.MustCompile(`\b(fork|vfork|clone3?)\(`)

@@ -3,7 +3,6 @@ package mysql
 import (
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,32 +41,11 @@ func TestOCFTester(t *testing.T) {
 // TestNoForks: where a monitor runs every 10 seconds for years, nothing is forked.
 func TestNoForks(t *testing.T) {
 	h := newHost(t)
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("SKIP: needs strace")
-	}
-	trace := func(level string, interval string, code int) {
-		file := t.TempDir() + "/trace"
-		cmd := exec.Command("strace", "-f", "-o", file, "-e", "trace=execve,execveat,fork,vfork,clone,clone3", built.Agent(t, "mysql-shared-storage"), "monitor")
-		cmd.Env = append(os.Environ(), "OCF_RESKEY_config="+config, "OCF_CHECK_LEVEL="+level, "OCF_RESKEY_CRM_meta_interval="+interval, "OCF_RESKEY_CRM_meta_timeout=20000")
-		out, _ := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != code {
-			t.Fatalf("monitor: exit %d, want %d: %s", cmd.ProcessState.ExitCode(), code, out)
-		}
-		calls, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		execs := 0
-		for _, line := range strings.Split(string(calls), "\n") {
-			switch {
-			case strings.Contains(line, "execve"):
-				execs++
-			case forks.MatchString(line) && !strings.Contains(line, "CLONE_THREAD"):
-				t.Errorf("level %s, interval %s: %s", level, interval, line)
-			}
-		}
-		if execs != 1 {
-			t.Errorf("level %s, interval %s: %d programs run:\n%s", level, interval, execs, calls)
+	trace := func(level, interval string, code int) {
+		t.Helper()
+		env := []string{"OCF_RESKEY_config=" + config, "OCF_CHECK_LEVEL=" + level, "OCF_RESKEY_CRM_meta_interval=" + interval, "OCF_RESKEY_CRM_meta_timeout=20000"}
+		for _, line := range box.Forks(t, env, code, built.Agent(t, "mysql-shared-storage"), "monitor") {
+			t.Errorf("level %s, interval %s: %s", level, interval, line)
 		}
 	}
 	trace("0", "0", int(ocf.NotRunning))
@@ -77,8 +55,6 @@ func TestNoForks(t *testing.T) {
 	}
 	trace("0", "0", 0)
 }
-
-var forks = regexp.MustCompile(`\b(fork|vfork|clone3?)\(`)
 
 // TestMemory: the most that any monitor holds in memory.
 func TestMemory(t *testing.T) {

@@ -206,9 +206,9 @@ func TestFaults(t *testing.T) {
 			}
 		}},
 		{"data directory missing", func(h *host) {
-			p := h.p.With("datadir", "/srv/nowhere")
+			p := h.p.With("datadir", "/run/srv/nowhere")
 			h.want(ocf.Monitor, p, ocf.NotRunning)
-			h.want(ocf.Start, p, ocf.Generic, "/srv/nowhere")
+			h.want(ocf.Start, p, ocf.Generic, "/run/srv/nowhere")
 			h.want(ocf.Stop, p, ocf.OK)
 		}},
 		{"the wrong storage is mounted", func(h *host) {

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	datadir = "/srv/mysql"
+	datadir = "/run/srv/mysql"
 	config  = "/run/my.cnf"
 	socket  = "/run/mysqld/mysqld.sock"
 	pidFile = "/run/mysqld/mysqld.pid"
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("STUBBORN") != "" {
 		stubborn()
 	}
-	box.Main(m, "/srv", "/etc/mysql")
+	box.Main(m, "/etc/mysql")
 }
 
 // stubborn is a server that ignores SIGTERM and answers nobody.
@@ -164,28 +164,9 @@ func (h *host) sql(query string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// until polls, for half a minute at most.
-func (h *host) until(what string, ok func() bool) {
-	h.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			h.t.Fatalf("waited in vain until %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
+func (h *host) until(what string, ok func() bool) { h.t.Helper(); box.Until(h.t, what, ok) }
 
-// background runs a command until the test ends, and returns its pid.
 func (h *host) background(name string, args ...string) *exec.Cmd {
 	h.t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		h.t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
-	h.t.Cleanup(func() { _ = cmd.Process.Kill(); <-done })
-	return cmd
+	return box.Background(h.t, name, args...)
 }

@@ -1,0 +1,317 @@
+package qpidd
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/amqp"
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/qmf"
+	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+func (a *agent) start(ctx context.Context, r *ocf.Request) error {
+	svc, s, err := a.service(r)
+	if err != nil {
+		return err
+	}
+	binary, err := r.LookPath(a.binary)
+	if err != nil {
+		return err
+	}
+	if err := svc.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) { return a.launch(ctx, r, s, binary) }); err != nil {
+		return err
+	}
+	return a.hasStore(ctx, r, s)
+}
+
+// launch checks what must be so on this node, and says how the broker is run.
+func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary string) (daemon.Command, error) {
+	account, err := service.Account(a.user, a.group)
+	if err != nil {
+		return daemon.Command{}, err
+	}
+	if !a.storage.Shared {
+		if err := service.OwnDirs(account, s.dataDir); err != nil {
+			return daemon.Command{}, err
+		}
+	}
+	r.Step("asking the storage of %s", s.dataDir)
+	if err := a.storage.ForStart(ctx); err != nil {
+		return daemon.Command{}, err
+	}
+	dirs := []string{s.dataDir}
+	if a.pidDir != "" {
+		dirs = append(dirs, a.pidDir)
+	}
+	if err := service.OwnDirs(account, append(dirs, filepath.Dir(a.log))...); err != nil {
+		return daemon.Command{}, err
+	}
+	if err := service.CanWrite(account, a.user, dirs...); err != nil {
+		return daemon.Command{}, err
+	}
+	if err := waitForLock(ctx, r, s.dataDir); err != nil {
+		return daemon.Command{}, err
+	}
+	return daemon.Command{
+		Path: binary, Args: a.options(s), User: a.user, Group: a.group, Output: a.log, PIDFile: a.pid, KillUnready: true,
+	}, nil
+}
+
+// options is the broker's command line.
+func (a *agent) options(s settings) []string {
+	var o []string
+	add := func(name, value string) {
+		if value != "" {
+			o = append(o, "--"+name, value)
+		}
+	}
+	add("config", s.config)
+	add("data-dir", s.dataDir)
+	add("port", s.port)
+	add("interface", a.iface)
+	add("pid-dir", a.pidDir)
+	add("module-dir", a.moduleDir)
+	if a.haCluster {
+		o = append(o, "--ha-cluster=yes")
+		add("ha-brokers-url", a.haBrokers)
+		add("ha-public-url", a.haPublic)
+		add("ha-replicate", a.haReplicate)
+	}
+	return append(o, a.additional...)
+}
+
+// waitForLock waits for a predecessor that is still dying to let go of the
+// data directory.
+func waitForLock(ctx context.Context, r *ocf.Request, dataDir string) error {
+	r.Step("waiting for the lock of %s", dataDir)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pid, err := lockHolder(dataDir)
+		switch {
+		case err != nil:
+			return ocf.Errorf(ocf.Generic, "data directory %s: %w", dataDir, err)
+		case pid == 0:
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ocf.Errorf(ocf.Generic, "the data directory %s is in use by process %d, which is not this broker: stop that process, or set data_dir", dataDir, pid)
+		}
+	}
+}
+
+// hasStore makes sure that the store that is counted on is there.
+func (a *agent) hasStore(ctx context.Context, r *ocf.Request, s settings) error {
+	if a.store == "" {
+		return nil
+	}
+	r.Step("asking for the broker's store")
+	c, done, err := a.console(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = a.stores(ctx, c, s)
+	if ocf.CodeOf(err) == ocf.Degraded {
+		return ocf.Errorf(ocf.Installed, "%w", err)
+	}
+	return err
+}
+
+// console is the broker's management.
+func (a *agent) console(ctx context.Context, s settings) (*qmf.Client, func(), error) {
+	t, _, err := a.target(s, 0)
+	if err != nil {
+		return nil, nil, ocf.Errorf(ocf.Generic, "credentials_file: %w", err)
+	}
+	conn, ans := amqp.Connect(ctx, t)
+	if conn == nil {
+		return nil, nil, ocf.Errorf(ocf.Generic, "%s", ans.Reason())
+	}
+	c, err := qmf.New(ctx, conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, managed(err)
+	}
+	return c, func() { _ = conn.Close() }, nil
+}
+
+func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
+	svc, _, unusable := a.service(r)
+	if unusable != nil {
+		r.Log.Warn("stopping without the configuration file", "error", unusable)
+	}
+	if a.haCluster {
+		a.publish(ctx, r, noScore, "")
+	}
+	// It ends in milliseconds, or not at all when asked.
+	return svc.Stop(ctx, r, daemon.StopOptions{Grace: min(10*time.Second, service.Remaining(ctx)/2)})
+}
+
+var errNotCluster = ocf.Errorf(ocf.Unimplemented, "a broker without ha_cluster=true has no roles: run it as a primitive, or set ha_cluster and ha_brokers_url")
+
+// promote makes the broker the primary. It retries what may succeed, and never
+// promotes a broker that is behind while a better one exists: the broker itself
+// refuses that, and the scores keep Pacemaker from asking for it.
+func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
+	if !a.haCluster {
+		return errNotCluster
+	}
+	svc, s, err := a.service(r)
+	if err != nil {
+		return err
+	}
+	p, err := svc.Find(ctx, r)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return svc.NotRunning()
+	}
+	defer p.Close()
+	enough := time.Now().Add(service.Remaining(ctx) / 2) // for recovering: it waits for backups that may not come
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		status, err := a.tryPromote(ctx, r, s)
+		switch {
+		case err == nil && (status == qmf.Active || status == qmf.Recovering && time.Now().After(enough)):
+			a.announce(ctx, r, s, p, status)
+			return nil
+		case refusedForGood(err):
+			a.publish(ctx, r, noScore, string(status))
+			return ocf.Errorf(ocf.Generic, "the broker is %s and refuses to be promoted: %w: another broker is further on; promote that one", status, err)
+		case err != nil:
+			last = err
+		}
+		if !p.Alive() {
+			return ocf.Errorf(ocf.Generic, "%s died while it was being promoted: see its log %s", p, a.log)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ocf.Errorf(ocf.Generic, "the broker is %s and could not be promoted in time: %w", status, errors.Join(last, ctx.Err()))
+		}
+	}
+}
+
+func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (qmf.HAStatus, error) {
+	r.Step("promoting the broker on %s", s.address)
+	c, done, err := a.console(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	ha, err := c.HA(ctx)
+	if err != nil {
+		return "", managed(err)
+	}
+	if ha.Status.Primary() {
+		return ha.Status, nil
+	}
+	if err := c.Promote(ctx); err != nil {
+		return ha.Status, err
+	}
+	ha, err = c.HA(ctx)
+	return ha.Status, err
+}
+
+var catchingUp = regexp.MustCompile(`(?i)catching up`)
+
+// refusedForGood tells a refusal that waiting does not change: the broker joins
+// a cluster in which another is further on.
+func refusedForGood(err error) bool {
+	var refused *qmf.Error
+	return errors.As(err, &refused) && !catchingUp.MatchString(refused.Text)
+}
+
+// demote makes a primary a backup; the broker has no method for it.
+func (a *agent) demote(ctx context.Context, r *ocf.Request) error {
+	if !a.haCluster {
+		return errNotCluster
+	}
+	svc, s, unusable := a.service(r)
+	p, err := svc.Find(ctx, r)
+	if err == nil && p == nil {
+		return svc.NotRunning()
+	}
+	if p != nil {
+		defer p.Close()
+		if status, err := a.health(ctx, r, s, p); err == nil && !status.Primary() {
+			return nil
+		}
+	}
+	if err := a.stop(ctx, r); err != nil || unusable != nil {
+		return errors.Join(err, unusable)
+	}
+	return a.start(ctx, r)
+}
+
+// notify looks at the broker's state at once when brokers come and go, instead
+// of at the next monitor, so that a promotion does not wait for that.
+func (a *agent) notify(ctx context.Context, r *ocf.Request) error {
+	if !a.haCluster || r.Meta("notify_type") != "post" {
+		return nil
+	}
+	svc, s, _ := a.service(r)
+	p, err := svc.Find(ctx, r)
+	if err != nil || p == nil {
+		return nil // the monitor's to tell
+	}
+	defer p.Close()
+	if status, err := a.answers(ctx, r, s, p.PID); err == nil {
+		a.announce(ctx, r, s, p, status)
+	}
+	return nil
+}
+
+func (a *agent) validateParameters(*ocf.Request) error {
+	switch {
+	case a.credentials != "" && a.passwd != "":
+		return ocf.Errorf(ocf.Configured, "credentials_file and passwd are both given: keep the file, and remove passwd from the cluster's configuration")
+	case a.username == "" && a.passwd != "":
+		return ocf.Errorf(ocf.Configured, "passwd is given without username")
+	case a.mech == "PLAIN" && a.username == "" && a.credentials == "":
+		return ocf.Errorf(ocf.Configured, "sasl_mechanism=PLAIN needs username and passwd, or credentials_file")
+	case a.haCluster && a.haBrokers == "":
+		return ocf.Errorf(ocf.Configured, "ha_cluster needs ha_brokers_url, such as amqp:node1:5672,node2:5672,node3:5672")
+	case !a.haCluster && (a.haBrokers != "" || a.haPublic != ""):
+		return ocf.Errorf(ocf.Configured, "ha_brokers_url and ha_public_url do nothing without ha_cluster=true")
+	case a.haCluster && a.storage.Shared:
+		return ocf.Errorf(ocf.Configured, "ha_cluster replicates between data directories of the nodes' own, and shared_storage is one for all: choose one of the two")
+	}
+	return a.storage.Validate()
+}
+
+// validate looks at the host, at level 10. It is silent if all is well.
+func (a *agent) validate(_ context.Context, r *ocf.Request) error {
+	if r.Level < 10 {
+		return nil
+	}
+	s, err := a.settings()
+	if err != nil {
+		return err
+	}
+	if _, err := r.LookPath(a.binary); err != nil {
+		return err
+	}
+	account, err := service.Account(a.user, a.group)
+	if err != nil {
+		return err
+	}
+	if service.Exists(s.dataDir) && !a.storage.Shared {
+		if err := service.CanWrite(account, a.user, s.dataDir); err != nil {
+			return err
+		}
+	}
+	service.UnitHints(r, "qpidd.service", "qpidd-primary.service")
+	return nil
+}

@@ -1,0 +1,234 @@
+package qpidd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/openstack-ocf/agents/lib/amqp"
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/qmf"
+	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
+	svc, s, unusable := a.service(r)
+	p, err := svc.Find(ctx, r)
+	if err == nil && p == nil {
+		err = a.stopped(r, svc, unusable)
+	}
+	var status qmf.HAStatus
+	if p != nil {
+		defer p.Close()
+		status, err = a.health(ctx, r, s, p)
+	}
+	if a.haCluster {
+		return a.role(ctx, r, s, p, status, err)
+	}
+	return err
+}
+
+// stopped is the answer when no broker runs.
+func (a *agent) stopped(r *ocf.Request, svc service.Service, unusable error) error {
+	if ocf.CodeOf(unusable) == ocf.Configured {
+		return unusable
+	}
+	if _, err := r.LookPath(a.binary); err != nil {
+		return err
+	}
+	return svc.NotRunning()
+}
+
+// health is the state of a broker that has a process, level by level; status
+// is its place in the HA cluster, if it is in one.
+func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) (status qmf.HAStatus, err error) {
+	if err := service.Thawed(p); err != nil {
+		return "", err
+	}
+	var full error
+	if a.storage.Shared || a.storage.FullPercent > 0 {
+		r.Step("asking the storage of %s", s.dataDir)
+		if full, err = a.storage.Running(ctx); err != nil {
+			return "", fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	if status, err = a.answers(ctx, r, s, p.PID); err != nil {
+		return status, fmt.Errorf("%s: %w", p, err)
+	}
+	if r.Level >= 10 {
+		if err := a.look(ctx, r, s, p.PID); err != nil {
+			return status, fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	return status, full
+}
+
+// answers is level 0's question to the broker: a client's login, and with
+// ha_cluster its place among the brokers. pid may be 0.
+func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int) (qmf.HAStatus, error) {
+	t, known, err := a.target(s, pid)
+	if err != nil {
+		return "", ocf.Errorf(ocf.Degraded, "the health check has nobody to log in as: credentials_file: %w", err)
+	}
+	r.Step("waiting for an answer on %s", t.Address)
+	if !a.haCluster {
+		return "", judge(amqp.Ping(ctx, t), known)
+	}
+	conn, ans := amqp.Connect(ctx, t)
+	if conn == nil {
+		return "", judge(ans, true)
+	}
+	defer conn.Close()
+	c, err := qmf.New(ctx, conn)
+	if err != nil {
+		return "", managed(err)
+	}
+	ha, err := c.HA(ctx)
+	switch {
+	case errors.Is(err, qmf.ErrNoObject):
+		return "", ocf.Errorf(ocf.Degraded, "does not replicate: its module ha.so is not loaded, or it was started without --ha-cluster (as the init script does): install the HA module, and restart the resource when convenient")
+	case err != nil:
+		return "", managed(err)
+	case ha.Status == qmf.StandAlone:
+		return "", ocf.Errorf(ocf.Degraded, "stands alone and does not replicate, though ha_cluster is set: restart the resource when convenient")
+	}
+	return ha.Status, nil
+}
+
+// judge turns an answer into an exit code. known is false when the operator
+// named nobody to log in as: a refused login then shows that the broker answers.
+func judge(ans amqp.Answer, known bool) error {
+	switch {
+	case ans.Health() == amqp.Healthy,
+		!known && (ans.Kind == amqp.BadLogin || ans.Kind == amqp.NoMechanism):
+		return nil
+	case ans.Health() == amqp.Degraded:
+		return ocf.Errorf(ocf.Degraded, "%s", ans.Reason())
+	}
+	return ocf.Errorf(ocf.Generic, "%s", ans.Reason())
+}
+
+// managed is an error of the broker's management: its own refusal is a
+// handicap, no answer is a failure.
+func managed(err error) error {
+	var refused *qmf.Error
+	if errors.As(err, &refused) || errors.Is(err, qmf.ErrDisabled) {
+		return ocf.Errorf(ocf.Degraded, "management: %w", err)
+	}
+	return ocf.Errorf(ocf.Generic, "management does not answer: %w", err)
+}
+
+// look is what levels 10 and 20 add.
+func (a *agent) look(ctx context.Context, r *ocf.Request, s settings, pid int) error {
+	t, known, _ := a.target(s, pid)
+	r.Step("sending a message to ourselves through %s", t.Address)
+	if err := judge(amqp.RoundTrip(ctx, t), known); err != nil || r.Level < 20 {
+		return err
+	}
+	r.Step("reading the management of %s", t.Address)
+	conn, ans := amqp.Connect(ctx, t)
+	if conn == nil {
+		return judge(ans, true)
+	}
+	defer conn.Close()
+	c, err := qmf.New(ctx, conn)
+	if err != nil {
+		return managed(err)
+	}
+	for _, check := range []func(context.Context, *qmf.Client, settings) error{a.queues, a.connections, a.stores, a.backups} {
+		if err := check(ctx, c, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// defaultQueueLimit is the broker's default-queue-limit in bytes.
+const defaultQueueLimit = 100 << 20
+
+func (a *agent) queues(ctx context.Context, c *qmf.Client, _ settings) error {
+	queues, err := c.Queues(ctx)
+	if err != nil {
+		return managed(err)
+	}
+	for _, q := range queues {
+		limit := q.MaxBytes
+		if limit == 0 {
+			limit = defaultQueueLimit
+		}
+		switch {
+		case q.Policy == "ring" || q.Policy == "self-destruct":
+			continue // they overwrite, which is what was asked for
+		case q.FlowStopped:
+			return ocf.Errorf(ocf.Degraded, "queue %s holds senders back: it is nearly full (%d messages, %d KiB of %d): find out why nobody reads it", q.Name, q.Messages, q.Bytes>>10, limit>>10)
+		case a.queuePercent > 0 && q.Bytes*100 >= limit*int64(a.queuePercent):
+			return ocf.Errorf(ocf.Degraded, "queue %s is %d%% full (%d KiB of %d; degraded from %d%%): find out why nobody reads it", q.Name, q.Bytes*100/limit, q.Bytes>>10, limit>>10, a.queuePercent)
+		case a.queuePercent > 0 && q.MaxMessages > 0 && q.Messages*100 >= q.MaxMessages*int64(a.queuePercent):
+			return ocf.Errorf(ocf.Degraded, "queue %s is %d%% full (%d of %d messages; degraded from %d%%): find out why nobody reads it", q.Name, q.Messages*100/q.MaxMessages, q.Messages, q.MaxMessages, a.queuePercent)
+		}
+	}
+	return nil
+}
+
+func (a *agent) connections(ctx context.Context, c *qmf.Client, _ settings) error {
+	b, err := c.Broker(ctx)
+	if err != nil {
+		return managed(err)
+	}
+	if a.connectionsPercent == 0 || b.MaxConnections == 0 {
+		return nil
+	}
+	conns, err := c.Query(ctx, "org.apache.qpid.broker", "connection")
+	if err != nil {
+		return managed(err)
+	}
+	if n := len(conns); n*100 >= b.MaxConnections*a.connectionsPercent {
+		return ocf.Errorf(ocf.Degraded, "%d of %d connections are in use (degraded from %d%%): find out who holds them, or raise max-connections", n, b.MaxConnections, a.connectionsPercent)
+	}
+	return nil
+}
+
+func (a *agent) stores(ctx context.Context, c *qmf.Client, _ settings) error {
+	if a.store == "" {
+		return nil
+	}
+	stores, err := c.Stores(ctx)
+	if err != nil {
+		return managed(err)
+	}
+	for _, s := range stores {
+		if s.Kind == a.store {
+			return nil
+		}
+	}
+	return ocf.Errorf(ocf.Degraded, "the message store %s is not loaded: durable messages are lost when the broker stops: install its package (qpid-cpp-server-%s)", a.store, a.store)
+}
+
+// backups tells whether the primary has all the backups it should have.
+func (a *agent) backups(ctx context.Context, c *qmf.Client, s settings) error {
+	if !a.haCluster {
+		return nil
+	}
+	ha, err := c.HA(ctx)
+	if err != nil {
+		return managed(err)
+	}
+	if !ha.Status.Primary() {
+		return nil
+	}
+	ready := 0
+	for _, m := range ha.Members {
+		if m.Status == qmf.Ready || m.Status.Primary() {
+			ready++
+		}
+	}
+	if ready < s.brokers {
+		return ocf.Errorf(ocf.Degraded, "%d of %d brokers are in step (ha_brokers_url %s): start the missing ones, or messages are lost should this one fail too", ready, s.brokers, a.haBrokers)
+	}
+	return nil
+}
+
+func (a *agent) reload(context.Context, *ocf.Request) error {
+	return nil // health checks read their parameters anew each time
+}
