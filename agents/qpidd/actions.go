@@ -5,6 +5,8 @@ import (
 	"errors"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/amqp"
@@ -81,6 +83,9 @@ func (a *agent) options(s settings) []string {
 		add("ha-brokers-url", a.haBrokers)
 		add("ha-public-url", a.haPublic)
 		add("ha-replicate", a.haReplicate)
+		if !s.heartbeat && !slices.ContainsFunc(a.additional, func(o string) bool { return strings.HasPrefix(o, "--link-heartbeat-interval") }) {
+			add("link-heartbeat-interval", "5") // with the default of 120 s a frozen member keeps a promotion waiting for twice as long
+		}
 	}
 	return append(o, a.additional...)
 }

@@ -31,7 +31,8 @@ type settings struct {
 	config           string // "" if there is none
 	dataDir, address string
 	port             string
-	brokers          int // in ha_brokers_url
+	brokers          int  // in ha_brokers_url
+	heartbeat        bool // the configuration file sets link-heartbeat-interval
 }
 
 var configs = []string{"/etc/qpid/qpidd.conf", "/etc/qpidd.conf"}
@@ -59,6 +60,7 @@ func (p *params) settings() (settings, error) {
 		s.port = strconv.Itoa(p.port)
 	}
 	s.address = net.JoinHostPort(listenAddress(cmp.Or(p.iface, conf["interface"])), s.port)
+	_, s.heartbeat = conf["link-heartbeat-interval"]
 	s.brokers = strings.Count(p.haBrokers, ",") + 1
 	return s, err
 }
