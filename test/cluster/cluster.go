@@ -281,8 +281,8 @@ func (c *Cluster) rack(ctx context.Context) (*os.File, error) {
 	return c.rackNS, nil
 }
 
-// Dial connects from the rack to an address in the cluster's network; the host may be a node's name. It has the form that
-// net/http, go-sql-driver and go-amqp take for a dialer of one's own.
+// Dial connects from the rack to an address in the cluster's network; the host may be a node's name. It has the form of
+// net.Dialer.DialContext, which clients such as net/http take for a dialer of one's own.
 func (c *Cluster) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -31,6 +31,11 @@
 // and /tmp. Everything else the node wrote is there at the next power-on. A node that reboots itself, or that
 // Pacemaker panics, boots again; one that runs poweroff stays off. Nothing survives Close.
 //
+// # What is not as on hardware
+//
+// All nodes share the machine's kernel: its clock, its page cache (see Cluster.Disk), its processors, and all of
+// /proc/sys but net, which a node can change for the whole machine. A node has no watchdog and no udev; /sys is read-only.
+//
 // # Nothing is left behind
 //
 // All of a cluster lives in the PID, mount and network namespaces of one supervisor process, which is this

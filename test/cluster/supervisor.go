@@ -45,6 +45,9 @@ type supervisor struct {
 	disks  []*disk
 }
 
+// downTimeout is how long an orderly end may take once the owner has gone.
+const downTimeout = 20 * time.Second
+
 // supervise is the main of the supervisor; it returns when the owner has gone or has sent down.
 func supervise() int {
 	s := &supervisor{log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
@@ -91,9 +94,18 @@ func supervise() int {
 		}
 	}()
 	select {
-	case <-ctx.Done():
-		s.down()
 	case <-downed:
+		return 0
+	case <-ctx.Done():
+	}
+	orderly := make(chan struct{})
+	go func() {
+		s.down()
+		close(orderly)
+	}()
+	select {
+	case <-orderly:
+	case <-time.After(downTimeout): // the exit kills all the same; the next cluster's sweep removes the cgroups
 	}
 	return 0
 }
