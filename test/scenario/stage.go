@@ -1,0 +1,326 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/cluster"
+)
+
+// The document's group, with the cluster's network in place of 192.168.122.0/24.
+const (
+	FloatingIP  = "10.76.0.100"
+	AddressID   = "ip-" + FloatingIP
+	StorageID   = "fs-mysql"
+	GroupID     = "test-group"
+	DataDir     = "/var/lib/mysql"
+	diskSize    = 768 << 20
+	fillDir     = "/mnt"
+	binaryPath  = "/usr/sbin/openstack-ocf"
+	providerDir = "/usr/lib/ocf/resource.d/openstack"
+)
+
+// Service is a service in the group: how it is deployed, what its daemon looks like, and how a client uses it.
+type Service struct {
+	ID      string         // of the resource
+	Agent   string         // class:provider:type
+	Options []string       // what follows it in `pcs resource create`
+	Daemon  []string       // base names of the daemon's executable
+	Files   []cluster.File // that every node needs
+	// Fill puts data on the new disk, mounted at dir on the node; nil: none is needed.
+	Fill func(ctx context.Context, n *cluster.Node, dir string) error
+	// Ledger is the service as its client sees it, who reaches it by dial.
+	Ledger func(dial Dialer) (Ledger, error)
+}
+
+// Config is a cluster of three nodes on which the services can be deployed. binary is openstack-ocf.
+func Config(binary string, services ...Service) (cluster.Config, error) {
+	cfg := cluster.Config{Nodes: 3}
+	dir, err := os.MkdirTemp("", "links")
+	if err != nil {
+		return cfg, err
+	}
+	defer os.RemoveAll(dir)
+	if out, err := exec.Command(binary, "link", dir, binaryPath).CombinedOutput(); err != nil {
+		return cfg, fmt.Errorf("%s link: %w: %s", binary, err, out)
+	}
+	links, err := os.ReadDir(dir)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Files = append(cfg.Files, cluster.File{Path: binaryPath, From: binary, Mode: 0o755})
+	for _, l := range links {
+		cfg.Files = append(cfg.Files, cluster.File{Path: filepath.Join(providerDir, l.Name()), Link: binaryPath})
+	}
+	for _, s := range services {
+		cfg.Files = append(cfg.Files, s.Files...)
+	}
+	return cfg, nil
+}
+
+// Commentary is told what is being done, a line at a time: a command as an operator would type it, or a remark.
+type Commentary func(line string)
+
+// Stage is a cluster with the document's group on it, its clients and its watches.
+type Stage struct {
+	Cluster *cluster.Cluster
+	Disk    string // the shared disk's device
+	Actors  []*Actor
+	say     Commentary
+}
+
+// Actor is a service on the stage, with who uses it and who watches it.
+type Actor struct {
+	Service
+	*Writer
+	*Watch
+	ledger Ledger
+}
+
+// NewStage gives the cluster a shared disk, filled by the service if it wants to. Nothing is deployed yet.
+// A nil say says nothing.
+func NewStage(ctx context.Context, c *cluster.Cluster, say Commentary, first Service) (*Stage, error) {
+	if say == nil {
+		say = func(string) {}
+	}
+	s := &Stage{Cluster: c, say: say}
+	var err error
+	if s.Disk, err = c.Disk(ctx, diskSize); err != nil {
+		return nil, err
+	}
+	// As an installer does: after an error no more is written, instead of writing on.
+	n := c.Nodes()[0]
+	if _, err := n.Exec(ctx, "tune2fs", "-e", "remount-ro", s.Disk); err != nil {
+		return nil, err
+	}
+	if first.Fill == nil {
+		return s, nil
+	}
+	if _, err := n.Exec(ctx, "mount", s.Disk, fillDir); err != nil {
+		return nil, err
+	}
+	if err := first.Fill(ctx, n, fillDir); err != nil {
+		return nil, err
+	}
+	_, err = n.Exec(ctx, "umount", fillDir)
+	return s, err
+}
+
+// Deploy does all there is to do: a disk, the group as in the document, and a client and a watch for every service.
+func Deploy(ctx context.Context, c *cluster.Cluster, say Commentary, services ...Service) (*Stage, error) {
+	s, err := NewStage(ctx, c, say, services[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := s.CreateGroup(ctx); err != nil {
+		return nil, err
+	}
+	for _, service := range services {
+		if err := s.Create(ctx, service); err != nil {
+			return nil, err
+		}
+		if _, err := s.Enter(ctx, service); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// CreateGroup creates the group with its address and its storage.
+func (s *Stage) CreateGroup(ctx context.Context) error {
+	for _, args := range []string{
+		"resource defaults update resource-stickiness=1", // what `pcs cluster setup` does since 0.11
+		"resource create " + AddressID + " ocf:heartbeat:IPaddr2 ip=" + FloatingIP + " --group " + GroupID,
+		"resource create " + StorageID + " ocf:heartbeat:Filesystem device=" + s.Disk + " directory=" + DataDir + " fstype=ext4 --group " + GroupID,
+	} {
+		if err := s.PCS(ctx, strings.Fields(args)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Create creates the service's resource at the end of the group.
+func (s *Stage) Create(ctx context.Context, service Service) error {
+	args := append([]string{"resource", "create", service.ID, service.Agent}, service.Options...)
+	return s.PCS(ctx, append(args, "--group", GroupID)...)
+}
+
+// Enter waits for the service to run, and has a client use it and a watch look at it from then on.
+func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
+	if err := s.Settled(ctx); err != nil {
+		return nil, err
+	}
+	ledger, err := service.Ledger(s.Cluster.Dial)
+	if err != nil {
+		return nil, err
+	}
+	watch, err := NewWatch(ctx, s.Cluster, s.Disk, service.Daemon...)
+	if err != nil {
+		return nil, errors.Join(err, ledger.Close())
+	}
+	a := &Actor{Service: service, Writer: Write(ctx, ledger), Watch: watch, ledger: ledger}
+	s.Actors = append(s.Actors, a)
+	if _, err := watch.WaitOther(ctx, Daemon{}); err != nil {
+		return nil, err
+	}
+	return a, a.WaitServed(ctx, time.Now())
+}
+
+// Settled returns when nothing is left to do and all of the group runs.
+func (s *Stage) Settled(ctx context.Context) error {
+	if err := s.Cluster.WaitIdle(ctx); err != nil {
+		return err
+	}
+	for _, a := range s.Actors {
+		if _, err := s.Cluster.WaitRunning(ctx, a.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close ends clients and watches; the cluster goes on.
+func (s *Stage) Close() {
+	for _, a := range s.Actors {
+		a.Writer.Stop()
+		a.Watch.Stop()
+		_ = a.ledger.Close()
+	}
+	s.Actors = nil
+}
+
+// PCS runs pcs on a node that can.
+func (s *Stage) PCS(ctx context.Context, args ...string) error {
+	argv := append([]string{"pcs"}, args...)
+	s.say("# " + strings.Join(argv, " "))
+	_, err := s.Cluster.OnAny(ctx, argv...)
+	return err
+}
+
+// Act is one thing that happens to the service or its node.
+type Act struct {
+	Name  string // of a test: "kill"
+	Title string // for people: "kill -9 of the server"
+	// Moves says that the service must come back on another node; otherwise on the same.
+	Moves bool
+	// Do makes it happen to the actor's daemon, which is where it runs.
+	Do func(ctx context.Context, s *Stage, a *Actor, d Daemon) error
+}
+
+// Result is what came of an act.
+type Result struct {
+	Act      Act
+	From, To Daemon
+	Outages  []Outage // of each of the stage's actors
+}
+
+// Play has the act happen to the first actor, and returns when its daemon was replaced and all clients are served again.
+func (s *Stage) Play(ctx context.Context, act Act) (r Result, err error) {
+	a := s.Actors[0]
+	r.Act = act
+	var ok bool
+	if r.From, ok = a.Watch.Now(); !ok {
+		return r, fmt.Errorf("%s: there is no %s to begin with", act.Name, a.ID)
+	}
+	started := a.Started()
+	began := time.Now()
+	if err := act.Do(ctx, s, a, r.From); err != nil {
+		return r, fmt.Errorf("%s: %w", act.Name, err)
+	}
+	if r.To, err = a.WaitOther(ctx, r.From); err != nil {
+		return r, fmt.Errorf("%s: %w", act.Name, err)
+	}
+	again := time.Now()
+	for _, a := range s.Actors {
+		if err := a.WaitServed(ctx, again); err != nil {
+			return r, fmt.Errorf("%s: %s: %w", act.Name, a.ID, err)
+		}
+		r.Outages = append(r.Outages, a.Outage(began))
+	}
+	if moved := r.To.Node != r.From.Node; moved != act.Moves {
+		return r, fmt.Errorf("%s: %s was on %s and is on %s now", act.Name, a.ID, r.From.Node, r.To.Node)
+	}
+	if n := a.Started() - started; n != 1 {
+		return r, fmt.Errorf("%s: %s was started %d times", act.Name, a.ID, n)
+	}
+	return r, nil
+}
+
+// Restore brings all nodes back, out of standby and with their cables in, forgets failures, and waits until nothing is left
+// to do. No daemon may be restarted by that.
+func (s *Stage) Restore(ctx context.Context) error {
+	states, err := s.Cluster.States(ctx)
+	if err != nil {
+		return err
+	}
+	var before []int
+	for _, a := range s.Actors {
+		before = append(before, a.Started())
+	}
+	for _, st := range states {
+		n := s.Cluster.Node(st.Name)
+		if st.Cut {
+			s.say("plugging in the network cable of " + n.Name)
+			err = errors.Join(err, n.Heal(ctx))
+		}
+		if !st.On {
+			s.say("switching on " + n.Name)
+			err = errors.Join(err, n.PowerOn(ctx))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.Cluster.WaitStable(ctx); err != nil {
+		return err
+	}
+	status, err := s.Cluster.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range status.Nodes {
+		if n.Standby {
+			if err := s.PCS(ctx, "node", "unstandby", n.Name); err != nil {
+				return err
+			}
+		}
+	}
+	if len(status.Failures) > 0 {
+		if err := s.PCS(ctx, "resource", "cleanup"); err != nil {
+			return err
+		}
+	}
+	if err := s.Settled(ctx); err != nil {
+		return err
+	}
+	for i, a := range s.Actors {
+		if n := a.Started(); n != before[i] {
+			return fmt.Errorf("%s was restarted although nothing was broken", a.ID)
+		}
+	}
+	return nil
+}
+
+// Audit stops the clients and holds what their ledgers keep against what they were promised, and says what the watches saw.
+func (s *Stage) Audit(ctx context.Context) (audits []Audit, err error) {
+	for _, a := range s.Actors {
+		a.Writer.Stop()
+		audit, aerr := a.Audit(ctx)
+		if aerr == nil {
+			aerr = audit.Err()
+		}
+		if err = errors.Join(err, a.Watch.Err()); aerr != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", a.ID, aerr))
+		}
+		audits = append(audits, audit)
+	}
+	return audits, err
+}

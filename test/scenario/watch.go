@@ -1,0 +1,246 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/test/cluster"
+)
+
+// lookEvery is how often a Watch looks at all processes; a look takes 2 ms.
+const lookEvery = 50 * time.Millisecond
+
+// Daemon is a process that works on the disk, on whatever node.
+type Daemon struct {
+	Node  string
+	PID   int    // the machine's, not the node's
+	start uint64 // clock ticks since boot: with PID, the process's identity
+}
+
+// Signal sends it a signal, from outside of its node.
+func (d Daemon) Signal(sig syscall.Signal) error {
+	if now, err := startTime(d.PID); err != nil || now != d.start {
+		return fmt.Errorf("%s: %w", d, os.ErrProcessDone)
+	}
+	return unix.Kill(d.PID, sig)
+}
+
+func (d Daemon) String() string { return fmt.Sprintf("pid %d on %s", d.PID, d.Node) }
+
+// Watch looks at a disk from outside of all nodes: at the processes that work on it, whatever they were started
+// by and whatever Pacemaker knows of them, and at who has it mounted.
+type Watch struct {
+	cluster     *cluster.Cluster
+	device      string
+	rdev        uint64
+	executables []string
+	cancel      context.CancelFunc
+	done        chan struct{}
+
+	mu      sync.Mutex
+	now     []Daemon
+	seen    []Daemon // all there ever were, in the order they came
+	wrong   []error
+	looks   int
+	blind   int // looks in a row at the mounts that failed
+	changed chan struct{}
+}
+
+// NewWatch starts to watch for processes of these executables (base names) that have their working directory or a
+// file open on the device. Stop ends it, and so does the end of ctx.
+func NewWatch(ctx context.Context, c *cluster.Cluster, device string, executables ...string) (*Watch, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(device, &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", device, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	w := &Watch{
+		cluster: c, device: device, rdev: st.Rdev, executables: executables,
+		cancel: cancel, done: make(chan struct{}), changed: make(chan struct{}),
+	}
+	go w.run(ctx)
+	return w, nil
+}
+
+func (w *Watch) run(ctx context.Context) {
+	defer close(w.done)
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		w.look(onDevice(w.rdev, w.executables, w.cluster.Name()))
+		if i%2 == 0 {
+			at, err := w.cluster.MountedOn(ctx, w.device)
+			if ctx.Err() == nil {
+				w.mounts(at, err)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look takes in which daemons there are now.
+func (w *Watch) look(found []Daemon) {
+	// One may have ended, and the next begun, while /proc was being read: only those that still live are two.
+	if len(found) > 1 {
+		found = slices.DeleteFunc(found, func(d Daemon) bool { now, err := startTime(d.PID); return err != nil || now != d.start })
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks++
+	if len(found) > 1 && !slices.Equal(found, w.now) {
+		w.wrong = append(w.wrong, fmt.Errorf("%s: %d daemons work on %s at once: %v", clock(), len(found), w.device, found))
+	}
+	for _, d := range found {
+		if !slices.Contains(w.seen, d) {
+			w.seen = append(w.seen, d)
+		}
+	}
+	if !slices.Equal(found, w.now) {
+		w.now = found
+		close(w.changed)
+		w.changed = make(chan struct{})
+	}
+}
+
+// mounts takes in where the device is mounted.
+func (w *Watch) mounts(at []string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		// A node that dies while it is looked at is no news; not to see anything for seconds is.
+		if w.blind++; w.blind == 50 {
+			w.wrong = append(w.wrong, fmt.Errorf("%s: cannot see who has %s mounted: %w", clock(), w.device, err))
+		}
+		return
+	}
+	w.blind = 0
+	if len(at) > 1 {
+		w.wrong = append(w.wrong, fmt.Errorf("%s: %s is mounted on %s at once", clock(), w.device, strings.Join(at, " and ")))
+	}
+}
+
+func clock() string { return time.Now().Format("15:04:05.000") }
+
+// Stop ends the watch.
+func (w *Watch) Stop() {
+	w.cancel()
+	<-w.done
+}
+
+// Err is nil if there never were two daemons on the disk, nor two nodes that had it mounted.
+func (w *Watch) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.looks == 0 {
+		return errors.New("the watch has not looked once")
+	}
+	return errors.Join(w.wrong...)
+}
+
+// Started is how many daemons there were so far, one after the other.
+func (w *Watch) Started() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.seen)
+}
+
+// Now returns the daemon that is there now, false if there is none.
+func (w *Watch) Now() (Daemon, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.now) == 0 {
+		return Daemon{}, false
+	}
+	return w.now[0], true
+}
+
+// WaitOther returns the daemon that has taken the place of old; that of none if old is the zero value.
+func (w *Watch) WaitOther(ctx context.Context, old Daemon) (Daemon, error) {
+	for {
+		w.mu.Lock()
+		now, changed := w.now, w.changed
+		w.mu.Unlock()
+		if len(now) == 1 && now[0] != old {
+			return now[0], nil
+		}
+		select {
+		case <-changed:
+		case <-w.done:
+			return Daemon{}, errors.New("the watch was stopped")
+		case <-ctx.Done():
+			return Daemon{}, fmt.Errorf("no new %s, there is %v: %w", w.executables[0], now, ctx.Err())
+		}
+	}
+}
+
+// onDevice finds the living processes of these executables that use files of the device, on nodes of the cluster.
+func onDevice(rdev uint64, executables []string, clusterName string) []Daemon {
+	links, _ := filepath.Glob("/proc/[0-9]*/exe")
+	var found []Daemon
+	for _, link := range links {
+		exe, err := os.Readlink(link)
+		if err != nil || !slices.Contains(executables, filepath.Base(strings.TrimSuffix(exe, " (deleted)"))) {
+			continue
+		}
+		dir := filepath.Dir(link)
+		if !uses(dir, rdev) {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		start, err := startTime(pid)
+		if err != nil {
+			continue
+		}
+		found = append(found, Daemon{Node: nodeOf(dir, clusterName), PID: pid, start: start})
+	}
+	return found
+}
+
+// uses says whether a process has its working directory or a file open on the device. The links in /proc lead to the
+// file itself, also where it was unmounted lazily.
+func uses(proc string, rdev uint64) bool {
+	files, _ := filepath.Glob(proc + "/fd/*")
+	return slices.ContainsFunc(append([]string{proc + "/cwd"}, files...), func(link string) bool {
+		var st unix.Stat_t
+		return unix.Stat(link, &st) == nil && st.Dev == rdev
+	})
+}
+
+// nodeOf tells a process's node by its cgroup, which lies in one named after the cluster and the node.
+func nodeOf(proc, clusterName string) string {
+	text, err := os.ReadFile(proc + "/cgroup")
+	if err != nil {
+		return ""
+	}
+	_, below, _ := strings.Cut(string(text), "-"+clusterName+"/")
+	node, _, _ := strings.Cut(strings.TrimSpace(below), "/")
+	return node
+}
+
+// startTime is field 22 of /proc/PID/stat (proc_pid_stat(5)); it fails for a process that has ended, also a zombie.
+func startTime(pid int) (uint64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(text)[strings.LastIndex(string(text), ")")+1:])
+	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+		return 0, os.ErrProcessDone
+	}
+	return strconv.ParseUint(f[19], 10, 64)
+}
