@@ -3,8 +3,8 @@ package ocf
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -79,20 +79,23 @@ func (a Agent) find(name string, level int) (Action, bool) {
 	return best, found
 }
 
-var nameSyntax = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+// isName tells whether s can be the name of an agent or a parameter.
+func isName(s string) bool {
+	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") == ""
+}
 
 // Check finds faults in the declaration itself: names, defaults that do not
 // parse, descriptions missing, actions twice. ocftest runs it.
 func (a Agent) Check() []error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !nameSyntax.MatchString(a.Name) || a.Version == "" || a.Short == "" || a.Long == "" {
+	if !isName(a.Name) || a.Version == "" || a.Short == "" || a.Long == "" {
 		bad("agent %q: name, version, short and long description are needed", a.Name)
 	}
 	names := map[string]bool{}
 	for _, p := range a.Parameters {
 		switch {
-		case !nameSyntax.MatchString(p.Name) || names[p.Name]:
+		case !isName(p.Name) || names[p.Name]:
 			bad("parameter %q: bad name, or declared twice", p.Name)
 		case p.Value == nil || p.Short == "" || p.Long == "":
 			bad("parameter %s: value, short and long description are needed", p.Name)

@@ -3,7 +3,6 @@ package ocf
 import (
 	"bufio"
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strconv"
@@ -84,11 +83,9 @@ func bit(b bool) string {
 	return "0"
 }
 
-func esc(s string) string {
-	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(s))
-	return strings.NewReplacer("&#xA;", "\n", "&#34;", "&quot;", "&#39;", "'").Replace(b.String())
-}
+var escapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")
+
+func esc(s string) string { return escapes.Replace(s) }
 
 // MarshalJSON is the declaration for tools: what the meta-data says, and which
 // parameters are secret or deprecated.

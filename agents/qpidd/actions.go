@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -229,13 +228,11 @@ func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (qmf
 	return ha.Status, err
 }
 
-var catchingUp = regexp.MustCompile(`(?i)catching up`)
-
 // refusedForGood tells a refusal that waiting does not change: the broker joins
 // a cluster in which another is further on.
 func refusedForGood(err error) bool {
 	var refused *qmf.Error
-	return errors.As(err, &refused) && !catchingUp.MatchString(refused.Text)
+	return errors.As(err, &refused) && !strings.Contains(strings.ToLower(refused.Text), "catching up")
 }
 
 // demote makes a primary a backup; the broker has no method for it.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -80,12 +81,17 @@ func (e logEnd) tail() (string, error) {
 	return string(b), err
 }
 
+// lazy compiles an expression when it is first needed, not at the start of every monitor.
+func lazy(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
 var (
-	telling = regexp.MustCompile(`(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`)
+	telling = lazy(`(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`)
 	// How logs mark the level of a line.
-	marked = regexp.MustCompile(`(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `)
+	marked = lazy(`(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `)
 	// What differs between repetitions of a message: time stamps, pids, counters.
-	varying = regexp.MustCompile(`[0-9]+`)
+	varying = lazy(`[0-9]+`)
 )
 
 // informative picks at most maxWords lines: those that speak of trouble, or else the last ones. The first complaints
@@ -95,17 +101,17 @@ func informative(lines []string) []string {
 	seen := map[string]bool{}
 	for _, line := range lines {
 		line = printable(line)
-		if key := varying.ReplaceAllString(line, "0"); line == "" || seen[key] {
+		if key := varying().ReplaceAllString(line, "0"); line == "" || seen[key] {
 			continue
 		} else {
 			seen[key] = true
 		}
 		all = append(all, line)
-		if telling.MatchString(line) {
+		if telling().MatchString(line) {
 			bad = append(bad, line)
 		}
 	}
-	if errs := slices.DeleteFunc(slices.Clone(bad), func(l string) bool { return !marked.MatchString(l) }); len(errs) > 0 {
+	if errs := slices.DeleteFunc(slices.Clone(bad), func(l string) bool { return !marked().MatchString(l) }); len(errs) > 0 {
 		bad = errs // a log that marks its errors needs no guessing
 	}
 	switch {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -41,13 +42,13 @@ func private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-var versionRE = regexp.MustCompile(`(\d+)\.(\d+)\.\d+(-?MariaDB)?`)
+var versionRE = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(\d+)\.(\d+)\.\d+(-?MariaDB)?`) })
 
 // ServerGroups returns the groups that a server of that version reads. The version is what the server says of itself
 // (@@version, or the output of mariadbd --version); one that is not understood, or an empty one, gives the groups
 // without a version, of MySQL and MariaDB alike.
 func ServerGroups(version string) []string {
-	m := versionRE.FindStringSubmatch(version)
+	m := versionRE().FindStringSubmatch(version)
 	if m == nil {
 		return []string{"mysqld", "server", "mariadb", "mariadbd", "client-server", "galera"}
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func DeleteAttribute(ctx context.Context, name string) error {
 	return err
 }
 
-var attributeLine = regexp.MustCompile(`name="([^"]*)" host="([^"]*)" value="([^"]*)"`)
+var attributeLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`name="([^"]*)" host="([^"]*)" value="([^"]*)"`) })
 
 // Attributes are the values that all nodes have of a transient attribute, by
 // the nodes' names. Without any it is empty.
@@ -61,7 +62,7 @@ func Attributes(ctx context.Context, name string) (map[string]string, error) {
 
 func parseAttributes(out string) map[string]string {
 	values := map[string]string{}
-	for _, m := range attributeLine.FindAllStringSubmatch(out, -1) {
+	for _, m := range attributeLine().FindAllStringSubmatch(out, -1) {
 		if m[3] != "" {
 			values[m[2]] = m[3]
 		}

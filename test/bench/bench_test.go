@@ -1,0 +1,200 @@
+// Package bench measures, side by side in one run: every figure is a ratio to
+// something else that did the same on the same machine at the same time.
+//
+// Run it with `make bench`.
+package bench
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/broker"
+	"github.com/openstack-ocf/agents/test/built"
+)
+
+func TestMain(m *testing.M) { box.Main(m, "/etc/mysql") }
+
+// contender is a command to time.
+type contender struct {
+	name      string
+	argv      []string
+	env       []string
+	code      int
+	wall, cpu []time.Duration
+	rss       int64 // KiB, the most of any run's largest process
+}
+
+func (c *contender) run(b *testing.B) {
+	cmd := exec.Command(c.argv[0], c.argv[1:]...)
+	cmd.Env = append(os.Environ(), c.env...)
+	begin := time.Now()
+	out, _ := cmd.CombinedOutput()
+	wall := time.Since(begin)
+	if got := cmd.ProcessState.ExitCode(); got != c.code {
+		b.Fatalf("%s: exit %d, want %d: %s", c.name, got, c.code, out)
+	}
+	c.wall = append(c.wall, wall)
+	c.cpu = append(c.cpu, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+	c.rss = max(c.rss, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// against times ours and theirs in turn, and reports the medians and how many
+// times more theirs takes.
+func against(b *testing.B, ours, theirs *contender) (wall, cpu float64) {
+	b.Helper()
+	ours.run(b) // warm-up
+	theirs.run(b)
+	ours.wall, ours.cpu, theirs.wall, theirs.cpu = nil, nil, nil, nil
+	for b.Loop() {
+		ours.run(b)
+		theirs.run(b)
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	ow, oc, tw, tc := median(ours.wall), median(ours.cpu), median(theirs.wall), median(theirs.cpu)
+	wall, cpu = float64(tw)/float64(ow), float64(tc)/float64(oc)
+	b.ReportMetric(0, "ns/op") // both together: says nothing
+	b.ReportMetric(ms(ow), "ms")
+	b.ReportMetric(ms(oc), "ms-cpu")
+	b.ReportMetric(ms(tw), "ms-theirs")
+	b.ReportMetric(wall, "x-wall")
+	b.ReportMetric(cpu, "x-cpu")
+	b.ReportMetric(float64(ours.rss)/1024, "MiB")
+	b.Logf("%-34s %6.2f ms wall %6.2f ms cpu %5.1f MiB", ours.name, ms(ow), ms(oc), float64(ours.rss)/1024)
+	b.Logf("%-34s %6.2f ms wall %6.2f ms cpu        %.1f x wall, %.1f x cpu", theirs.name, ms(tw), ms(tc), wall, cpu)
+	if ours.rss > 16<<10 {
+		b.Errorf("%s: peak memory %d KiB, want under 16 MiB", ours.name, ours.rss)
+	}
+	return wall, cpu
+}
+
+func agent(b *testing.B, name, action string, env ...string) *contender {
+	return &contender{name: name + " " + action, argv: []string{built.Agent(b, name), action}, env: append(env, "OCF_ROOT=/usr/lib/ocf", "OCF_RESOURCE_INSTANCE=bench", "OCF_RESKEY_CRM_meta_interval=10000", "OCF_RESKEY_CRM_meta_timeout=20000")}
+}
+
+// compile makes a static C program.
+func compile(b *testing.B, name, source string) string {
+	b.Helper()
+	dir := b.TempDir()
+	c := filepath.Join(dir, name+".c")
+	if err := os.WriteFile(c, []byte(source), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	box.Sh(b, "gcc -O2 -static -o %s/%s %s", dir, name, c)
+	return filepath.Join(dir, name)
+}
+
+const (
+	socket    = "/run/mysqld/mysqld.sock"
+	myConfig  = "/run/my.cnf"
+	myDatadir = "/run/srv/mysql"
+)
+
+// mariadb starts a server, for the whole run.
+func mariadb(b *testing.B) {
+	box.Need(b)
+	if _, err := os.Stat(socket); err == nil {
+		return
+	}
+	if _, err := exec.LookPath("mariadbd"); err != nil {
+		b.Skip("SKIP: needs mariadb-server")
+	}
+	conf := fmt.Sprintf("[mysqld]\ndatadir=%s\nsocket=%s\npid-file=/run/mysqld/mysqld.pid\nskip-networking\ninnodb_log_file_size=8M\ninnodb_buffer_pool_size=16M\ninnodb_use_native_aio=0\n", myDatadir, socket)
+	if err := os.WriteFile(myConfig, []byte(conf), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	box.Sh(b, "mkdir -p %s; chown mysql %s; OCF_RESKEY_config=%s OCF_RESKEY_shared_storage=false OCF_RESKEY_enable_creation=true OCF_RESKEY_log=/run/mysqld.log %s start", myDatadir, myDatadir, myConfig, built.Agent(b, "mysql-shared-storage"))
+}
+
+func heartbeat(b *testing.B, action, level string) *contender {
+	const script = "/usr/lib/ocf/resource.d/heartbeat/mysql"
+	if _, err := os.Stat(script); err != nil {
+		b.Skip("SKIP: needs resource-agents")
+	}
+	return &contender{
+		name: "ocf:heartbeat:mysql " + action + " level " + level, argv: []string{script, action},
+		env: []string{
+			"OCF_ROOT=/usr/lib/ocf", "OCF_RESOURCE_INSTANCE=bench", "OCF_CHECK_LEVEL=" + level, "OCF_RESKEY_CRM_meta_interval=10000",
+			"OCF_RESKEY_binary=/usr/sbin/mariadbd", "OCF_RESKEY_config=" + myConfig, "OCF_RESKEY_datadir=" + myDatadir, "OCF_RESKEY_socket=" + socket,
+			"OCF_RESKEY_pid=/run/mysqld/mysqld.pid", "OCF_RESKEY_test_table=mysql.user", "OCF_RESKEY_test_user=root",
+		},
+	}
+}
+
+func BenchmarkMySQLMonitorAgainstHeartbeat(b *testing.B) {
+	mariadb(b)
+	wall, cpu := against(b, agent(b, "mysql-shared-storage", "monitor", "OCF_RESKEY_config="+myConfig, "OCF_RESKEY_shared_storage=false"), heartbeat(b, "monitor", "10"))
+	if wall < 10 || cpu < 10 {
+		b.Errorf("ours should take at least 10 times less: %.1f x wall, %.1f x cpu", wall, cpu)
+	}
+}
+
+func BenchmarkMySQLMonitorLevel10AgainstHeartbeat(b *testing.B) {
+	mariadb(b)
+	ours := agent(b, "mysql-shared-storage", "monitor", "OCF_RESKEY_config="+myConfig, "OCF_RESKEY_shared_storage=false", "OCF_CHECK_LEVEL=10")
+	against(b, ours, heartbeat(b, "monitor", "10"))
+}
+
+func BenchmarkMySQLMonitorAgainstStaticC(b *testing.B) {
+	mariadb(b)
+	c := compile(b, "greeting", `
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+int main(void) {
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	strcpy(a.sun_path, "`+socket+`");
+	char buf[256];
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+	return connect(s, (struct sockaddr *)&a, sizeof a) || read(s, buf, sizeof buf) < 5;
+}`)
+	wall, _ := against(b, agent(b, "mysql-shared-storage", "monitor", "OCF_RESKEY_config="+myConfig, "OCF_RESKEY_shared_storage=false"), &contender{name: "static C: connect, read greeting", argv: []string{c}})
+	if wall < 1.0/3 {
+		b.Errorf("ours should take at most 3 times as long: %.1f", 1/wall)
+	}
+}
+
+func BenchmarkMetaDataAgainstBash(b *testing.B) {
+	box.Need(b)
+	wall, _ := against(b, agent(b, "mysql-shared-storage", "meta-data"), &contender{name: "bash -c :", argv: []string{"bash", "-c", ":"}})
+	if wall < 2.0/3 {
+		b.Errorf("meta-data should take at most 3 ms where bash takes 2: %.2f times bash", 1/wall)
+	}
+}
+
+func BenchmarkMetaDataAgainstHeartbeat(b *testing.B) {
+	box.Need(b)
+	against(b, agent(b, "mysql-shared-storage", "meta-data"), heartbeat(b, "meta-data", "0"))
+}
+
+func BenchmarkQpiddMonitorAgainstConnect(b *testing.B) {
+	box.Need(b)
+	br := broker.Start(b, broker.Options{})
+	b.Logf("broker: %s", br.Kind())
+	box.Sh(b, "printf 'port=%d\\n' >/run/qpidd.conf", br.Port)
+	ours := agent(b, "qpidd", "monitor", "OCF_RESKEY_config=/run/qpidd.conf", "OCF_RESKEY_data_dir="+br.DataDir, "OCF_RESKEY_user=root")
+	c := compile(b, "connect", fmt.Sprintf(`
+#include <arpa/inet.h>
+#include <sys/socket.h>
+int main(void) {
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(%d), .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	return connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&a, sizeof a);
+}`, br.Port))
+	against(b, ours, &contender{name: "static C: connect", argv: []string{c}})
+	if w := median(ours.wall); br.Kind() == broker.Real && w > 8*time.Millisecond {
+		b.Errorf("level 0 takes %v, want under 8 ms", w)
+	}
+}
