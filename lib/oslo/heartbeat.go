@@ -1,13 +1,16 @@
 package oslo
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
 // Queries for the row in which a service proves that it lives, each with two
 // arguments, host and binary (of nova and cinder "nova-scheduler", of neutron
-// "neutron-openvswitch-agent"), each giving the columns that ScanBeat reads
+// "neutron-openvswitch-agent"), each giving the columns that ParseBeat reads
 // and at most one row. Ages are taken by the database's own clock: those of
 // the nodes may differ. MySQL's dialect.
 const (
@@ -47,20 +50,26 @@ type Beat struct {
 	Age time.Duration
 }
 
-// Row is what a query gives, such as *sql.Row.
-type Row interface {
-	Scan(dest ...any) error
-}
+// ErrNoRow: the service has no row. It makes it when it starts, and not again.
+var ErrNoRow = errors.New("there is no heartbeat row")
 
-// ScanBeat reads a row of one of the queries above.
-func ScanBeat(row Row) (Beat, error) {
-	var (
-		b   Beat
-		age int64
-	)
-	if err := row.Scan(&b.Mark, &b.Disabled, &b.ForcedDown, &age); err != nil {
-		return Beat{}, fmt.Errorf("heartbeat row: %w", err)
+// ParseBeat reads what one of the queries above gave, its values as text.
+func ParseBeat(rows [][]sql.NullString) (Beat, error) {
+	if len(rows) == 0 {
+		return Beat{}, ErrNoRow
 	}
-	b.Age = time.Duration(age) * time.Second
-	return b, nil
+	var n [4]int64
+	if len(rows[0]) != len(n) {
+		return Beat{}, fmt.Errorf("a heartbeat row of %d columns, want %d", len(rows[0]), len(n))
+	}
+	for i, column := range rows[0] {
+		if !column.Valid {
+			continue
+		}
+		var err error
+		if n[i], err = strconv.ParseInt(column.String, 10, 64); err != nil {
+			return Beat{}, fmt.Errorf("column %d of the heartbeat row: %w", i+1, err)
+		}
+	}
+	return Beat{Mark: n[0], Disabled: n[1] != 0, ForcedDown: n[2] != 0, Age: time.Duration(n[3]) * time.Second}, nil
 }

@@ -1,6 +1,7 @@
 package oslo
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -443,25 +444,32 @@ func TestService(t *testing.T) {
 	}
 }
 
-type fakeRow []any
-
-func (r fakeRow) Scan(dest ...any) error {
-	if len(r) != len(dest) {
-		return errors.New("no rows")
+func TestParseBeat(t *testing.T) {
+	row := func(columns ...string) [][]sql.NullString {
+		values := make([]sql.NullString, len(columns))
+		for i, c := range columns {
+			values[i] = sql.NullString{String: c, Valid: c != "NULL"}
+		}
+		return [][]sql.NullString{values}
 	}
-	for i, v := range r {
-		reflect.ValueOf(dest[i]).Elem().Set(reflect.ValueOf(v))
+	for _, tc := range []struct {
+		rows [][]sql.NullString
+		want Beat
+		err  bool
+	}{
+		{row("7", "0", "0", "12"), Beat{Mark: 7, Age: 12 * time.Second}, false},
+		{row("0", "1", "1", "-1"), Beat{Disabled: true, ForcedDown: true, Age: -time.Second}, false},
+		{row("5", "NULL", "0", "3"), Beat{Mark: 5, Age: 3 * time.Second}, false},
+		{row("x", "0", "0", "3"), Beat{}, true},
+		{row("7", "0"), Beat{}, true},
+		{nil, Beat{}, true},
+	} {
+		if got, err := ParseBeat(tc.rows); got != tc.want || (err != nil) != tc.err {
+			t.Errorf("%v: got %+v, %v", tc.rows, got, err)
+		}
 	}
-	return nil
-}
-
-func TestScanBeat(t *testing.T) {
-	got, err := ScanBeat(fakeRow{int64(7), true, false, int64(12)})
-	if want := (Beat{7, true, false, 12 * time.Second}); err != nil || got != want {
-		t.Errorf("got %+v, %v, want %+v", got, err, want)
-	}
-	if _, err := ScanBeat(fakeRow{}); err == nil {
-		t.Error("no row: no error")
+	if _, err := ParseBeat(nil); !errors.Is(err, ErrNoRow) {
+		t.Errorf("no row: got %v", err)
 	}
 }
 

@@ -70,8 +70,8 @@ type Request struct {
 // Options of a call.
 type Options struct {
 	// ReplyTo names the reply queue: one stable name per node and resource,
-	// such as "openstack-ocf.node1.consoleauth". Two calls at once under one
-	// name are possible.
+	// such as "openstack-ocf.node1.consoleauth"; empty: one named by the
+	// service. Up to four calls at once may use one name.
 	ReplyTo string
 	// Dial replaces the dialer of package net.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -176,6 +176,7 @@ func Call(ctx context.Context, bus oslo.Transport, req Request, opt Options) Ans
 		a.Err = fmt.Errorf("%w: %q", oslo.ErrDriver, bus.Driver)
 		return a
 	}
+	opt.ReplyTo = cmp.Or(opt.ReplyTo, "openstack-ocf."+a.Server)
 	if opt.Dial == nil {
 		opt.Dial = new(net.Dialer).DialContext
 	}

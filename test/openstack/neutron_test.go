@@ -2,7 +2,6 @@ package openstack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -17,7 +16,6 @@ func TestNeutronOnRabbit(t *testing.T) {
 	rabbit := StartRabbit(t)
 	mariadb := StartMariaDB(t)
 	neutron := NewNeutron(t, mariadb, rabbit.TransportURL(), ovs)
-	db := mariadb.Open("neutron")
 	server := neutron.StartServer()
 	bus := transport(t, neutron.Conf, "neutron")
 	ping := func(topic string) func(context.Context) rpcping.Answer {
@@ -26,7 +24,7 @@ func TestNeutronOnRabbit(t *testing.T) {
 		}
 	}
 	beat := func(ctx context.Context) (oslo.Beat, error) {
-		return oslo.ScanBeat(db.QueryRowContext(ctx, oslo.NeutronAgents, neutron.Host, "neutron-openvswitch-agent"))
+		return heartbeat(ctx, neutron.Conf, oslo.NeutronAgents, neutron.Host, "neutron-openvswitch-agent")
 	}
 	const (
 		own   = "q-agent-notifier-tunnel-update" // only the Open vSwitch agent listens here
@@ -57,22 +55,7 @@ func TestNeutronOnRabbit(t *testing.T) {
 		}
 	})
 	t.Run("heartbeat row", func(t *testing.T) {
-		var first oslo.Beat
-		agent.Await(30*time.Second, "heartbeat that grows", func(ctx context.Context) error {
-			b, err := beat(ctx)
-			switch {
-			case err != nil:
-				return err
-			case first.Mark == 0:
-				first = b
-				return errors.New("one heartbeat only")
-			case b.Mark <= first.Mark:
-				return fmt.Errorf("still at %d", b.Mark)
-			case b.Disabled || b.ForcedDown || b.Age < 0 || b.Age > 10*time.Second:
-				t.Errorf("got %+v", b)
-			}
-			return nil
-		})
+		agent.Await(30*time.Second, "heartbeat that grows", growing(t, beat))
 	})
 	t.Run("frozen", func(t *testing.T) {
 		agent.Freeze()

@@ -2,17 +2,20 @@ package openstack
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
 	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/lib/rpcping"
+	"github.com/openstack-ocf/agents/lib/sqlping"
 )
 
 func transport(t *testing.T, conf, exchange string) oslo.Transport {
@@ -60,9 +63,52 @@ func check(t *testing.T, limit time.Duration, want rpcping.State, call func(cont
 	return a
 }
 
+// heartbeat reads a service's row from the database that its config file names.
+func heartbeat(ctx context.Context, conf, query, host, binary string) (oslo.Beat, error) {
+	cfg, err := oslo.Load(oslo.File(conf))
+	if err != nil {
+		return oslo.Beat{}, err
+	}
+	db, err := cfg.Database()
+	if err != nil {
+		return oslo.Beat{}, err
+	}
+	conn, err := sqlping.Open(ctx, sqlping.Target{Address: db.Address(), User: db.User, Password: db.Password.Reveal(), Database: db.Name})
+	if err != nil {
+		return oslo.Beat{}, err
+	}
+	defer conn.Close()
+	rows, err := conn.Query(ctx, "read the heartbeat", query, host, binary)
+	if err != nil {
+		return oslo.Beat{}, err
+	}
+	return oslo.ParseBeat(rows)
+}
+
+// growing waits for two reports, the later one fresh.
+func growing(t *testing.T, beat func(context.Context) (oslo.Beat, error)) func(context.Context) error {
+	var first oslo.Beat
+	return func(ctx context.Context) error {
+		b, err := beat(ctx)
+		switch {
+		case err != nil:
+			return err
+		case first.Mark == 0:
+			first = b
+			return errors.New("one report only")
+		case b.Mark <= first.Mark:
+			return fmt.Errorf("still at report %d", b.Mark)
+		case b.Disabled || b.ForcedDown || b.Age < 0 || b.Age > 10*time.Second:
+			t.Errorf("got %+v", b)
+		}
+		return nil
+	}
+}
+
 func TestNovaOnRabbit(t *testing.T) {
 	rabbit := StartRabbit(t)
-	nova := NewNova(t, StartMariaDB(t), rabbit.TransportURL())
+	mariadb := StartMariaDB(t)
+	nova := NewNova(t, mariadb, rabbit.TransportURL())
 	bus := transport(t, nova.Conf, "nova")
 	opt := rpcping.Options{ReplyTo: replyTo}
 	ping := func(topic, host string) func(context.Context) rpcping.Answer {
@@ -103,6 +149,29 @@ func TestNovaOnRabbit(t *testing.T) {
 	t.Run("host that never existed", func(t *testing.T) {
 		check(t, time.Second, rpcping.NoRoute, ping("scheduler", "nowhere"))
 	})
+	t.Run("heartbeat row", func(t *testing.T) {
+		for _, query := range []string{oslo.NovaServices, oslo.NovaServicesHavana} {
+			beat := func(ctx context.Context) (oslo.Beat, error) {
+				return heartbeat(ctx, nova.Conf, query, nova.Host, "nova-scheduler")
+			}
+			scheduler.Await(30*time.Second, "heartbeat that grows", growing(t, beat))
+		}
+		mariadb.Exec("UPDATE nova.services SET disabled = 1, forced_down = 1 WHERE `binary` = 'nova-consoleauth'")
+		if b, err := heartbeat(t.Context(), nova.Conf, oslo.NovaServices, nova.Host, "nova-consoleauth"); err != nil || !b.Disabled || !b.ForcedDown {
+			t.Errorf("got %+v, %v", b, err)
+		}
+		mariadb.Exec("UPDATE nova.services SET deleted = id WHERE `binary` = 'nova-consoleauth'")
+		if b, err := heartbeat(t.Context(), nova.Conf, oslo.NovaServices, nova.Host, "nova-consoleauth"); !errors.Is(err, oslo.ErrNoRow) {
+			t.Errorf("deleted: got %+v, %v", b, err)
+		}
+		// Heat is not installed: its table as its model has it, as far as it is asked.
+		mariadb.Exec("CREATE TABLE nova.service (`binary` varchar(255), host varchar(255), updated_at datetime, deleted_at datetime)",
+			"INSERT INTO nova.service VALUES ('heat-engine', 'node1', UTC_TIMESTAMP() - INTERVAL 30 SECOND, NULL), ('heat-engine', 'node1', UTC_TIMESTAMP() - INTERVAL 3 SECOND, NULL),"+
+				" ('heat-engine', 'node1', UTC_TIMESTAMP(), UTC_TIMESTAMP()), ('heat-engine', 'node1', NULL, NULL)")
+		if b, err := heartbeat(t.Context(), nova.Conf, oslo.HeatServices, nova.Host, "heat-engine"); err != nil || b.Mark == 0 || b.Age < 3*time.Second || b.Age > 20*time.Second {
+			t.Errorf("heat: got %+v, %v", b, err)
+		}
+	})
 	t.Run("wrong password", func(t *testing.T) {
 		a := check(t, time.Second, rpcping.Refused, on(strings.Replace(rabbit.TransportURL(), ":guest@", ":hunter2@", 1)))
 		if strings.Contains(a.Reason(), "hunter2") {
@@ -141,6 +210,12 @@ func TestNovaOnRabbit(t *testing.T) {
 			t.Errorf("%d more queues after the pings", extra)
 		}
 	})
+	t.Run("Havana's reply exchange", func(t *testing.T) {
+		answerAsHavana(t, rabbit, "consoleauth.havana")
+		if a := check(t, 5*time.Second, rpcping.Answered, ping("consoleauth", "havana")); string(a.Result) != `"pong"` {
+			t.Errorf("result %s", a.Result)
+		}
+	})
 	t.Run("frozen", func(t *testing.T) {
 		scheduler.Freeze()
 		for range 3 {
@@ -162,7 +237,7 @@ func TestNovaOnRabbit(t *testing.T) {
 		}
 	})
 	t.Run("stopped", func(t *testing.T) {
-		consoleauth.Signal(syscall.SIGTERM)
+		consoleauth.Term()
 		select {
 		case <-consoleauth.Gone():
 		case <-time.After(15 * time.Second):
@@ -192,6 +267,52 @@ func TestNovaOnRabbit(t *testing.T) {
 		check(t, time.Second, rpcping.NoRoute, ping("scheduler", nova.Host))
 		scheduler.Await(60*time.Second, "ping", alive(ping("scheduler", nova.Host)))
 	})
+}
+
+// answerAsHavana serves one request as nova's impl_kombu of that time: the
+// reply goes to an exchange of the reply queue's name, then comes an ending.
+func answerAsHavana(t *testing.T, r *Rabbit, server string) {
+	t.Helper()
+	conn, err := amqp091.Dial(r.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err1 := ch.QueueDeclare(server, false, true, false, false, nil)
+	err2 := ch.QueueBind(server, server, "nova", false, nil)
+	requests, err3 := ch.Consume(server, "", true, false, false, false, nil)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for r := range requests {
+			var envelope struct {
+				Message string `json:"oslo.message"`
+			}
+			var request struct {
+				MsgID  string `json:"_msg_id"`
+				ReplyQ string `json:"_reply_q"`
+			}
+			if json.Unmarshal(r.Body, &envelope) != nil || json.Unmarshal([]byte(envelope.Message), &request) != nil {
+				continue
+			}
+			if ch.ExchangeDeclare(request.ReplyQ, "direct", false, true, false, false, nil) != nil {
+				return
+			}
+			for _, reply := range []map[string]any{
+				{"result": "pong", "failure": nil, "_msg_id": request.MsgID},
+				{"result": nil, "failure": nil, "ending": true, "_msg_id": request.MsgID},
+			} {
+				message, _ := json.Marshal(reply)
+				body, _ := json.Marshal(map[string]string{"oslo.version": "2.0", "oslo.message": string(message)})
+				_ = ch.PublishWithContext(context.Background(), request.ReplyQ, request.ReplyQ, false, false, amqp091.Publishing{ContentType: "application/json", Body: body})
+			}
+		}
+	}()
 }
 
 // queues lists the depth of every queue, messages not yet acknowledged included.

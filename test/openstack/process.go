@@ -79,6 +79,9 @@ func start(t testing.TB, name, dir string, env []string, argv ...string) *Proces
 // Signal goes to the process and its children.
 func (p *Process) Signal(s syscall.Signal) { _ = syscall.Kill(-p.Pid, s) }
 
+// Term asks the process alone to end, as an init script does.
+func (p *Process) Term() { _ = syscall.Kill(p.Pid, syscall.SIGTERM) }
+
 // Freeze stops the process and its children (SIGSTOP).
 func (p *Process) Freeze() { p.Signal(syscall.SIGSTOP) }
 
