@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +23,10 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second
+	// Asked for all nodes, attrd_updater answers for the one of CRM_meta_on_node alone, which agents are given.
+	if slices.Contains(args, "--all") {
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "OCF_RESKEY_CRM_meta_") })
+	}
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -52,7 +58,7 @@ var attributeLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCom
 func Attributes(ctx context.Context, name string) (map[string]string, error) {
 	out, err := run(ctx, "attrd_updater", "--name", name, "--all", "--query")
 	if err != nil {
-		if strings.Contains(err.Error(), "No such device or address") || strings.Contains(err.Error(), "Could not query value") {
+		if strings.Contains(err.Error(), "No such device or address") || strings.Contains(err.Error(), "attribute does not exist") {
 			return map[string]string{}, nil
 		}
 		return nil, err
