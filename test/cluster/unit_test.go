@@ -13,38 +13,56 @@ import (
 )
 
 func TestParseStatus(t *testing.T) {
-	f, err := os.Open("testdata/crm_mon-2.1.5.xml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s, err := parseStatus(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.DC != "node1" || !s.Quorum {
-		t.Errorf("DC %q, quorum %v", s.DC, s.Quorum)
-	}
-	want := []NodeStatus{{Name: "node1", Online: true, DC: true}, {Name: "node2", Unclean: true}}
-	if !reflect.DeepEqual(s.Nodes, want) {
-		t.Errorf("nodes %+v, want %+v", s.Nodes, want)
-	}
-	if s.Node("node2") != want[1] || s.Node("node9") != (NodeStatus{}) {
-		t.Errorf("by name: %+v, %+v", s.Node("node2"), s.Node("node9"))
-	}
-	for id, at := range map[string][]string{
-		"fence": {"node1"}, "d": {"node1", "node2"}, "g1": {"node2"}, "bad": nil, "nosuch": nil,
+	for _, c := range []struct {
+		version  string
+		nodes    []NodeStatus
+		running  map[string][]string
+		failures []Failure
+	}{
+		{
+			"2.1.5",
+			[]NodeStatus{{Name: "node1", Online: true, DC: true}, {Name: "node2", Unclean: true}},
+			map[string][]string{"fence": {"node1"}, "d": {"node1", "node2"}, "g1": {"node2"}, "bad": nil, "nosuch": nil},
+			[]Failure{{Operation: "bad_start_0", Node: "node1", Code: 5, Reason: "Couldn't find device [/dev/x]. Expected /dev/??? to exist"}},
+		},
+		{
+			"3.0.0",
+			[]NodeStatus{{Name: "node1", Online: true, DC: true}, {Name: "node2", Online: true}},
+			map[string][]string{"fence": {"node1"}, "d": {"node1", "node2"}, "g1": {"node2"}, "bad": {"node2"}, "nosuch": nil},
+			[]Failure{{Operation: "bad_start_0", Node: "node1", Code: 1}},
+		},
 	} {
-		if got := s.Running(id); !reflect.DeepEqual(got, at) {
-			t.Errorf("%s runs on %v, want %v", id, got, at)
-		}
-	}
-	if n := len(s.Resource("d")); n != 2 {
-		t.Errorf("d has %d instances, want 2", n)
-	}
-	fail := []Failure{{Operation: "bad_start_0", Node: "node1", Code: 5, Reason: "Couldn't find device [/dev/x]. Expected /dev/??? to exist"}}
-	if !reflect.DeepEqual(s.Failures, fail) {
-		t.Errorf("failures %+v, want %+v", s.Failures, fail)
+		t.Run(c.version, func(t *testing.T) {
+			f, err := os.Open("testdata/crm_mon-" + c.version + ".xml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			s, err := parseStatus(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.DC != "node1" || !s.Quorum {
+				t.Errorf("DC %q, quorum %v", s.DC, s.Quorum)
+			}
+			if !reflect.DeepEqual(s.Nodes, c.nodes) {
+				t.Errorf("nodes %+v, want %+v", s.Nodes, c.nodes)
+			}
+			if s.Node("node2") != c.nodes[1] || s.Node("node9") != (NodeStatus{}) {
+				t.Errorf("by name: %+v, %+v", s.Node("node2"), s.Node("node9"))
+			}
+			for id, at := range c.running {
+				if got := s.Running(id); !reflect.DeepEqual(got, at) {
+					t.Errorf("%s runs on %v, want %v", id, got, at)
+				}
+			}
+			if n := len(s.Resource("d")); n != 2 {
+				t.Errorf("d has %d instances, want 2", n)
+			}
+			if !reflect.DeepEqual(s.Failures, c.failures) {
+				t.Errorf("failures %+v, want %+v", s.Failures, c.failures)
+			}
+		})
 	}
 }
 
