@@ -1,0 +1,128 @@
+// Package haproxy is the agent ocf:openstack:haproxy: one HAProxy in
+// master-worker mode, in a group with the floating IP or as a clone beside it.
+package haproxy
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+type params struct {
+	binary, config, pid, checkURL string
+	additional                    []string
+	softStop                      time.Duration
+}
+
+type agent struct{ *params }
+
+const long = `Manages one HAProxy in master-worker mode: in a group with the floating IP, or as a
+clone with the floating IP colocated. A clone needs net.ipv4.ip_nonlocal_bind=1, or
+"transparent" on the bind lines of the floating IP; validate-all at level 10 says which
+is missing. An HAProxy that an init script or a unit started is taken over as it runs.
+
+The monitor's level 0 is enough alone: master and worker are found by what they were
+started with, whatever happened to pid files; the runtime API answers in time; every
+frontend is open, and listens where the configuration says. Level 10 adds: a backend
+with no server up is degraded, and named; and check_url, if given, is asked for.
+
+A new configuration takes effect by reload-agent without a connection lost: after a
+change of config or of another reloadable parameter, or by hand after the file was
+edited (openstack-ocf run haproxy reload-agent). It is refused, and the old one goes on
+serving, if HAProxy finds an error in it or could not bind its addresses.`
+
+// New declares the agent.
+func New() ocf.Agent {
+	p := &params{}
+	a := &agent{params: p}
+	return ocf.Agent{
+		Name: "haproxy", Version: "1.0",
+		Short:      "HAProxy load balancer with hitless reload",
+		Long:       long,
+		Parameters: p.declare(),
+		Validate:   a.validateParameters,
+		Actions: []ocf.Action{
+			{Name: ocf.Start, Timeout: 60 * time.Second, Run: a.start},
+			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},
+			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 10 * time.Second, Run: a.monitor},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor},
+			{Name: ocf.ReloadAgent, Timeout: 60 * time.Second, Run: a.reload},
+			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},
+		},
+	}
+}
+
+// alias is a second name of a parameter: not given, it changes nothing.
+type alias struct{ ocf.Value }
+
+func (v alias) Set(s string) error {
+	if s == "" {
+		return nil
+	}
+	return v.Value.Set(s)
+}
+
+// aliases are the names of the community's agents ocf:heartbeat:haproxy.
+var aliases = map[string]string{"conffile": "config", "binpath": "binary", "pidfile": "pid", "extraconf": "additional_parameters", "statusurl": "check_url"}
+
+func (p *params) declare() []ocf.Parameter {
+	list := []ocf.Parameter{
+		{
+			Name: "config", Value: ocf.Path(&p.config), Default: "/etc/haproxy/haproxy.cfg", Reloadable: true, Short: "Configuration file",
+			Long: "Or a directory, whose *.cfg files are read. A change to another file is a reload.",
+		},
+		{
+			Name: "binary", Value: ocf.String(&p.binary), Default: "haproxy", Reloadable: true, Short: "HAProxy's binary",
+			Long: "A path, or a name.",
+		},
+		{
+			Name: "pid", Value: ocf.Path(&p.pid), Default: "/run/haproxy.pid", UniqueGroup: "pid", Short: "Pid file",
+			Long: "HAProxy writes it; the agent only takes it for a hint. What the agent adds to the configuration, a stats\nsocket and the master's socket, is kept beside it in a directory of the same name with .ocf for .pid.",
+		},
+		{
+			Name: "additional_parameters", Value: ocf.Words(&p.additional), Reloadable: true, Short: "More options for HAProxy's command line",
+			Long: "Separated by spaces, quoted as in a shell.",
+		},
+		{
+			Name: "check_url", Value: ocf.String(&p.checkURL), Reloadable: true, Short: "URL that level 10 asks for",
+			Long: "A request through a frontend, such as http://192.168.122.203:5000/v3. On a node that does not have its\naddress nothing is asked. A status of 500 and above, or none in time, is degraded; a refused connection is an error.",
+		},
+		{
+			Name: "soft_stop", Value: ocf.Duration(&p.softStop), Default: "5s", Reloadable: true, Short: "Time that a stop gives connections to end",
+			Long: "New connections are refused from the beginning of a stop, so this adds to the time that a fail-over takes.",
+		},
+	}
+	for _, name := range []string{"conffile", "binpath", "pidfile", "extraconf", "statusurl"} {
+		of := list[slices.IndexFunc(list, func(x ocf.Parameter) bool { return x.Name == aliases[name] })]
+		list = append(list, ocf.Parameter{
+			Name: name, Value: alias{of.Value}, Reloadable: of.Reloadable, Deprecated: "the community's name for it.", ReplacedBy: of.Name,
+			Short: of.Short, Long: "Accepted so that moving from ocf:heartbeat:haproxy is a change of type alone.",
+		})
+	}
+	return list
+}
+
+// own are options that the agent itself gives, or that would keep it from knowing the process.
+var own = []string{"-c", "-d", "-D", "-db", "-f", "-p", "-S", "-sf", "-st", "-W", "-Ws", "-x", "-C", "--"}
+
+func (a *agent) validateParameters(r *ocf.Request) error {
+	for other, name := range aliases {
+		if r.Given(other) && r.Given(name) {
+			return ocf.Errorf(ocf.Configured, "%s and %s are both given, and are the same parameter: remove %s", name, other, other)
+		}
+	}
+	for _, word := range a.additional {
+		if slices.Contains(own, word) {
+			return ocf.Errorf(ocf.Configured, "additional_parameters: %s is for the agent to give: remove it (more configuration files go into a directory, which config can name)", word)
+		}
+	}
+	if a.checkURL != "" {
+		u, err := url.Parse(a.checkURL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+			return ocf.Errorf(ocf.Configured, "check_url: want a URL such as http://192.168.122.203:5000/v3")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/haproxy"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// identity says which processes are ours: those started with our configuration
+// or our pid file. Nodes of a cloud run others: neutron's metadata proxies and
+// octavia's, and those in containers.
+func (a *agent) identity(s settings) daemon.Identity {
+	exes := []string{"haproxy"}
+	if filepath.Base(a.binary) != "haproxy" {
+		exes = append(exes, a.binary)
+	}
+	return daemon.Identity{Name: "HAProxy", Executables: exes, Test: func(ctx context.Context, p *daemon.Process) (bool, error) {
+		args, err := p.Cmdline(ctx)
+		if err != nil || slices.Contains(args, "-c") { // -c: checks a configuration, and ends
+			return false, err
+		}
+		cwd, err := p.WorkDir()
+		if err != nil {
+			return false, err
+		}
+		names := func(option, path string) bool {
+			return slices.ContainsFunc(values(args, option), func(v string) bool { return v == path || filepath.Join(cwd, v) == path })
+		}
+		if !names("-f", s.config) && !names("-p", s.pid) {
+			return false, nil
+		}
+		return here(p, s.config)
+	}}
+}
+
+// here tells whether the process means the same files by the same names as we.
+// One in another mount namespace does if it is in no container: units with
+// PrivateTmp or BindReadOnlyPaths have one of their own.
+func here(p *daemon.Process, config string) (bool, error) {
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.PID))
+	if err != nil {
+		return false, err
+	}
+	ours, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil || theirs == ours {
+		return err == nil, err
+	}
+	x, xerr := os.Stat(fmt.Sprintf("/proc/%d/root%s", p.PID, config))
+	y, yerr := os.Stat(config)
+	return xerr == nil && yerr == nil && os.SameFile(x, y), nil
+}
+
+// values are the arguments that follow an option.
+func values(args []string, option string) []string {
+	var list []string
+	for i := 1; i+1 < len(args); i++ {
+		if args[i] == option {
+			list = append(list, args[i+1])
+		}
+	}
+	return list
+}
+
+// instance is one HAProxy: a master with its workers, or one process without a master.
+type instance struct {
+	head    *daemon.Process   // the master, or the one process
+	workers []*daemon.Process // the master's, also those that only finish old connections
+	args    []string          // of head
+}
+
+func (in *instance) String() string { return in.head.String() }
+
+// mastered tells whether it runs in master-worker mode.
+func (in *instance) mastered() bool {
+	return len(in.workers) > 0 || slices.Contains(in.args, "-W") || slices.Contains(in.args, "-Ws")
+}
+
+// process is the one of these pids, or nil.
+func (in *instance) process(pid int) *daemon.Process {
+	for _, p := range append([]*daemon.Process{in.head}, in.workers...) {
+		if p.PID == pid {
+			return p
+		}
+	}
+	return nil
+}
+
+// api is the master's CLI.
+func (in *instance) api() (haproxy.API, bool) {
+	v := values(in.args, "-S")
+	if len(v) == 0 {
+		return haproxy.API{}, false
+	}
+	address, _, _ := strings.Cut(v[len(v)-1], ",")
+	return haproxy.API{Address: strings.TrimPrefix(address, "unix@")}, true
+}
+
+// instances are all of ours on this node, the oldest first. There is more than
+// one while a predecessor finishes its connections, or by mistake.
+type instances []*instance
+
+func (list instances) Close() {
+	for _, in := range list {
+		_ = in.head.Close()
+		for _, w := range in.workers {
+			_ = w.Close()
+		}
+	}
+}
+
+// current is the one to look at; nil if there is none.
+func (list instances) current() *instance {
+	if len(list) == 0 {
+		return nil
+	}
+	return list[len(list)-1]
+}
+
+// find looks for ours; the error carries the exit code of a monitor.
+func (a *agent) find(ctx context.Context, s settings) (instances, error) {
+	all, err := a.identity(s).FindAll(ctx)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		err = ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of HAProxy: run as root: %w", err)
+	case err != nil:
+		err = ocf.Errorf(ocf.Generic, "cannot tell whether HAProxy runs: %w", err)
+	}
+	var list instances
+	parents := map[int]int{}
+	for _, p := range all {
+		if st, serr := p.Stat(); serr == nil {
+			parents[p.PID] = st.PPID
+		}
+	}
+	for _, p := range all {
+		parent, alive := parents[p.PID]
+		if _, child := parents[parent]; !alive || child {
+			continue
+		}
+		args, aerr := p.Cmdline(ctx)
+		if aerr != nil {
+			if !errors.Is(aerr, os.ErrProcessDone) && err == nil {
+				err = ocf.Errorf(ocf.Generic, "%w", aerr)
+			}
+			delete(parents, p.PID)
+			continue
+		}
+		in := &instance{head: p, args: args}
+		for _, w := range all {
+			if parents[w.PID] == p.PID {
+				in.workers = append(in.workers, w)
+			}
+		}
+		list = append(list, in)
+	}
+	if err != nil {
+		list.Close()
+		return nil, err
+	}
+	return list, nil
+}

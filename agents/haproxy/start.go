@@ -1,0 +1,350 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/haproxy"
+	"github.com/openstack-ocf/agents/lib/lock"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+func (a *agent) start(ctx context.Context, r *ocf.Request) error {
+	s := a.settings()
+	program, err := a.program(r)
+	if err != nil {
+		return err
+	}
+	r.Step("waiting for another start, stop or reload of HAProxy")
+	release, err := lock.Take(ctx, lockFile(r, s))
+	if err != nil {
+		return err
+	}
+	defer release()
+	if running, err := a.await(ctx, r, s); running || err != nil {
+		return err
+	}
+	if err := a.check(ctx, r, s, program); err != nil {
+		return err
+	}
+	if err := bindable(s, nil); err != nil {
+		return ocf.Errorf(ocf.Generic, "%w", err)
+	}
+	return a.launch(ctx, r, s, program, nil)
+}
+
+// lockFile is one file per pid file, where resource-agents keep such things.
+func lockFile(r *ocf.Request, s settings) string {
+	dir := r.Env("HA_RSCTMP")
+	if dir == "" {
+		dir = "/run/resource-agents"
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s.pid))
+	return filepath.Join(dir, fmt.Sprintf("openstack-haproxy-%x.lock", h.Sum64()))
+}
+
+// await waits for an HAProxy that runs already, until it serves. It returns
+// false if there is none, or none any more.
+func (a *agent) await(ctx context.Context, r *ocf.Request, s settings) (running bool, _ error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		r.Step("looking for HAProxy's processes")
+		list, err := a.find(ctx, s)
+		if err != nil {
+			return false, err
+		}
+		if len(list) == 0 {
+			return false, nil
+		}
+		r.Step("waiting for %s, which runs already, to serve", list.current())
+		err = a.health(ctx, r, s, list)
+		list.Close()
+		if err == nil || ocf.CodeOf(err) == ocf.Degraded {
+			return true, nil
+		}
+		if strings.Contains(err.Error(), "is frozen") {
+			return true, err // it will not thaw by waiting
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return true, err
+		}
+	}
+}
+
+// prepare makes the directories that HAProxy needs but does not make, and the
+// file with its stats socket.
+func (a *agent) prepare(s settings) error {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(s.dir), 0o755), os.MkdirAll(s.dir, 0o700)); err != nil {
+		return ocf.Errorf(ocf.Permission, "%w", err)
+	}
+	// expose-fd lets another HAProxy take over the listening sockets (-x).
+	text := fmt.Sprintf("# Written by ocf:openstack:haproxy.\nglobal\n    stats socket %s mode 600 level admin expose-fd listeners\n", s.worker)
+	if err := os.WriteFile(s.extra, []byte(text), 0o600); err != nil {
+		return ocf.Errorf(ocf.Generic, "%w", err)
+	}
+	for _, socket := range s.Sockets {
+		dir := filepath.Dir(socket)
+		if !filepath.IsAbs(socket) || exists(dir) == nil {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return ocf.Errorf(ocf.Args, "directory %s of the stats socket is missing and cannot be made: %w", dir, err)
+		}
+		if account, err := daemon.Lookup(s.User, s.Group); err == nil {
+			_ = os.Chown(dir, account.UID, account.GID)
+		}
+	}
+	return nil
+}
+
+// check has HAProxy check its configuration, and looks at what HAProxy would
+// find out too late: on a reload, its old worker is gone by then.
+func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, program string) error {
+	if s.unreadable != nil {
+		return ocf.Errorf(ocf.Args, "the configuration cannot be read: %w", s.unreadable)
+	}
+	if err := a.prepare(s); err != nil {
+		return err
+	}
+	r.Step("having HAProxy check %s", s.config)
+	out := filepath.Join(s.dir, "check.out")
+	defer os.Remove(out)
+	args := slices.Concat([]string{"-c"}, s.files(), a.additional)
+	if err := daemon.Run(ctx, daemon.Command{Path: program, Args: args, Output: out, Log: r.Log}); err != nil {
+		if words := alerts(out); words != "" {
+			return ocf.Errorf(ocf.Args, "HAProxy finds errors in its configuration (haproxy -c -f %s): %s", s.config, words)
+		}
+		return ocf.Errorf(ocf.Generic, "HAProxy cannot check its configuration %s: %w", s.config, err)
+	}
+	if s.Chroot != "" {
+		if fi, err := os.Stat(s.Chroot); err != nil || !fi.IsDir() {
+			return ocf.Errorf(ocf.Args, "the chroot directory %s of %s is missing: make it, owned by root", s.Chroot, s.config)
+		}
+	}
+	return nil
+}
+
+// alerts are what HAProxy said of its failure, its summaries left out.
+func alerts(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	var list []string
+	for line := range strings.Lines(string(b)) {
+		// [ALERT]    (291) : config : parsing [haproxy.cfg:13] : unknown keyword ...
+		if text, ok := strings.CutPrefix(line, "[ALERT]"); ok && !strings.Contains(text, "rror(s) found") && !strings.Contains(text, "Fatal errors found") {
+			_, text, _ = strings.Cut(text, " : ")
+			list = append(list, strings.TrimPrefix(strings.TrimSpace(text), "config : "))
+		}
+	}
+	return some(list)
+}
+
+// launch starts HAProxy and waits until it serves. It takes over from the ones
+// in old, which go on serving until then, and finish their connections.
+func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, program string, old instances) error {
+	args := a.args(s)
+	former := map[int]bool{}
+	for _, in := range old {
+		former[in.head.PID] = true
+		for _, w := range in.workers {
+			former[w.PID] = true
+		}
+	}
+	if in := old.current(); in != nil {
+		if slices.Contains(values(in.args, "-f"), s.extra) && exists(s.worker) == nil {
+			args = append(args, "-x", s.worker)
+		}
+		args = append(args, "-sf", fmt.Sprint(in.head.PID))
+	}
+	id := a.identity(s)
+	id.Test = daemon.All(id.Test, func(_ context.Context, p *daemon.Process) (bool, error) { return !former[p.PID], nil })
+	out := filepath.Join(s.dir, "start.out") // what it says before it detaches
+	_ = os.Remove(out)
+	r.Step("waiting for HAProxy to serve")
+	p, err := daemon.Start(ctx, daemon.Command{Name: "HAProxy", Path: program, Args: args, Output: out, Forks: &id, KillUnready: old != nil, Log: r.Log}, func(ctx context.Context) error {
+		ctx, cancel := within(ctx)
+		defer cancel()
+		master := haproxy.API{Address: s.master}
+		procs, err := master.Procs(ctx)
+		if err != nil {
+			return err
+		}
+		if former[procs.Master] {
+			return errors.New("the new master does not answer yet")
+		}
+		return serves(ctx, master)
+	})
+	var died *daemon.DiedError
+	if words := alerts(out); errors.As(err, &died) && words != "" {
+		return ocf.Errorf(ocf.Generic, "HAProxy does not start: %s", words)
+	}
+	if err != nil {
+		return ocf.Errorf(ocf.Generic, "%w", err)
+	}
+	return p.Close()
+}
+
+// serves is nil if the master's current worker answers and takes connections.
+func serves(ctx context.Context, master haproxy.API) error {
+	master.Worker = "@1"
+	info, err := master.Info(ctx)
+	if err == nil && info.Stopping {
+		err = fmt.Errorf("the worker (pid %d) is stopping", info.PID)
+	}
+	return err
+}
+
+// reload brings a changed configuration, command line or binary into effect
+// without a connection lost.
+func (a *agent) reload(ctx context.Context, r *ocf.Request) error {
+	s := a.settings()
+	program, err := a.program(r)
+	if err != nil {
+		return err
+	}
+	r.Step("waiting for another start, stop or reload of HAProxy")
+	release, err := lock.Take(ctx, lockFile(r, s))
+	if err != nil {
+		return err
+	}
+	defer release()
+	list, err := a.find(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	in := list.current()
+	if in == nil {
+		return ocf.Errorf(ocf.Generic, "no HAProxy with %s or %s runs on this node: there is nothing to reload", s.config, s.pid)
+	}
+	if err := frozen(in.head, "master"); err != nil {
+		return in.notReloaded(err)
+	}
+	if err := a.check(ctx, r, s, program); err != nil {
+		return in.notReloaded(err)
+	}
+	var bound []netip.AddrPort
+	for _, p := range append([]*daemon.Process{in.head}, in.workers...) {
+		l, err := listensOn(p)
+		if err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return in.notReloaded(err)
+		}
+		bound = append(bound, l...)
+	}
+	if err := bindable(s, bound); err != nil {
+		return in.notReloaded(err)
+	}
+	if !a.inPlace(in, s, program) {
+		if err := a.launch(ctx, r, s, program, list); err != nil {
+			return in.notReloaded(err)
+		}
+		return nil
+	}
+	master, _ := in.api()
+	if err := signal(ctx, r, in, master); err != nil {
+		return in.notReloaded(err)
+	}
+	return nil
+}
+
+// notReloaded says what became of the one that was to be reloaded.
+func (in *instance) notReloaded(err error) error {
+	if takesConnections(in) {
+		return ocf.Errorf(ocf.Generic, "not reloaded, %s goes on serving with its old configuration: %w", in, err)
+	}
+	return ocf.Errorf(ocf.Generic, "the reload failed, and %s no longer serves: %w", in, err)
+}
+
+// inPlace tells whether the running master would do what we want by executing
+// itself anew, which it does with its own command line.
+func (a *agent) inPlace(in *instance, s settings, program string) bool {
+	if _, ok := in.api(); !ok || !in.mastered() || filepath.IsAbs(in.args[0]) && in.args[0] != program {
+		return false
+	}
+	if files := values(in.args, "-f"); !slices.Contains(files, s.extra) { // started by an init script or a unit
+		return slices.Equal(files, []string{s.config}) && len(a.additional) == 0
+	}
+	return slices.Equal(withoutTakeover(in.args[1:]), a.args(s))
+}
+
+// withoutTakeover leaves out what is there for one start only: -sf PID..., -x SOCKET.
+func withoutTakeover(args []string) []string {
+	var rest []string
+	for i := 0; i < len(args); i++ {
+		switch args[i] {
+		case "-x":
+			i++
+		case "-sf", "-st":
+			for i+1 < len(args) && strings.Trim(args[i+1], "0123456789") == "" {
+				i++
+			}
+		default:
+			rest = append(rest, args[i])
+		}
+	}
+	return rest
+}
+
+// signal has the master reload, and waits for the new worker to serve.
+func signal(ctx context.Context, r *ocf.Request, in *instance, master haproxy.API) error {
+	r.Step("asking the master on %s before the reload", master)
+	before, err := patiently(ctx, master.Procs)
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+		return noAnswer(in.head, "master", err)
+	}
+	if err != nil { // its socket was deleted; a reload makes it anew
+		for _, w := range in.workers {
+			before.Workers = append(before.Workers, w.PID)
+		}
+	}
+	if err := in.head.Signal(unix.SIGUSR2); err != nil {
+		return ocf.Errorf(ocf.Generic, "it cannot be told to reload: %w", err)
+	}
+	r.Step("waiting for the new worker of %s to serve", in)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		procs, err := func() (haproxy.Procs, error) {
+			ctx, cancel := within(ctx)
+			defer cancel()
+			procs, err := master.Procs(ctx)
+			if err == nil && procs.Reloads > before.Reloads && !slices.Equal(procs.Workers, before.Workers) {
+				err = serves(ctx, master)
+			}
+			return procs, err
+		}()
+		switch {
+		case err != nil || procs.Reloads <= before.Reloads:
+		case slices.Equal(procs.Workers, before.Workers):
+			return ocf.Errorf(ocf.Generic, "HAProxy counts a failed reload: see its log")
+		default:
+			return nil
+		}
+		if !in.head.Alive() {
+			return ocf.Errorf(ocf.Generic, "HAProxy ended, because its new worker did: see its log")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ocf.Errorf(ocf.Generic, "its new worker does not serve yet: %w", errors.Join(ctx.Err(), err))
+		}
+	}
+}

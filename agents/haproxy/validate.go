@@ -1,0 +1,37 @@
+package haproxy
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// validate looks at the host, at level 10. It is silent if all is well.
+func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
+	if r.Level < 10 {
+		return nil
+	}
+	s := a.settings()
+	program, err := a.program(r)
+	if err != nil {
+		return err
+	}
+	if err := a.check(ctx, r, s, program); err != nil {
+		return err
+	}
+	list, err := a.find(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	if len(list) == 0 {
+		if err := bindable(s, nil); err != nil {
+			return ocf.Errorf(ocf.Args, "%w", err)
+		}
+	}
+	if links, _ := filepath.Glob("/etc/systemd/system/*.wants/haproxy.service"); len(links) > 0 {
+		r.Log.Warn("systemd starts HAProxy as well, behind the cluster's back: systemctl disable haproxy.service", "link", links[0])
+	}
+	return nil
+}
