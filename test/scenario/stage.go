@@ -162,11 +162,11 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	if err != nil {
 		return nil, err
 	}
-	watch, err := NewWatch(ctx, s.Cluster, s.Disk, service.Daemon...)
+	watch, err := NewWatch(s.Cluster, s.Disk, service.Daemon...)
 	if err != nil {
 		return nil, errors.Join(err, ledger.Close())
 	}
-	a := &Actor{Service: service, Writer: Write(ctx, ledger), Watch: watch, ledger: ledger}
+	a := &Actor{Service: service, Writer: Write(ledger), Watch: watch, ledger: ledger}
 	s.Actors = append(s.Actors, a)
 	if _, err := watch.WaitOther(ctx, Daemon{}); err != nil {
 		return nil, err

@@ -58,13 +58,13 @@ type Watch struct {
 }
 
 // NewWatch starts to watch for processes of these executables (base names) that have their working directory or a
-// file open on the device. Stop ends it, and so does the end of ctx.
-func NewWatch(ctx context.Context, c *cluster.Cluster, device string, executables ...string) (*Watch, error) {
+// file open on the device, until Stop.
+func NewWatch(c *cluster.Cluster, device string, executables ...string) (*Watch, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(device, &st); err != nil {
 		return nil, fmt.Errorf("%s: %w", device, err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.Background())
 	w := &Watch{
 		cluster: c, device: device, rdev: st.Rdev, executables: executables,
 		cancel: cancel, done: make(chan struct{}), changed: make(chan struct{}),

@@ -39,9 +39,9 @@ type ack struct {
 	begun, done time.Time
 }
 
-// Write starts a writer. Stop ends it, and so does the end of ctx.
-func Write(ctx context.Context, l Ledger) *Writer {
-	ctx, cancel := context.WithCancel(ctx)
+// Write starts a writer, until Stop.
+func Write(l Ledger) *Writer {
+	ctx, cancel := context.WithCancel(context.Background())
 	w := &Writer{ledger: l, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
 	go w.run(ctx)
 	return w

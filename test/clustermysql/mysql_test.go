@@ -1,0 +1,268 @@
+// Package clustermysql tests ocf:openstack:mysql-shared-storage on a real Pacemaker cluster, deployed as the
+// document does it, with a client that writes all the while.
+//
+// The environment variable ROOT is a root file system for the nodes in place of the machine's own; with SUITE, the
+// name of a Debian release, it is made there first, which takes minutes (see `make test-trixie`).
+package clustermysql
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/test/built"
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+// rootPackages are what this test needs on a node, beside what makes it a node.
+var rootPackages = []string{"mariadb-server", "crmsh", "libxml2-utils", "iputils-arping", "e2fsprogs", "ethtool"}
+
+// deadline is for one step, on a machine that has other things to do.
+const deadline = 2 * time.Minute
+
+// TestMySQL takes one cluster through the life of a database; its parts build on each other.
+func TestMySQL(t *testing.T) {
+	cfg, err := scenario.Config(built.Binary(t), scenario.MySQL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Root = root(t)
+	if _, err := os.Stat(filepath.Join("/", cfg.Root, "usr/sbin/mariadbd")); err != nil {
+		t.Skip("SKIP: needs mariadb-server")
+	}
+	c := cluster.New(t, cfg)
+	begun := time.Now()
+	say := func(line string) { t.Logf("%5.1f s  %s", time.Since(begun).Seconds(), line) }
+	say(version(t, c))
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	s, err := scenario.NewStage(ctx, c, say, scenario.MySQL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+
+	t.Run("meta-data", func(t *testing.T) { readMetaData(t, c.Nodes()[0]) })
+	t.Run("storage missing", func(t *testing.T) { storageMissing(t, s) })
+	if !t.Run("create", func(t *testing.T) { create(t, s) }) {
+		return
+	}
+	for _, p := range parts {
+		if !t.Run(p.act.Name, func(t *testing.T) { play(t, s, p.act, p.failure) }) {
+			break // the next would meet a cluster in disorder
+		}
+	}
+	t.Run("degraded", func(t *testing.T) { degraded(t, s) })
+	t.Run("audit", func(t *testing.T) { audit(t, s) })
+}
+
+func root(t *testing.T) string {
+	root, suite := os.Getenv("ROOT"), os.Getenv("SUITE")
+	if suite != "" {
+		if root == "" {
+			t.Fatal("SUITE without ROOT: where shall it be made?")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
+		defer cancel()
+		if err := cluster.Debootstrap(ctx, suite, root, rootPackages...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// step is the context of one step.
+func step(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// version says what the cluster runs.
+func version(t *testing.T, c *cluster.Cluster) string {
+	out := c.Nodes()[0].MustExec(step(t), t, "/bin/sh", "-c", "crm_mon --version | head -n1; pcs --version; mariadbd --version")
+	return strings.Join(strings.Split(strings.TrimSpace(out), "\n"), ", ")
+}
+
+// readMetaData has everything that reads meta-data read it.
+func readMetaData(t *testing.T, n *cluster.Node) {
+	for _, script := range []string{
+		"crm_resource --show-metadata " + agent,
+		"pcs resource describe " + agent,
+		"crm ra info " + agent,
+		// xmllint looks the DTD up where ocf-tester has it.
+		metaData + " | (cd /usr/share/resource-agents && xmllint --valid -)",
+		metaData + " | xmllint --relaxng $(find /usr/share/pcs /usr/lib/python3* /usr/lib/pcs* -name ocf-1.1.rng 2>/dev/null | head -n1) -",
+	} {
+		res, err := n.Run(step(t), cluster.Cmd{Argv: []string{"/bin/bash", "-o", "pipefail", "-c", script}})
+		if err != nil || !strings.Contains(res.Stdout, "test_defaults_file") || strings.Contains(res.Stderr, "rror") {
+			t.Errorf("%s: %v\n%s%s", script, err, res.Stdout, res.Stderr)
+		}
+	}
+}
+
+const (
+	agent    = "ocf:openstack:mysql-shared-storage"
+	metaData = "/usr/lib/ocf/resource.d/openstack/mysql-shared-storage meta-data"
+)
+
+// storageMissing has the resource without its storage: what is in the data directory then is the node's own, and no
+// server may start on it on any node.
+func storageMissing(t *testing.T, s *scenario.Stage) {
+	ctx := step(t)
+	must(t, s.Create(ctx, scenario.MySQL()))
+	for _, n := range s.Cluster.Nodes() {
+		reported(t, s, failure{ocf.Generic, []string{"/var/lib/mysql", "not mounted"}}, n.Name)
+	}
+	must(t, s.Cluster.WaitIdle(ctx))
+	for _, n := range s.Cluster.Nodes() {
+		if res, err := n.Exec(ctx, "pgrep", "-a", "mariadbd|mysqld"); res.Code != 1 {
+			t.Errorf("%s: a server runs on local data: %s %v", n.Name, res.Stdout, err)
+		}
+	}
+	must(t, s.PCS(ctx, "resource", "delete", "db"))
+}
+
+func create(t *testing.T, s *scenario.Stage) {
+	ctx := step(t)
+	must(t, s.CreateGroup(ctx))
+	must(t, s.Create(ctx, scenario.MySQL()))
+	_, err := s.Enter(ctx, scenario.MySQL())
+	must(t, err)
+	must(t, s.Restore(ctx))
+	if status, err := s.Cluster.Status(ctx); err != nil || len(status.Failures) > 0 {
+		t.Errorf("failures although all is well: %+v, %v", status.Failures, err)
+	}
+}
+
+// failure is what crm_mon has to say about an action.
+type failure struct {
+	code  ocf.Code
+	words []string // in the reason
+}
+
+// parts are the acts, and what crm_mon has to say after each; words nil: no failure at all.
+var parts = []struct {
+	act scenario.Act
+	failure
+}{
+	{scenario.Kill, failure{ocf.NotRunning, []string{"no MySQL server", "/var/lib/mysql"}}},
+	{scenario.Freeze, failure{ocf.Generic, []string{"MySQL server (pid ", "frozen (state T"}}},
+	{scenario.Restart, failure{}},
+	{scenario.Move, failure{}},
+	{scenario.Standby, failure{}},
+	{scenario.PowerCut, failure{}},
+	{scenario.CableCut, failure{}},
+	{readOnly, failure{ocf.Generic, []string{"/var/lib/mysql", "read-only"}}},
+	// Pacemaker shows a resource's last failure on a node only: that of the start which was tried there.
+	{unmounted, failure{ocf.Generic, []string{"/var/lib/mysql", "not mounted"}}},
+}
+
+var (
+	readOnly = scenario.Act{Name: "disk read-only", Moves: true, Do: func(_ context.Context, s *scenario.Stage, _ *scenario.Actor, _ scenario.Daemon) error {
+		// An error on the disk, as the kernel finds one (ext4's sysfs file; errors=remount-ro).
+		return os.WriteFile(filepath.Join("/sys/fs/ext4", filepath.Base(s.Disk), "trigger_fs_error"), []byte("1"), 0)
+	}}
+	unmounted = scenario.Act{Name: "storage lazily unmounted", Moves: true, Do: func(ctx context.Context, s *scenario.Stage, _ *scenario.Actor, d scenario.Daemon) error {
+		_, err := s.Cluster.Node(d.Node).Exec(ctx, "umount", "--lazy", scenario.DataDir)
+		return err
+	}}
+)
+
+func play(t *testing.T, s *scenario.Stage, act scenario.Act, f failure) {
+	ctx := step(t)
+	r, err := s.Play(ctx, act)
+	t.Logf("%v, then %v; without service: %v", r.From, r.To, r.Outages)
+	must(t, err)
+	if f.words != nil {
+		reported(t, s, f, r.From.Node)
+	}
+	must(t, s.Settled(ctx))
+	status, err := s.Cluster.Status(ctx)
+	must(t, err)
+	if f.words == nil && len(status.Failures) > 0 {
+		t.Errorf("failures: %+v", status.Failures)
+	}
+	must(t, s.Restore(ctx))
+}
+
+// degraded: a server with a handicap is told of, and is not restarted.
+func degraded(t *testing.T, s *scenario.Stage) {
+	ctx := step(t)
+	a := s.Actors[0]
+	d, ok := a.Watch.Now()
+	if !ok {
+		t.Fatal("there is no server")
+	}
+	n := s.Cluster.Node(d.Node)
+	filler := scenario.DataDir + "/filler"
+	n.MustExec(ctx, t, "/bin/sh", "-ec", `fallocate -l $(($(df --output=avail -B1 "$1" | tail -n1) - (20 << 20))) "$2"`, "sh", scenario.DataDir, filler)
+	reported(t, s, failure{ocf.Degraded, []string{"full", "/var/lib/mysql"}}, d.Node)
+	n.MustExec(ctx, t, "rm", filler)
+	must(t, s.Restore(ctx))
+	if status, err := s.Cluster.Status(ctx); err != nil || len(status.Failures) > 0 {
+		t.Errorf("still degraded: %+v, %v", status.Failures, err)
+	}
+	if now, _ := a.Watch.Now(); now != d {
+		t.Errorf("the server was %v and is %v now: a degraded one was restarted", d, now)
+	}
+}
+
+func audit(t *testing.T, s *scenario.Stage) {
+	audits, err := s.Audit(step(t))
+	if err != nil {
+		t.Error(err)
+	}
+	for _, a := range audits {
+		t.Logf("%d rows acknowledged, %d rows found; %d more were written whose acknowledgement got lost", a.Acknowledged, a.Found, a.More)
+		if a.Acknowledged < 1000 {
+			t.Errorf("only %d rows were acknowledged: the client did not write all the while", a.Acknowledged)
+		}
+	}
+}
+
+// reported waits until crm_mon reports the failure on the node, its reason on one line.
+func reported(t *testing.T, s *scenario.Stage, f failure, node string) {
+	t.Helper()
+	var reason string
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	must(t, s.Cluster.WaitFor(ctx, func(status *cluster.Status) error {
+		for _, got := range status.Failures {
+			if got.Node == node && got.Code == int(f.code) && containsAll(got.Reason, f.words) {
+				reason = got.Reason
+				return nil
+			}
+		}
+		return fmt.Errorf("no failure with code %d and the words %q on %s: %+v", f.code, f.words, node, status.Failures)
+	}))
+	for line := range strings.Lines(s.Cluster.CrmMon(step(t))) {
+		if strings.Contains(line, reason) && strings.Contains(line, " on "+node+" ") {
+			t.Log(strings.TrimSpace(line))
+			return
+		}
+	}
+	t.Errorf("crm_mon does not show this reason in one line: %q", reason)
+}
+
+func containsAll(s string, words []string) bool {
+	for _, w := range words {
+		if !strings.Contains(s, w) {
+			return false
+		}
+	}
+	return true
+}
