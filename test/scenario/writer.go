@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -91,7 +92,7 @@ func (w *Writer) WaitServed(ctx context.Context, t time.Time) error {
 	for {
 		w.mu.Lock()
 		served := len(w.acks) > 0 && w.acks[len(w.acks)-1].begun.After(t)
-		changed, lastErr := w.changed, w.lastErr
+		changed := w.changed
 		w.mu.Unlock()
 		if served {
 			return nil
@@ -99,9 +100,11 @@ func (w *Writer) WaitServed(ctx context.Context, t time.Time) error {
 		select {
 		case <-changed:
 		case <-w.done:
-			return fmt.Errorf("the client was stopped; its last error: %w", lastErr)
+			return errors.New("the client was stopped")
 		case <-ctx.Done():
-			return fmt.Errorf("the client is not served: %w; its last error: %w", ctx.Err(), lastErr)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return fmt.Errorf("the client is not served: %w; its last error: %v", ctx.Err(), w.lastErr)
 		}
 	}
 }

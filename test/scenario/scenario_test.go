@@ -1,0 +1,266 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// memory is a ledger that does as it is told.
+type memory struct {
+	put     func(n int) (keep int, err error) // how often to keep n, and what to say
+	numbers []int
+}
+
+func (m *memory) Put(_ context.Context, n int) error {
+	keep, err := m.put(n)
+	m.numbers = append(m.numbers, slices.Repeat([]int{n}, keep)...)
+	return err
+}
+
+func (m *memory) Numbers(context.Context) ([]int, error) { return m.numbers, nil }
+
+func (m *memory) Close() error { return nil }
+
+// write has a writer put numbers up to last, or a few more.
+func write(t *testing.T, m *memory, last int) *Writer {
+	t.Helper()
+	w := Write(m)
+	defer w.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		if _, tries := w.Acknowledged(); tries >= last {
+			return w
+		}
+		if err := w.WaitServed(ctx, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAudit(t *testing.T) {
+	lost := errors.New("connection lost")
+	for _, c := range []struct {
+		name string
+		put  func(n int) (int, error)
+		add  []int
+		want Audit // but for how many were acknowledged
+		ok   bool
+	}{
+		{"all is well", func(int) (int, error) { return 1, nil }, nil, Audit{}, true},
+		{"refused", func(n int) (int, error) {
+			if n == 3 {
+				return 0, lost
+			}
+			return 1, nil
+		}, nil, Audit{}, true},
+		{"kept, but the answer lost", func(n int) (int, error) {
+			if n == 3 {
+				return 1, lost
+			}
+			return 1, nil
+		}, nil, Audit{More: 1}, true},
+		{"acknowledged, but lost", func(n int) (int, error) {
+			if n == 3 || n == 5 {
+				return 0, nil
+			}
+			return 1, nil
+		}, nil, Audit{Lost: []int{3, 5}}, false},
+		{"kept twice", func(n int) (int, error) {
+			if n == 2 {
+				return 2, nil
+			}
+			return 1, nil
+		}, nil, Audit{Twice: []int{2}}, false},
+		{"never written", func(int) (int, error) { return 1, nil }, []int{-1, 1 << 30}, Audit{Stray: []int{-1, 1 << 30}}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := &memory{put: c.put}
+			w := write(t, m, 6)
+			m.numbers = append(m.numbers, c.add...)
+			got, err := w.Audit(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			acked, tries := w.Acknowledged()
+			if got.Acknowledged != acked || acked > tries || got.Found != acked-len(got.Lost) {
+				t.Errorf("%+v, but %d of %d were acknowledged", got, acked, tries)
+			}
+			got.Acknowledged, got.Found = 0, 0
+			if !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%+v, want %+v", got, c.want)
+			}
+			if (got.Err() == nil) != c.ok {
+				t.Errorf("Err: %v", got.Err())
+			}
+		})
+	}
+}
+
+func TestOutage(t *testing.T) {
+	began := time.Now()
+	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+	w := &Writer{}
+	for _, ms := range []int{0, 10, 1000, 1010, 1020, 1520, 1530} {
+		w.acks = append(w.acks, ack{done: at(ms)})
+	}
+	for _, c := range []struct{ since, lost, back int }{
+		{0, 10, 1000},
+		{15, 10, 1000},   // it was under way
+		{1000, 10, 1000}, // it ended just then
+		{1001, 1020, 1520},
+		{1525, 1520, 1530},
+	} {
+		if got := w.Outage(at(c.since)); got != (Outage{at(c.lost), at(c.back)}) {
+			t.Errorf("since %d ms: %v from %v", c.since, got, got.Lost.Sub(began))
+		}
+	}
+	if got := w.Outage(at(2000)); got != (Outage{}) {
+		t.Errorf("nothing happened since: %v", got)
+	}
+}
+
+// A client that is not served says why, when its time is up.
+func TestNotServed(t *testing.T) {
+	w := Write(&memory{put: func(int) (int, error) { return 0, errors.New("nobody listens") }})
+	defer w.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := w.WaitServed(ctx, time.Now()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "nobody listens") {
+		t.Error(err)
+	}
+}
+
+// daemons starts copies of sleep under the name of a server, with their working directory at dir.
+func daemons(t *testing.T, dir string, names ...string) []int {
+	t.Helper()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, name := range names {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(path, "1000")
+		cmd.Dir = dir
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		pids = append(pids, cmd.Process.Pid)
+	}
+	return pids
+}
+
+// The watch sees two daemons on one disk, whoever started them, and none that is another's or on another disk.
+func TestTwoDaemons(t *testing.T) {
+	dir := t.TempDir()
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	w := &Watch{device: "the disk", rdev: st.Dev, executables: []string{"watched-d"}, changed: make(chan struct{})}
+	look := func() []Daemon {
+		found := onDevice(w.rdev, w.executables, "no-cluster")
+		w.look(found)
+		return found
+	}
+	if w.Err() == nil {
+		t.Error("a watch that never looked has nothing to complain of")
+	}
+	pids := daemons(t, dir, "watched-d", "other-d")
+	pids = append(pids, daemons(t, "/proc", "watched-d")...)
+	if found := look(); len(found) != 1 || found[0].PID != pids[0] {
+		t.Fatalf("found %v, of %v", found, pids)
+	}
+	first, ok := w.Now()
+	if err := w.Err(); err != nil || !ok || w.Started() != 1 {
+		t.Errorf("%v, %v, %d started", err, first, w.Started())
+	}
+	second := daemons(t, dir, "watched-d")[0]
+	look()
+	if err := w.Err(); err == nil || !strings.Contains(err.Error(), "2 daemons") {
+		t.Errorf("two daemons at once: %v", err)
+	}
+	if err := first.Signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for now := first; now.PID != second; {
+		if ctx.Err() != nil {
+			t.Fatalf("still %v", now)
+		}
+		look()
+		now, _ = w.Now()
+	}
+	// A zombie now: neither to be seen nor to be signalled.
+	if err := first.Signal(unix.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("signal to a dead daemon: %v", err)
+	}
+	if w.Started() != 2 {
+		t.Errorf("%d started", w.Started())
+	}
+}
+
+func TestMounts(t *testing.T) {
+	w := &Watch{device: "the disk", looks: 1}
+	for _, at := range [][]string{{}, {"node1"}, {}, {"node2"}} {
+		w.mounts(at, nil)
+	}
+	for range 49 {
+		w.mounts(nil, errors.New("a node just died"))
+	}
+	w.mounts(nil, nil)
+	if err := w.Err(); err != nil {
+		t.Error(err)
+	}
+	w.mounts([]string{"node1", "node2"}, nil)
+	if err := w.Err(); err == nil || !strings.Contains(err.Error(), "node1 and node2") {
+		t.Error(err)
+	}
+	blind := &Watch{device: "the disk", looks: 1}
+	for range 50 {
+		blind.mounts(nil, errors.New("no answer"))
+	}
+	if blind.Err() == nil {
+		t.Error("a blind watch has nothing to complain of")
+	}
+}
+
+func TestNodeOf(t *testing.T) {
+	dir := t.TempDir()
+	for line, want := range map[string]string{
+		"0::/openstack-ocf-cluster-demo/node2/system.slice/pacemaker.service\n": "node2",
+		"0::/openstack-ocf-cluster-demo/node1\n":                                "node1",
+		"0::/user.slice\n":                                                      "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup"), []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := nodeOf(dir, "demo"); got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
