@@ -47,7 +47,7 @@ func (a *agent) listening(_ context.Context, s settings, worker *daemon.Process,
 
 // takesConnections tells whether any process of it listens for TCP.
 func takesConnections(in *instance) bool {
-	return slices.ContainsFunc(append([]*daemon.Process{in.head}, in.workers...), func(p *daemon.Process) bool {
+	return slices.ContainsFunc(in.processes(), func(p *daemon.Process) bool {
 		bound, err := listensOn(p)
 		return err == nil && len(bound) > 0
 	})

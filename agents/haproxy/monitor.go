@@ -18,7 +18,10 @@ import (
 
 func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	s := a.settings()
-	for again := 2; ; again-- {
+	settled := time.Now().Add(settling)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
 		r.Step("looking for HAProxy's processes")
 		list, err := a.find(ctx, s)
 		if err != nil {
@@ -31,11 +34,30 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 			return ocf.Errorf(ocf.NotRunning, "no HAProxy with %s or %s runs on this node", s.config, s.pid)
 		}
 		err = a.health(ctx, r, s, list)
+		changing := errors.Is(err, errChanged) || ocf.CodeOf(err) == ocf.Generic && !errors.Is(err, errFrozen) && list.young()
 		list.Close()
-		if again == 0 || !errors.Is(err, errChanged) {
+		if !changing || time.Now().After(settled) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
 			return err
 		}
 	}
+}
+
+// settling is the time that a reload, by whomever, may take from the birth of a process until it serves.
+const settling = 2 * time.Second
+
+// young tells whether a process was just started.
+func (list instances) young() bool {
+	return slices.ContainsFunc(list, func(in *instance) bool {
+		return slices.ContainsFunc(in.processes(), func(p *daemon.Process) bool {
+			age, err := p.Age()
+			return err == nil && age < settling
+		})
+	})
 }
 
 // errChanged says that the processes were replaced while they were looked at:
@@ -45,13 +67,27 @@ var errChanged = errors.New("its processes have just been replaced")
 // health is the state of what runs, level by level. What is only a handicap is
 // collected, for the operator to see all of it.
 func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, list instances) error {
-	in := list.current()
-	var handicaps []string
+	var (
+		handicaps []string
+		in        *instance
+		api       haproxy.API
+		worker    *daemon.Process
+		err       error
+	)
 	add := func(format string, args ...any) { handicaps = append(handicaps, fmt.Sprintf(format, args...)) }
-
-	api, worker, err := a.runtime(ctx, r, s, in, add)
-	if err != nil {
+	// While a new one starts, its predecessor serves.
+	for i := len(list) - 1; i >= 0 && worker == nil; i-- {
+		in = list[i]
+		var ierr error
+		if api, worker, ierr = a.runtime(ctx, r, s, in, add); err == nil {
+			err = ierr
+		}
+	}
+	switch {
+	case worker == nil:
 		return err
+	case err != nil:
+		add("a second HAProxy does not serve: %v", err)
 	}
 	if api.Address != "" {
 		if err := frontends(ctx, r, api, add); err != nil {
@@ -61,8 +97,8 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, list ins
 	if err := a.listening(ctx, s, worker, add); err != nil {
 		return err
 	}
-	for _, other := range list[:len(list)-1] {
-		if takesConnections(other) {
+	for _, other := range list {
+		if other != in && takesConnections(other) {
 			add("%s serves as well as %s, and they share the connections: find out what starts it (a systemd unit that is enabled), and stop it there", other, in)
 		}
 	}
@@ -173,13 +209,16 @@ func (a *agent) runtime(ctx context.Context, r *ocf.Request, s settings, in *ins
 	return haproxy.API{}, worker, nil
 }
 
+// errFrozen says that waiting does not help.
+var errFrozen = errors.New("it answers nobody")
+
 func frozen(p *daemon.Process, what string) error {
 	st, err := p.Stat()
 	if err != nil {
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) has just ended: %w", what, p.PID, errChanged)
 	}
 	if st.Stopped() {
-		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen (state %c, stopped by a signal): it answers nobody", what, p.PID, st.State)
+		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen (state %c, stopped by a signal): %w", what, p.PID, st.State, errFrozen)
 	}
 	return nil
 }

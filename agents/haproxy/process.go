@@ -84,9 +84,13 @@ func (in *instance) mastered() bool {
 	return len(in.workers) > 0 || slices.Contains(in.args, "-W") || slices.Contains(in.args, "-Ws")
 }
 
-// process is the one of these pids, or nil.
+func (in *instance) processes() []*daemon.Process {
+	return append([]*daemon.Process{in.head}, in.workers...)
+}
+
+// process is the one with this pid, or nil.
 func (in *instance) process(pid int) *daemon.Process {
-	for _, p := range append([]*daemon.Process{in.head}, in.workers...) {
+	for _, p := range in.processes() {
 		if p.PID == pid {
 			return p
 		}
@@ -110,9 +114,8 @@ type instances []*instance
 
 func (list instances) Close() {
 	for _, in := range list {
-		_ = in.head.Close()
-		for _, w := range in.workers {
-			_ = w.Close()
+		for _, p := range in.processes() {
+			_ = p.Close()
 		}
 	}
 }

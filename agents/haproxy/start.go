@@ -76,8 +76,8 @@ func (a *agent) await(ctx context.Context, r *ocf.Request, s settings) (running 
 		if err == nil || ocf.CodeOf(err) == ocf.Degraded {
 			return true, nil
 		}
-		if strings.Contains(err.Error(), "is frozen") {
-			return true, err // it will not thaw by waiting
+		if errors.Is(err, errFrozen) {
+			return true, err
 		}
 		select {
 		case <-tick.C:
@@ -163,9 +163,8 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, program 
 	args := a.args(s)
 	former := map[int]bool{}
 	for _, in := range old {
-		former[in.head.PID] = true
-		for _, w := range in.workers {
-			former[w.PID] = true
+		for _, p := range in.processes() {
+			former[p.PID] = true
 		}
 	}
 	if in := old.current(); in != nil {
@@ -242,7 +241,7 @@ func (a *agent) reload(ctx context.Context, r *ocf.Request) error {
 		return in.notReloaded(err)
 	}
 	var bound []netip.AddrPort
-	for _, p := range append([]*daemon.Process{in.head}, in.workers...) {
+	for _, p := range in.processes() {
 		l, err := listensOn(p)
 		if err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return in.notReloaded(err)

@@ -70,9 +70,10 @@ func (a *agent) soft(ctx context.Context, r *ocf.Request, s settings) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for _, in := range list {
-		for _, p := range append([]*daemon.Process{in.head}, in.workers...) {
-			if frozen(p, "") != nil {
-				return // it would not heed it
+		for _, p := range in.processes() {
+			if errors.Is(frozen(p, ""), errFrozen) {
+				r.Log.Warn("it was stopped by a signal: continued so that it can end", "process", p.String())
+				_ = p.Signal(unix.SIGCONT)
 			}
 		}
 		if err := in.head.Signal(unix.SIGUSR1); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -1,0 +1,177 @@
+package haproxy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/ocf/ocftest"
+	"github.com/openstack-ocf/agents/test/built"
+)
+
+// load asks for url from several clients at once until stop is called, each
+// with a new connection per request; every second client keeps its connection,
+// as real ones do. stop returns the number of requests.
+func (h *host) load(url string, clients int) (stop func() int64, failures func() []error) {
+	var (
+		wg       sync.WaitGroup
+		mu       sync.Mutex
+		errs     []error
+		requests atomic.Int64
+	)
+	ctx, cancel := context.WithCancel(context.Background())
+	for i := range clients {
+		wg.Go(func() {
+			transport := &http.Transport{DisableKeepAlives: i%2 == 0}
+			defer transport.CloseIdleConnections()
+			client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+			pace := time.NewTicker(2 * time.Millisecond) // the machine has other work to do
+			defer pace.Stop()
+			for ctx.Err() == nil {
+				<-pace.C
+				answer, err := client.Get(url)
+				if err == nil {
+					if answer.StatusCode != http.StatusOK {
+						err = fmt.Errorf("%s", answer.Status)
+					}
+					_ = answer.Body.Close()
+				}
+				requests.Add(1)
+				if err != nil {
+					mu.Lock()
+					errs = append(errs, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	h.until("the load flows", func() bool { return requests.Load() > int64(clients) })
+	return func() int64 { cancel(); wg.Wait(); return requests.Load() },
+		func() []error { mu.Lock(); defer mu.Unlock(); return errs }
+}
+
+// as is an action called by another user.
+func (h *host) as(user, action string) *exec.Cmd {
+	cmd := exec.Command("setpriv", "--reuid="+user, "--clear-groups", built.Agent(h.t, "haproxy"), action)
+	cmd.Env = []string{"OCF_RESKEY_config=" + config, "OCF_RESKEY_CRM_meta_interval=10000"}
+	return cmd
+}
+
+// TestHitlessReload: no request fails over reloads under load, each is in effect
+// when reload-agent returns, a connection that was there before lives on, and
+// the monitor finds nothing wrong at any time.
+func TestHitlessReload(t *testing.T) {
+	const reloads, takeovers = 50, 10
+	h := newHost(t)
+	h.servers()
+	h.start()
+	h.until("the backend is up", func() bool { _, err := get(url); return err == nil })
+	m, _ := h.family()
+	old := h.connect()
+	defer old.Close()
+
+	var monitors sync.WaitGroup
+	watch, enough := context.WithCancel(context.Background())
+	seen := 0
+	monitors.Go(func() {
+		for watch.Err() == nil {
+			r := h.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: h.p, Interval: 10 * time.Second})
+			seen++
+			// The file is ahead of the process for a moment, which is a handicap and no more.
+			if r.Code != ocf.OK && r.Code != ocf.Degraded {
+				t.Errorf("monitor during reloads: %s", r)
+			}
+		}
+	})
+	stop, failures := h.load(url, 8)
+	var slowest time.Duration
+	reload := func(n int, p ocftest.Params) {
+		h.write(config, with(t, "X-Generation 0", fmt.Sprintf("X-Generation %d", n)))
+		r := h.want(ocf.ReloadAgent, p, ocf.OK)
+		slowest = max(slowest, r.Elapsed)
+		if g, err := get(url); err != nil || g != fmt.Sprint(n) {
+			t.Errorf("after reload %d, generation %q answers: %v", n, g, err)
+		}
+	}
+	for n := 1; n <= reloads; n++ {
+		reload(n, h.p)
+	}
+	if pids := h.processes(); pids[0] != m {
+		t.Errorf("the master is no longer pid %d: %v", m, pids)
+	}
+	h.echo(old)
+	t.Logf("%d reloads, the slowest took %v", reloads, slowest.Round(time.Millisecond))
+
+	// What SIGUSR2 cannot bring into effect is a new master, that takes over the sockets.
+	slowest = 0
+	for n := 1; n <= takeovers; n++ {
+		reload(100+n, h.p.With("additional_parameters", fmt.Sprintf("-n %d", 500+n)))
+	}
+	h.echo(old)
+	t.Logf("%d takeovers, the slowest took %v", takeovers, slowest.Round(time.Millisecond))
+
+	enough()
+	monitors.Wait()
+	requests := stop()
+	for i, err := range failures() {
+		if i < 5 {
+			t.Errorf("request failed: %v", err)
+		}
+	}
+	t.Logf("%d requests, %d failed; %d monitors", requests, len(failures()), seen)
+	if requests < 1000 {
+		t.Errorf("only %d requests are no load", requests)
+	}
+	_ = old.Close()
+	h.until("the old ones are gone", func() bool { return len(h.processes()) == 2 })
+	h.monitor(h.p, 10, ocf.OK)
+}
+
+// TestReloadToAnotherFile: a change of the parameter config is a reload too.
+func TestReloadToAnotherFile(t *testing.T) {
+	h := newHost(t)
+	h.servers()
+	h.start()
+	h.until("the backend is up", func() bool { _, err := get(url); return err == nil })
+	const other = "/run/haproxy-2.cfg"
+	h.write(other, with(t, "X-Generation 0", "X-Generation 2"))
+	p := h.p.With("config", other)
+	stop, failures := h.load(url, 4)
+	h.want(ocf.ReloadAgent, p, ocf.OK)
+	if g, err := get(url); g != "2" || err != nil {
+		t.Errorf("generation %q answers: %v", g, err)
+	}
+	if n := stop(); n == 0 || len(failures()) > 0 {
+		t.Errorf("%d requests, failed: %v", n, failures())
+	}
+	h.until("the former one is gone", func() bool { return len(h.processes()) == 2 })
+	h.monitor(p, 0, ocf.OK)
+	h.want(ocf.Stop, p, ocf.OK)
+	h.gone()
+}
+
+// TestWorkerDiesOnReload: what no check can foresee is told.
+func TestWorkerDiesOnReload(t *testing.T) {
+	h := newHost(t)
+	h.write("/run/die.lua", "core.register_task(function() if io.open('/run/die') then os.execute('kill -9 $PPID') end end)\n")
+	h.write(config, with(t, "    chroot /var/lib/haproxy\n    user haproxy\n    group haproxy\n", "    lua-load /run/die.lua\n    insecure-fork-wanted\n"))
+	h.start()
+	m, _ := h.family()
+	h.write("/run/die", "")
+	defer syscall.Unlink("/run/die")
+	r := h.run(context.Background(), ocftest.Call{Action: ocf.ReloadAgent, Params: h.p, Timeout: 20 * time.Second})
+	h.until("the master is gone", func() bool { return syscall.Kill(m, 0) != nil })
+	t.Logf("reload: %s", r)
+	if r.Code != ocf.OK && (r.Code != ocf.Generic || !strings.Contains(r.Reason, "no longer serves")) {
+		t.Errorf("reload: %s", r)
+	}
+	h.monitor(h.p, 0, ocf.NotRunning)
+}
