@@ -21,7 +21,7 @@ import (
 )
 
 // rootPackages are what this test needs on a node, beside what makes it a node.
-var rootPackages = []string{"mariadb-server", "crmsh", "libxml2-utils", "iputils-arping", "e2fsprogs", "ethtool"}
+var rootPackages = []string{"mariadb-server", "crmsh", "libxml2-utils", "iputils-arping", "e2fsprogs", "ethtool", "kmod"}
 
 // deadline is for one step, on a machine that has other things to do.
 const deadline = 2 * time.Minute

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	sqlUser, sqlPassword, sqlSchema = "client", "correct-horse", "app"
+	SQLUser, SQLPassword, SQLSchema = "client", "correct-horse", "app"
 	mysqlConf                       = "/etc/mysql/mariadb.conf.d/99-floating.cnf"
 )
 
@@ -24,7 +24,7 @@ func HeartbeatMySQL() Service { return database("ocf:heartbeat:mysql") }
 
 func database(agent string) Service {
 	return Service{
-		ID: "db", Agent: agent, Daemon: []string{"mariadbd", "mysqld"},
+		ID: "db", Agent: agent, Daemon: []string{"mariadbd", "mysqld"}, Speaks: "SQL", Unit: "rows",
 		Files: []cluster.File{
 			// The packages let the server listen on the node's loopback only.
 			{Path: mysqlConf, Content: "[mysqld]\nbind-address = 0.0.0.0\nskip-name-resolve\n"},
@@ -44,10 +44,10 @@ func fillMySQL(ctx context.Context, n *cluster.Node, dir string) error {
 		mariadb-install-db --user=mysql --datadir="$1" --skip-test-db >/dev/null
 		mariadbd --user=mysql --datadir="$1" --log-error="$1/first.log" --bootstrap <<-END
 			FLUSH PRIVILEGES;
-			CREATE DATABASE ` + sqlSchema + `;
-			CREATE TABLE ` + sqlSchema + `.ledger (id BIGINT AUTO_INCREMENT PRIMARY KEY, n BIGINT NOT NULL) ENGINE=InnoDB;
-			CREATE USER ` + sqlUser + `@'%' IDENTIFIED BY '` + sqlPassword + `';
-			GRANT ALL ON ` + sqlSchema + `.* TO ` + sqlUser + `@'%';
+			CREATE DATABASE ` + SQLSchema + `;
+			CREATE TABLE ` + SQLSchema + `.ledger (id BIGINT AUTO_INCREMENT PRIMARY KEY, n BIGINT NOT NULL) ENGINE=InnoDB;
+			CREATE USER ` + SQLUser + `@'%' IDENTIFIED BY '` + SQLPassword + `';
+			GRANT ALL ON ` + SQLSchema + `.* TO ` + SQLUser + `@'%';
 		END
 		`, "sh", dir}})
 	return err
@@ -66,7 +66,7 @@ type sqlLedger struct {
 func SQL(dial Dialer, addr string) (Ledger, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.DialFunc = "tcp", addr, dial
-	cfg.User, cfg.Passwd, cfg.DBName = sqlUser, sqlPassword, sqlSchema
+	cfg.User, cfg.Passwd, cfg.DBName = SQLUser, SQLPassword, SQLSchema
 	// A connection takes less than a millisecond; one to an address that is just moving is better tried anew.
 	cfg.Timeout = 50 * time.Millisecond
 	cfg.ReadTimeout, cfg.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond

@@ -32,6 +32,8 @@ type Service struct {
 	Agent   string         // class:provider:type
 	Options []string       // what follows it in `pcs resource create`
 	Daemon  []string       // base names of the daemon's executable
+	Speaks  string         // what its client is served: "SQL"
+	Unit    string         // what its ledger keeps: "rows"
 	Files   []cluster.File // that every node needs
 	// Fill puts data on the new disk, mounted at dir on the node; nil: none is needed.
 	Fill func(ctx context.Context, n *cluster.Node, dir string) error
@@ -157,6 +159,13 @@ func (s *Stage) Create(ctx context.Context, service Service) error {
 func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	if err := s.Settled(ctx); err != nil {
 		return nil, err
+	}
+	at, err := s.Cluster.Running(ctx, service.ID)
+	if err != nil {
+		return nil, err
+	}
+	if at == "" {
+		return nil, fmt.Errorf("%s does not run\n%s", service.ID, s.Cluster.CrmMon(ctx))
 	}
 	ledger, err := service.Ledger(s.Cluster.Dial)
 	if err != nil {

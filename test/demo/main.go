@@ -1,0 +1,143 @@
+//go:build linux
+
+// Command demo shows the agents at work to somebody who knows Pacemaker: it builds a cluster, deploys the document's
+// group on it, has clients use it all the while, breaks it in every way an operator fears, and counts what was lost.
+// It exits with 1 if anything was, or if the cluster did not do what it should.
+//
+// The environment: KEEP=1 leaves the cluster up, DEMO_MARKDOWN names a file for the table of figures. `make demo`
+// builds all that is needed and runs it from the repository's top.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+const (
+	binary   = "bin/openstack-ocf"
+	command  = "bin/cluster" // test/cluster/cmd/cluster
+	keepName = "demo"        // the name that command looks for
+	patience = 2 * time.Minute
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, newStory(os.Stdout), os.Getenv("KEEP") != "", os.Getenv("DEMO_MARKDOWN"))
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out *story, keep bool, markdown string) (err error) {
+	if err := cluster.Missing(""); err != nil {
+		return fmt.Errorf("%w: the demo builds hosts out of namespaces, with systemd, corosync and Pacemaker", err)
+	}
+	c, err := build(ctx, out, keep)
+	if err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	defer func() {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted; nothing is left behind")
+		} else if keep {
+			out.lookAround(c)
+			return
+		}
+		err = errors.Join(err, c.Close())
+	}()
+	s, err := deploy(ctx, out, c)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var figures []figure
+	for i, sc := range scenes {
+		f, err := sc.show(ctx, out, i+1, s)
+		if err != nil {
+			return err
+		}
+		figures = append(figures, f)
+	}
+	return count(ctx, out, s, figures, markdown)
+}
+
+// build starts the cluster.
+func build(ctx context.Context, out *story, keep bool) (*cluster.Cluster, error) {
+	out.chapter("A cluster of three nodes")
+	cfg, err := scenario.Config(binary, services...)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Keep = keep; keep {
+		cfg.Name = keepName
+		if live, err := cluster.List(); err == nil && strings.Contains(" "+strings.Join(live, " ")+" ", " "+keepName+" ") {
+			return nil, fmt.Errorf("a demo's cluster is still up: end it with %s down", command)
+		}
+	}
+	out.say("Three hosts out of Linux namespaces, each with systemd, corosync and Pacemaker; a disk that all of them can mount,")
+	out.say("one at a time; power switches with which the cluster fences. Nothing of it runs on this machine itself.")
+	c, err := cluster.Start(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.Nodes()[0].Shell(ctx, "crm_mon --version | head -n1; echo pcs $(pcs --version); mariadbd --version | grep -o '[0-9.]*-MariaDB'")
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	out.say("Quorum, a DC and three nodes online: %s.", strings.Join(strings.Fields(strings.ReplaceAll(res.Stdout, "\n", " , ")), " "))
+	return c, nil
+}
+
+// deploy creates the group and lets the clients in.
+func deploy(ctx context.Context, out *story, c *cluster.Cluster) (*scenario.Stage, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out.chapter("The deployment: floating address, shared storage, service, in one group")
+	s, err := scenario.Deploy(ctx, c, out.command, services...)
+	if err != nil {
+		return nil, err
+	}
+	out.crmMon(ctx, c)
+	for _, a := range s.Actors {
+		out.say("A client on the network now writes %s through %s, one after the other, and counts those acknowledged.", a.Unit, scenario.FloatingIP)
+	}
+	return s, nil
+}
+
+// count reads everything back.
+func count(ctx context.Context, out *story, s *scenario.Stage, figures []figure, markdown string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out.chapter("The count")
+	audits, err := s.Audit(ctx)
+	lines := make([]string, 0, len(audits))
+	for i, a := range audits {
+		unit := s.Actors[i].Unit
+		lines = append(lines, fmt.Sprintf("%d %s acknowledged, %d %s found", a.Acknowledged, unit, a.Found, unit))
+	}
+	table := tabulate(s, figures)
+	out.table(table)
+	for _, l := range lines {
+		out.say("%s", l)
+	}
+	if err == nil {
+		out.say("At no time did two servers work on the data, nor two nodes have it mounted.")
+	}
+	if markdown != "" {
+		text := table.markdown() + "\n" + strings.Join(lines, "; ") + ".\n"
+		err = errors.Join(err, os.WriteFile(markdown, []byte(text), 0o644))
+	}
+	return err
+}

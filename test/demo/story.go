@@ -1,0 +1,115 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+// story is the commentary, for a reader who watches it grow.
+type story struct {
+	w     io.Writer
+	begun time.Time
+}
+
+func newStory(w io.Writer) *story { return &story{w: w, begun: time.Now()} }
+
+func (st *story) chapter(title string) {
+	fmt.Fprintf(st.w, "\n== %s  [%.0f s]\n\n", title, time.Since(st.begun).Seconds())
+}
+
+func (st *story) say(format string, args ...any) { fmt.Fprintf(st.w, "   "+format+"\n", args...) }
+
+func (st *story) result(format string, args ...any) {
+	fmt.Fprintf(st.w, "\n-> "+format+"\n\n", args...)
+}
+
+// command is a scenario.Commentary.
+func (st *story) command(line string) { st.say("%s", line) }
+
+// crmMon shows what crm_mon says, without its head.
+func (st *story) crmMon(ctx context.Context, c *cluster.Cluster) {
+	res, err := c.OnAny(ctx, "crm_mon", "-1")
+	if err != nil {
+		st.say("crm_mon: %v", err)
+		return
+	}
+	st.say("# crm_mon -1")
+	_, body, _ := strings.Cut(res.Stdout, "Node List:\n")
+	for line := range strings.Lines(body) {
+		if line = strings.TrimRight(line, "\n"); strings.TrimSpace(line) != "" {
+			fmt.Fprintf(st.w, "   | %s\n", line)
+		}
+	}
+	fmt.Fprintln(st.w)
+}
+
+// rows is a table, its head first.
+type rows [][]string
+
+func tabulate(s *scenario.Stage, figures []figure) rows {
+	head := []string{"what happened", "where", "then"}
+	for _, a := range s.Actors {
+		head = append(head, a.Speaks+" back after")
+	}
+	t := rows{append(head, "crm_mon")}
+	for _, f := range figures {
+		row := []string{f.Act.Title, f.From.Node, f.To.Node}
+		for _, o := range f.Outages {
+			row = append(row, o.String())
+		}
+		t = append(t, append(row, f.crmMon))
+	}
+	return t
+}
+
+func (st *story) table(t rows) {
+	w := tabwriter.NewWriter(st.w, 0, 0, 2, ' ', 0)
+	for _, row := range t {
+		fmt.Fprintf(w, "   %s\n", strings.Join(row, "\t"))
+	}
+	w.Flush()
+	fmt.Fprintln(st.w)
+}
+
+// markdown is the table as GitHub renders it.
+func (t rows) markdown() string {
+	var b strings.Builder
+	for i, row := range t {
+		for _, cell := range row {
+			b.WriteString("| " + strings.ReplaceAll(cell, "|", `\|`) + " ")
+		}
+		b.WriteString("|\n")
+		if i == 0 {
+			b.WriteString(strings.Repeat("| --- ", len(row)) + "|\n")
+		}
+	}
+	return b.String()
+}
+
+// lookAround says what to do with a cluster that stays.
+func (st *story) lookAround(c *cluster.Cluster) {
+	st.chapter("The cluster stays up (KEEP)")
+	for _, l := range [][2]string{
+		{"status", "nodes, fencing, crm_mon"},
+		{"exec node1 pcs status", "any command on a node; bash for a shell"},
+		{"exec node1 pcs resource describe ocf:openstack:mysql-shared-storage", ""},
+		{"client mariadb -h " + scenario.FloatingIP + " -u " + scenario.SQLUser + " -p" + scenario.SQLPassword + " " + scenario.SQLSchema, "as a client on the network"},
+		{"cut node2; heal node2", "pull and plug the network cable"},
+		{"off node2; on node2", "pull and plug the mains plug"},
+		{"logs DIR", "all logs of all nodes"},
+		{"down", "END IT"},
+	} {
+		st.say("%-12s %-80s %s", command, l[0], l[1])
+	}
+	st.say("")
+	st.say("It is cluster %s, and it stays until then: nothing else ends it.", c.Name())
+}
