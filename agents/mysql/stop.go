@@ -24,7 +24,7 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 	o := daemon.StopOptions{First: a.supervisors(s, p)}
 	if p != nil {
 		defer p.Close()
-		o.Grace = a.grace(ctx, r, s)
+		o.Grace = a.grace(ctx, r, s, p)
 	}
 	return svc.Stop(ctx, r, o)
 }
@@ -32,13 +32,14 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 // grace is how long the server may take to end when asked: 0, all the time
 // there is, for one that answers and can write; less for one that may not end
 // at all, so that the group is not kept from another node.
-func (a *agent) grace(ctx context.Context, r *ocf.Request, s settings) time.Duration {
+func (a *agent) grace(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) time.Duration {
 	left := service.Remaining(ctx)
 	if err := a.storage.Broken(ctx, min(3*time.Second, left/8)); err != nil {
 		r.Log.Warn("no clean shutdown can be hoped for", "error", err)
 		return min(5*time.Second, left/4)
 	}
-	if !a.preflushed(ctx, r, s) {
+	// To ask a frozen server would only be waited for; the stop thaws it.
+	if st, err := p.Stat(); err == nil && st.Stopped() || !a.preflushed(ctx, r, s) {
 		return left / 3
 	}
 	return 0
