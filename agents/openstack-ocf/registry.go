@@ -1,15 +1,24 @@
 package main
 
 import (
+	"maps"
+
 	"github.com/openstack-ocf/agents/agents/haproxy"
 	"github.com/openstack-ocf/agents/agents/mysql"
+	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 // agents are the provider's agents, by the names they are called by.
-var agents = map[string]func() ocf.Agent{
-	"haproxy":              haproxy.New,
-	"mysql-shared-storage": mysql.New,
-	"qpidd":                qpidd.New,
+var agents = all()
+
+func all() map[string]func() ocf.Agent {
+	m := map[string]func() ocf.Agent{
+		"haproxy":              haproxy.New,
+		"mysql-shared-storage": mysql.New,
+		"qpidd":                qpidd.New,
+	}
+	maps.Copy(m, openstack.Agents())
+	return m
 }

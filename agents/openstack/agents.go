@@ -1,0 +1,18 @@
+// Package openstack declares the services of an OpenStack control plane as
+// agents. What they have in common is package lib/openstack.
+package openstack
+
+import (
+	"slices"
+
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// Agents are the agents by their names.
+func Agents() map[string]func() ocf.Agent {
+	all := map[string]func() ocf.Agent{}
+	for _, d := range slices.Concat(nova()) {
+		all[d.Agent] = d.New
+	}
+	return all
+}

@@ -1,0 +1,93 @@
+package openstack
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/oslo"
+	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// answering are the statuses by which an API service shows that it serves: its
+// versions document (200, or 300 Multiple Choices), or something that wants a
+// login, another path or another method.
+var answering = []int{
+	http.StatusOK, http.StatusMultipleChoices, http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect,
+	http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed,
+}
+
+// patienceHTTP is how long an API may take for its versions document.
+const patienceHTTP = 10 * time.Second
+
+// answersHTTP gets the service's versions document.
+func (a *agent) answersHTTP(ctx context.Context, r *ocf.Request, s settings) error {
+	where, err := a.endpoint(s.cfg)
+	if err != nil {
+		return ocf.Errorf(ocf.Degraded, "it runs, but where it listens cannot be told: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(patienceHTTP, service.Remaining(ctx)*3/4))
+	defer cancel()
+	r.Step("waiting for an answer from %s", where)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+	if err != nil {
+		return ocf.Errorf(ocf.Configured, "url: %w", err)
+	}
+	req.Header.Set("User-Agent", "openstack-ocf")
+	client := http.Client{
+		// Only life is asked for, of an address of our own: whose certificate it is says nothing about that.
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return ocf.Errorf(ocf.Generic, "does not listen on %s: it is starting or broken, or its configuration was changed: see its log %s", where, s.log)
+	case err != nil && ctx.Err() != nil:
+		return ocf.Errorf(ocf.Generic, "no answer from %s in time: it hangs, or all its workers are busy: see its log %s", where, s.log)
+	case err != nil:
+		return ocf.Errorf(ocf.Generic, "%w: see its log %s", err, s.log)
+	}
+	defer res.Body.Close()
+	if !slices.Contains(answering, res.StatusCode) {
+		return ocf.Errorf(ocf.Degraded, "%s answers %s: see its log %s, and who listens there", where, res.Status, s.log)
+	}
+	return nil
+}
+
+// endpoint is the URL to get.
+func (a *agent) endpoint(cfg *oslo.Config) (string, error) {
+	if a.url != "" {
+		return a.url, nil
+	}
+	host, err1 := cfg.Str("", a.API.Host...)
+	port, err2 := cfg.Port(a.API.Default, a.API.Port...)
+	if err := errors.Join(err1, err2); err != nil {
+		return "", err
+	}
+	if a.consolePort != 0 {
+		port = a.consolePort
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() && ip.To4() != nil {
+		host = "127.0.0.1"
+	} else if ip != nil && ip.IsUnspecified() {
+		host = "::1"
+	}
+	u := url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: "/"}
+	for _, option := range a.API.TLS {
+		v, err := cfg.Get(option)
+		if err == nil && v.Text != "" && !slices.Contains([]string{"false", "0", "off", "no"}, strings.ToLower(v.Text)) {
+			u.Scheme = "https"
+		}
+	}
+	return u.String(), nil
+}

@@ -1,0 +1,97 @@
+package openstack
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/oslo"
+	"github.com/openstack-ocf/agents/lib/rpcping"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+const (
+	// oneTry is how long one request waits for its answer.
+	oneTry = 5 * time.Second
+	// again is the pause before the next: a service that lost its broker is
+	// subscribed again up to half a minute after it came back.
+	again = 500 * time.Millisecond
+)
+
+// answers asks the service over its bus for a sign of life: nil; ocf.Degraded if it is
+// the bus that does not answer; errNoWitness if there is none to ask.
+func (c *conversation) answers(ctx context.Context) error {
+	_, err := c.call(ctx, c.ping)
+	return err
+}
+
+// ping is the request that troubles this service least.
+func (c *conversation) ping(ctx context.Context, bus oslo.Transport, o rpcping.Options) rpcping.Answer {
+	if c.Bus.BaseAPI {
+		return rpcping.Ping(ctx, bus, c.Bus.Topic, c.host, o)
+	}
+	enabled, err := c.s.cfg.RPCPingEnabled()
+	if err == nil && !enabled && c.Bus.Quiet.Method != "" {
+		req := c.Bus.Quiet
+		req.Topic, req.Host = c.Bus.Topic, c.host
+		return rpcping.Call(ctx, bus, req, o)
+	}
+	return rpcping.ServerPing(ctx, bus, c.Bus.Topic, c.host, o)
+}
+
+// probe asks what only this service can answer.
+func (c *conversation) probe(ctx context.Context) error {
+	req := c.Probe
+	req.Topic, req.Host = c.Bus.Topic, c.host
+	answer, err := c.call(ctx, func(ctx context.Context, bus oslo.Transport, o rpcping.Options) rpcping.Answer {
+		return rpcping.Call(ctx, bus, req, o)
+	})
+	switch {
+	case errors.Is(err, errNoWitness):
+		return nil
+	case err == nil && answer.State == rpcping.Failure:
+		return ocf.Errorf(ocf.Degraded, "%s: %s: see its log %s", req.Method, answer.Reason(), c.s.log)
+	}
+	return err
+}
+
+// call asks until there is an answer, or most of the time has passed.
+func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.Transport, rpcping.Options) rpcping.Answer) (rpcping.Answer, error) {
+	if c.Bus.Topic == "" || c.zeromq {
+		return rpcping.Answer{}, errNoWitness
+	}
+	bus, err := c.s.cfg.Transport(c.Project)
+	switch {
+	case errors.Is(err, oslo.ErrDriver):
+		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be asked: %w: set zeromq=true to leave it out", err)
+	case err != nil:
+		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "it runs, but its message bus cannot be told from its configuration: %w", err)
+	}
+	ctx, cancel := within(ctx)
+	defer cancel()
+	node, _ := os.Hostname()
+	o := rpcping.Options{ReplyTo: "openstack-ocf." + cmp.Or(node, "node") + "." + c.r.Resource()}
+	c.r.Step("waiting for %s.%s to answer over the message bus %s", c.Bus.Topic, c.host, bus)
+	for {
+		try, done := context.WithTimeout(ctx, oneTry)
+		answer := ask(try, bus, o)
+		done()
+		switch {
+		case answer.Alive():
+			return answer, nil
+		case answer.BusAtFault():
+			return answer, ocf.Errorf(ocf.Degraded, "it lives, but %s", answer.Reason())
+		}
+		failed := ocf.Errorf(ocf.Generic, "%s", answer.Reason())
+		if c.r.Action == ocf.Start {
+			return answer, failed // start asks again by itself
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return answer, failed
+		}
+	}
+}

@@ -1,0 +1,161 @@
+// Package openstack makes a resource agent out of the declaration of an
+// OpenStack service: how its process is run and found, in which table it leaves
+// its heartbeat, on which topic of the message bus or port of HTTP it answers.
+//
+//	func scheduler() ocf.Agent {
+//		return openstack.Declaration{
+//			Agent: "nova-scheduler", Title: "Nova scheduler", Project: "nova", Binary: "nova-scheduler",
+//			Config: "/etc/nova/nova.conf", Row: openstack.NovaRow, Bus: openstack.Bus{Topic: "scheduler", BaseAPI: true},
+//		}.New()
+//	}
+//
+// A service is judged by what it does, and what it depends on is not held
+// against it (health.go). The one thing trusted of a heartbeat row is a report
+// that the process made itself, after its start: rows stay fresh for a minute
+// after a death. Where the row does not settle it, the service is asked over its
+// bus. A database or a bus that does not answer the agent either leaves the
+// service degraded: a restart would only hurt.
+package openstack
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/rpcping"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// Declaration is one service.
+type Declaration struct {
+	Agent   string // its name in the cluster: "cinder-schedule"
+	Title   string // its name for people: "Cinder scheduler"
+	Long    string // a paragraph for the meta-data, on what is particular about it; may be empty
+	Project string // "cinder": the user it runs as, the control exchange, folders under /var/log and /run
+
+	Binary string // the default of the parameter binary
+	Config string // the default of config, the first --config-file
+	Plugin Plugin // a second --config-file
+	Bus    Bus
+	Row    Row
+	API    API
+
+	// Backends names the option that lists a service's backends; it then has a
+	// row and a topic for each, under host@backend.
+	Backends string
+	// Probe is what level 20 asks over the bus; its topic and host are the service's.
+	Probe rpcping.Request
+	// Cache: level 20 looks whether the memcached servers of [cache] answer.
+	Cache bool
+	// Switch: it configures Open vSwitch on this node, and is nothing without it.
+	Switch bool
+	// Cleanup names the program that removes what the service leaves on the node.
+	Cleanup string
+	// Variants are other services under the same agent, by the base name that
+	// the parameter binary has; of each, what differs.
+	Variants map[string]Variant
+	// Older are further parameters of the older shell agent, by name.
+	Older string
+}
+
+// Plugin is the second configuration file of neutron's services.
+type Plugin struct {
+	Param string // the name of the parameter; "" if there is none
+	// Files are where the file is by default: the first that exists.
+	Files []string
+}
+
+// Bus is where a service answers on its message bus; the zero Bus is nowhere.
+type Bus struct {
+	Topic   string
+	BaseAPI bool // it has nova's baseapi.ping
+	// Quiet is a request that does nothing, for a service without baseapi where
+	// rpc_ping_enabled is off: anything unknown leaves a traceback in its log.
+	Quiet rpcping.Request
+}
+
+// API is where a service answers HTTP; the zero API is nowhere. Options are
+// "group.option", a current name first.
+type API struct {
+	Host, Port []string // options
+	Default    int      // port
+	TLS        []string // options of which any that is set means HTTPS
+}
+
+// Variant is what differs for another binary.
+type Variant struct {
+	Plugin  []string // Files of the Plugin
+	Bus     Bus
+	Switch  bool
+	Cleanup string
+}
+
+// The values of the parameter cleanup.
+const (
+	never  = "never"
+	onStop = "on-stop"
+)
+
+// params are the agent's parameters.
+type params struct {
+	binary, config, plugin, user, pid, log, url, web, cleanup string
+	consolePort                                               int
+	zeromq                                                    bool
+	additional                                                []string
+	unused                                                    string
+}
+
+type agent struct {
+	Declaration
+	params
+	// A start began then, and hopes until then that the database and the bus come back.
+	began, patience time.Time
+}
+
+const levels = `The monitor's level 0 is enough alone. %s is found by its program and configuration
+files, whatever happened to pid files, and is not frozen. %s
+A service that lives is degraded, and not restarted, while its database or message bus
+does not answer this node either.`
+
+// New makes the agent.
+func (d Declaration) New() ocf.Agent {
+	a := &agent{Declaration: d}
+	// A broker that came back is found again by the services within half a minute.
+	monitors := []ocf.Action{{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 10 * time.Second, Run: a.monitor}}
+	if d.Bus.Topic != "" {
+		monitors = append(monitors, ocf.Action{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor})
+	}
+	if d.Probe.Method != "" || d.Cache {
+		monitors = append(monitors, ocf.Action{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 60 * time.Second, Depth: 20, Run: a.monitor})
+	}
+	return ocf.Agent{
+		Name: d.Agent, Version: "1.0",
+		Short:      d.Title,
+		Long:       strings.TrimSpace(fmt.Sprintf("Manages %s, %s.\n\n%s", d.Title, d.Binary, d.Long)) + "\n\n" + fmt.Sprintf(levels, d.Binary, d.health()),
+		Parameters: a.parameters(),
+		Actions: append([]ocf.Action{
+			{Name: ocf.Start, Timeout: 120 * time.Second, Run: a.start},
+			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},
+			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: a.reload},
+			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},
+		}, monitors...),
+	}
+}
+
+// health says what the monitors look at.
+func (d Declaration) health() string {
+	var s []string
+	if d.API.Default != 0 {
+		s = append(s, "It answers HTTP where its configuration says that it listens.")
+	}
+	if d.Switch {
+		s = append(s, "ovs-vswitchd, without which it does nothing, answers.")
+	}
+	if d.Row != "" {
+		s = append(s, "It has reported to the database since it was started, and lately.")
+	}
+	if d.Bus.Topic != "" {
+		s = append(s, "Level 10, and level 0 where the database does not settle it, has it answer over the message bus.")
+	}
+	return strings.Join(s, "\n")
+}

@@ -1,0 +1,110 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// health is how a process that runs serves: nil, ocf.Degraded, or another error.
+// The first failure decides, and any failure outweighs a handicap.
+func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable error, p *daemon.Process) error {
+	if unusable != nil {
+		return ocf.Errorf(ocf.Degraded, "it runs, but nothing can be said of its health: %w", unusable)
+	}
+	age, err := p.Age()
+	if err != nil {
+		return err
+	}
+	var checks []func(context.Context) error
+	add := func(wanted bool, check func(context.Context) error) {
+		if wanted {
+			checks = append(checks, check)
+		}
+	}
+	add(a.API.Default != 0, func(ctx context.Context) error { return a.answersHTTP(ctx, r, s) })
+	add(a.Switch, func(ctx context.Context) error { return a.hasSwitch(ctx, r) })
+	for _, host := range s.hosts {
+		c := &conversation{agent: a, r: r, s: s, host: host, age: age}
+		add(a.Row != "" || a.Bus.Topic != "", c.alive)
+		add(a.Probe.Method != "" && r.Level >= 20, c.probe)
+	}
+	add(a.Cache && r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, r, s) })
+
+	var handicap error
+	for _, check := range checks {
+		err := check(ctx)
+		if err != nil && ocf.CodeOf(err) != ocf.Degraded {
+			return err
+		}
+		if handicap == nil {
+			handicap = err
+		}
+	}
+	if handicap != nil && a.starting(age) {
+		return ocf.Errorf(ocf.Generic, "%w", handicap)
+	}
+	return handicap
+}
+
+// starting tells whether a process of that age is the one that a start has just
+// begun: what is a handicap later may for half of the start's time yet come right.
+func (a *agent) starting(age time.Duration) bool {
+	const resolution = 20 * time.Millisecond // of ages
+	return time.Now().Before(a.patience) && age <= time.Since(a.began)+resolution
+}
+
+// conversation is what is asked of and about one registered host of the service.
+type conversation struct {
+	*agent
+	r    *ocf.Request
+	s    settings
+	host string
+	age  time.Duration // of the process
+}
+
+// errNoWitness is for a row or a bus that there is not, or that cannot be asked.
+var errNoWitness = errors.New("nothing to ask")
+
+// alive weighs what the row and the bus say:
+//
+//	row \ bus       answers          at fault   does not answer  none
+//	good            0                degraded   failed           0         (level 0 does not ask the bus)
+//	database fault  degraded         degraded   failed           degraded  (level 0 does not ask the bus)
+//	late            degraded, 0 (1)  degraded   failed           degraded
+//	none            0                degraded   failed           0
+//
+// (1) if the process is so young that it need not have reported yet.
+func (c *conversation) alive(ctx context.Context) error {
+	row, young := c.reported(ctx)
+	settled := row == nil || ocf.CodeOf(row) == ocf.Degraded
+	if settled && c.r.Level < 10 {
+		return row
+	}
+	bus := c.answers(ctx)
+	known := !errors.Is(bus, errNoWitness)
+	switch {
+	case known && ocf.CodeOf(bus) != ocf.OK && !settled && !errors.Is(row, errNoWitness):
+		return ocf.Errorf(ocf.CodeOf(bus), "%w; and %w", bus, row)
+	case known && bus != nil:
+		return bus
+	case settled:
+		return row
+	case errors.Is(row, errNoWitness):
+		return nil
+	case young && known:
+		return nil
+	case known:
+		return ocf.Errorf(ocf.Degraded, "it answers over the message bus, but %w", row)
+	}
+	return ocf.Errorf(ocf.Degraded, "%w; it cannot be asked otherwise: see its log %s", row, c.s.log)
+}
+
+// within bounds one question so that time is left to tell what was found.
+func within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, service.Remaining(ctx)*3/4)
+}

@@ -1,0 +1,138 @@
+package openstack
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/oslo"
+	"github.com/openstack-ocf/agents/lib/sqlping"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// Row is the kind of a service's heartbeat row; "" if it has none.
+type Row string
+
+// The tables that services report to.
+const (
+	NovaRow    Row = "nova"
+	CinderRow  Row = "cinder"
+	NeutronRow Row = "neutron"
+	HeatRow    Row = "heat"
+)
+
+// rows says how each kind is read, and after how long without a report the
+// project itself calls a service down. Of several queries the first that
+// suits the database's version counts.
+var rows = map[Row]struct {
+	queries []string
+	down    func(*oslo.Config) (time.Duration, error)
+	writer  string // who writes the row, beside the service
+}{
+	NovaRow:    {[]string{oslo.NovaServices, oslo.NovaServicesHavana}, (*oslo.Config).ServiceDownTime, "nova-conductor"},
+	CinderRow:  {[]string{oslo.CinderServices}, (*oslo.Config).ServiceDownTime, ""},
+	NeutronRow: {[]string{oslo.NeutronAgents}, (*oslo.Config).AgentDownTime, "neutron-server"},
+	// Heat's engines report every periodic_interval, and are down after two without.
+	HeatRow: {[]string{oslo.HeatServices}, func(c *oslo.Config) (time.Duration, error) {
+		interval, err := c.Seconds(time.Minute, "DEFAULT.periodic_interval")
+		return 2 * interval, err
+	}, ""},
+}
+
+const unknownColumn = 1054 // ER_BAD_FIELD_ERROR
+
+// resolution is that of the ages in rows.
+const resolution = time.Second
+
+// reported tells whether the process has reported since it was started, and
+// lately: nil; ocf.Degraded if the database does not tell; errNoWitness if
+// there is no row that could; else what is wrong with the row. young is a process that need
+// not have reported yet. It needs no memory of the count before the start: a
+// report that is younger than the process is its own.
+func (c *conversation) reported(ctx context.Context) (late error, young bool) {
+	kind, ok := rows[c.Row]
+	if !ok {
+		return errNoWitness, false
+	}
+	target, err := database(c.s.cfg)
+	if err != nil {
+		return err, false
+	}
+	down, err := kind.down(c.s.cfg)
+	if err != nil {
+		return ocf.Errorf(ocf.Degraded, "%w", err), false
+	}
+	young = c.age < down
+	c.r.Step("reading the heartbeat of %s on %s at the database %s", c.s.prog, c.host, target)
+	beat, err := readBeat(ctx, target, kind.queries, c.host, c.s.prog)
+	since := beat.Age + resolution
+	switch {
+	case errors.Is(err, oslo.ErrNoRow):
+		return fmt.Errorf("it has no row for host %s in the database %s: was it deleted? restart the service when convenient, it makes the row again only then", c.host, target), young
+	case err != nil:
+		return ocf.Errorf(ocf.Degraded, "it lives, but its database does not answer us, and hence hardly the service: look at the database: %w", err), young
+	case beat.Age < 0 || since > c.age:
+		return fmt.Errorf("it has not yet reported to the database %s as host %s since its start %s ago%s", target, c.host, c.age.Round(time.Second), through(kind.writer)), young
+	case beat.Age > down:
+		return fmt.Errorf("its last report to the database %s as host %s is %s old (down from %s)%s", target, c.host, beat.Age, down, through(kind.writer)), false
+	}
+	return nil, young
+}
+
+func through(writer string) string {
+	if writer == "" {
+		return ""
+	}
+	return fmt.Sprintf("; %s writes it, look there too, and at the nodes' clocks", writer)
+}
+
+func readBeat(ctx context.Context, t sqlping.Target, queries []string, host, binary string) (oslo.Beat, error) {
+	ctx, cancel := within(ctx)
+	defer cancel()
+	conn, err := sqlping.Open(ctx, t)
+	if err != nil {
+		return oslo.Beat{}, err
+	}
+	defer conn.Close()
+	for _, query := range queries {
+		answer, qerr := conn.Query(ctx, "read the heartbeat", query, host, binary)
+		if qerr == nil {
+			return oslo.ParseBeat(answer)
+		}
+		var e *sqlping.Error
+		if err = qerr; !errors.As(err, &e) || e.Code != unknownColumn {
+			break
+		}
+	}
+	return oslo.Beat{}, err
+}
+
+// database is where the service's rows are. The error is errNoWitness for a
+// service that has no database, or one that is not MySQL's.
+func database(cfg *oslo.Config) (sqlping.Target, error) {
+	d, err := cfg.Database()
+	switch {
+	case errors.Is(err, oslo.ErrNotSet):
+		return sqlping.Target{}, errNoWitness
+	case err != nil:
+		return sqlping.Target{}, ocf.Errorf(ocf.Degraded, "%w", err)
+	case d.Dialect != "mysql" && d.Dialect != "mariadb":
+		return sqlping.Target{}, errNoWitness
+	}
+	t := sqlping.Target{Socket: d.Socket, Address: d.Address(), User: d.User, Password: d.Password.Reveal(), Database: d.Name}
+	if ca := d.Params.Get("ssl_ca"); ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return t, ocf.Errorf(ocf.Degraded, "%s: ssl_ca: %w", d.Where, err)
+		}
+		t.TLS = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: d.Host}
+		if !t.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return t, ocf.Errorf(ocf.Degraded, "%s: ssl_ca: %s holds no certificate", d.Where, ca)
+		}
+	}
+	return t, nil
+}
