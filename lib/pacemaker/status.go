@@ -1,0 +1,158 @@
+package pacemaker
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"strings"
+	"time"
+)
+
+// Status is the cluster as Pacemaker sees it (crm_mon(8)).
+type Status struct {
+	DC          string // the node that decides; "" while there is none
+	Quorum      bool
+	Maintenance bool // the whole cluster
+	Nodes       []Node
+	Resources   []Resource
+	Failures    []Failure
+}
+
+// Node is a node of the cluster.
+type Node struct {
+	Name                                           string
+	Online, Standby, Maintenance, Pending, Unclean bool
+}
+
+// Resource is a primitive, or one instance of a cloned one.
+type Resource struct {
+	ID                                         string // without the number of an instance
+	Agent                                      string // class:provider:type
+	Role                                       string // Started, Stopped, Promoted, Starting, ...
+	Active, Orphaned, Blocked, Managed, Failed bool
+	Nodes                                      []string
+}
+
+// Failure is an action that failed and was not cleaned up since.
+type Failure struct {
+	Operation string // RESOURCE_ACTION_INTERVAL
+	Node      string
+	Reason    string
+}
+
+// ReadStatus asks for it.
+func ReadStatus(ctx context.Context) (*Status, error) {
+	out, err := tool(ctx, cibTimeout, "", "crm_mon", "--one-shot", "--inactive", "--output-as=xml")
+	if err != nil {
+		return nil, err
+	}
+	return parseStatus(out)
+}
+
+func parseStatus(text string) (*Status, error) {
+	doc, err := ParseXML(strings.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("crm_mon: %w", err)
+	}
+	yes := func(e *Element, name string) bool { return e.Attr(name) == "true" }
+	s := &Status{}
+	for dc := range doc.All("current_dc") {
+		s.DC, s.Quorum = dc.Attr("name"), yes(dc, "with_quorum")
+	}
+	for o := range doc.All("cluster_options") {
+		s.Maintenance = yes(o, "maintenance-mode")
+	}
+	if nodes := doc.Child("nodes"); nodes != nil {
+		for _, n := range nodes.Children {
+			s.Nodes = append(s.Nodes, Node{
+				Name: n.Attr("name"), Online: yes(n, "online"), Standby: yes(n, "standby"),
+				Maintenance: yes(n, "maintenance"), Pending: yes(n, "pending"), Unclean: yes(n, "unclean"),
+			})
+		}
+	}
+	if len(s.Nodes) == 0 {
+		return nil, fmt.Errorf("crm_mon names no nodes")
+	}
+	for e := range doc.Child("resources").All("resource") {
+		id, _, _ := strings.Cut(e.Attr("id"), ":")
+		r := Resource{
+			ID: id, Agent: e.Attr("resource_agent"), Role: e.Attr("role"), Active: yes(e, "active"), Orphaned: yes(e, "orphaned"),
+			Blocked: yes(e, "blocked"), Managed: yes(e, "managed"), Failed: yes(e, "failed"),
+		}
+		for n := range e.All("node") {
+			r.Nodes = append(r.Nodes, n.Attr("name"))
+		}
+		s.Resources = append(s.Resources, r)
+	}
+	for f := range doc.All("failure") {
+		// Pacemaker 2.1 escapes reasons twice.
+		s.Failures = append(s.Failures, Failure{f.Attr("op_key"), f.Attr("node"), html.UnescapeString(f.Attr("exitreason"))})
+	}
+	return s, nil
+}
+
+// Instances are those of a resource; more than one if it is cloned.
+func (s *Status) Instances(id string) []Resource {
+	var list []Resource
+	for _, r := range s.Resources {
+		if r.ID == id && !r.Orphaned {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// Busy says why the cluster is not at rest, "" if it is: a transition is under way, or a node comes or goes.
+func Busy(ctx context.Context, s *Status) (string, error) {
+	if s.DC == "" {
+		return "no node leads the cluster (there is no DC)", nil
+	}
+	out, err := tool(ctx, cibTimeout, "", "crmadmin", "--timeout=20s", "--status", s.DC)
+	if err != nil {
+		return "", err
+	}
+	if !strings.Contains(out, "S_IDLE") {
+		return "a transition is in progress: " + strings.TrimSpace(out), nil
+	}
+	for _, n := range s.Nodes {
+		if n.Pending || n.Unclean {
+			return fmt.Sprintf("node %s is joining or leaving (pending %v, unclean %v)", n.Name, n.Pending, n.Unclean), nil
+		}
+	}
+	return "", nil
+}
+
+// LocalNode is this node's name in the cluster.
+func LocalNode(ctx context.Context) (string, error) {
+	out, err := tool(ctx, toolTimeout, "", "crm_node", "--name")
+	return strings.TrimSpace(out), err
+}
+
+// refreshTimeout is how long the controllers of all nodes may take to forget a resource.
+const refreshTimeout = 90 * time.Second
+
+// Refresh has all nodes forget what they know of one resource, whatever group or clone it is in, so that it is
+// probed anew. It returns once they have forgotten; the probes come after.
+func Refresh(ctx context.Context, id string) error {
+	_, err := tool(ctx, refreshTimeout, "", "crm_resource", "--refresh", "--force", "--resource", id)
+	return err
+}
+
+// Check runs the monitor of a resource's agent on this node, behind the cluster's back, and returns its OCF exit
+// code, to which a script's LSB code is mapped.
+func Check(ctx context.Context, id string, within time.Duration) (int, error) {
+	out, err := tool(ctx, within, "", "crm_resource", "--force-check", "--resource", id, "--output-as=xml")
+	doc, perr := ParseXML(strings.NewReader(out))
+	if perr == nil {
+		for st := range doc.All("agent-status") {
+			var code int
+			if _, serr := fmt.Sscan(st.Attr("code"), &code); serr == nil {
+				return code, nil
+			}
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("crm_resource says nothing of the agent's status: %s", strings.Join(strings.Fields(out), " "))
+	}
+	return 0, err
+}
