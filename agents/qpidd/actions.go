@@ -58,6 +58,11 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary s
 	if err := waitForLock(ctx, r, s.dataDir); err != nil {
 		return daemon.Command{}, err
 	}
+	if a.haCluster {
+		if err := keepStamp(s.dataDir, true); err != nil {
+			return daemon.Command{}, ocf.Errorf(ocf.Generic, "data directory: %w", err)
+		}
+	}
 	return daemon.Command{
 		Path: binary, Args: a.options(s), User: a.user, Group: a.group, Output: a.log, PIDFile: a.pid, KillUnready: true,
 	}, nil
@@ -82,11 +87,26 @@ func (a *agent) options(s settings) []string {
 		add("ha-brokers-url", a.haBrokers)
 		add("ha-public-url", a.haPublic)
 		add("ha-replicate", a.haReplicate)
-		if !s.heartbeat && !slices.ContainsFunc(a.additional, func(o string) bool { return strings.HasPrefix(o, "--link-heartbeat-interval") }) {
-			add("link-heartbeat-interval", "5") // with the default of 120 s a frozen member keeps a promotion waiting for twice as long
+		for _, o := range haOptions {
+			given := func(arg string) bool { return strings.HasPrefix(arg, "--"+o.name) }
+			if _, set := s.conf[o.name]; !set && !slices.ContainsFunc(a.additional, given) {
+				add(o.name, o.value)
+			}
 		}
 	}
 	return append(o, a.additional...)
+}
+
+// haOptions are better defaults for a cluster than the broker's own, where
+// nobody set others.
+var haOptions = []struct{ name, value string }{
+	// Seconds; a silent peer is given up after twice that. The broker's 120 s would keep a new primary waiting for
+	// backups that are still attached to a dead one. With less than 5 s a primary that was cut off might go on
+	// without its backups, and lose what it acknowledges, before it is fenced.
+	{"link-heartbeat-interval", "5"},
+	// Seconds between a backup's attempts to find the primary, one address each; the broker's is 2 s. A new
+	// primary does not serve before its backups have found it.
+	{"link-maintenance-interval", "0.2"},
 }
 
 // waitForLock waits for a predecessor that is still dying to let go of the
@@ -153,7 +173,8 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		r.Log.Warn("stopping without the configuration file", "error", unusable)
 	}
 	if a.haCluster {
-		a.publish(ctx, r, noScore, "")
+		a.tell(ctx, r, scoreAttribute(r), noScore) // first: it is what Pacemaker goes by
+		a.tell(ctx, r, stateAttribute(r), "")
 	}
 	// It ends in milliseconds, or not at all when asked.
 	return svc.Stop(ctx, r, daemon.StopOptions{Grace: min(10*time.Second, service.Remaining(ctx)/2)})
@@ -161,9 +182,8 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 
 var errNotCluster = ocf.Errorf(ocf.Unimplemented, "a broker without ha_cluster=true has no roles: run it as a primitive, or set ha_cluster and ha_brokers_url")
 
-// promote makes the broker the primary. It retries what may succeed, and never
-// promotes a broker that is behind while a better one exists: the broker itself
-// refuses that, and the scores keep Pacemaker from asking for it.
+// promote makes the broker the primary. The broker itself refuses that while it
+// is behind and knows of a better one; waiting does not change its mind.
 func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 	if !a.haCluster {
 		return errNotCluster
@@ -186,13 +206,13 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 	var last error
 	for {
 		status, err := a.tryPromote(ctx, r, s)
+		var refused *qmf.Error
 		switch {
 		case err == nil && (status == qmf.Active || status == qmf.Recovering && time.Now().After(enough)):
-			a.announce(ctx, r, s, p, status)
-			return nil
-		case refusedForGood(err):
-			a.publish(ctx, r, noScore, string(status))
-			return ocf.Errorf(ocf.Generic, "the broker is %s and refuses to be promoted: %w: another broker is further on; promote that one", status, err)
+			return a.announce(ctx, r, s, p, place{HAStatus: status})
+		case errors.As(err, &refused):
+			a.tell(ctx, r, scoreAttribute(r), noScore)
+			return ocf.Errorf(ocf.Generic, "the broker is %s and refuses to be promoted: %w: another broker was further on when this one started; promote that one", status, err)
 		case err != nil:
 			last = err
 		}
@@ -228,51 +248,32 @@ func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (qmf
 	return ha.Status, err
 }
 
-// refusedForGood tells a refusal that waiting does not change: the broker joins
-// a cluster in which another is further on.
-func refusedForGood(err error) bool {
-	var refused *qmf.Error
-	return errors.As(err, &refused) && !strings.Contains(strings.ToLower(refused.Text), "catching up")
-}
-
-// demote makes a primary a backup; the broker has no method for it.
+// demote makes a primary a backup: the broker has no method for it, so that it
+// is stopped and started. One that is dead or does not answer is only stopped:
+// Pacemaker, which is about to recover it or will see it at the next monitor,
+// must not wait for a start before it promotes another.
 func (a *agent) demote(ctx context.Context, r *ocf.Request) error {
 	if !a.haCluster {
 		return errNotCluster
 	}
 	svc, s, unusable := a.service(r)
-	p, err := svc.Find(ctx, r)
-	if err == nil && p == nil {
-		return svc.NotRunning()
-	}
-	if p != nil {
+	var at place
+	if p, err := svc.Find(ctx, r); err == nil && p != nil {
 		defer p.Close()
-		if status, err := a.health(ctx, r, s, p); err == nil && !status.Primary() {
-			return nil
-		}
+		soon, cancel := context.WithTimeout(ctx, amqp.DefaultTimeout)
+		defer cancel()
+		at, _ = a.health(soon, r, s, p)
+	}
+	if at.HAStatus != "" && !at.Primary() {
+		return nil
 	}
 	if err := a.stop(ctx, r); err != nil || unusable != nil {
 		return errors.Join(err, unusable)
 	}
-	return a.start(ctx, r)
-}
-
-// notify looks at the broker's state at once when brokers come and go, instead
-// of at the next monitor, so that a promotion does not wait for that.
-func (a *agent) notify(ctx context.Context, r *ocf.Request) error {
-	if !a.haCluster || r.Meta("notify_type") != "post" {
+	if at.HAStatus == "" {
 		return nil
 	}
-	svc, s, _ := a.service(r)
-	p, err := svc.Find(ctx, r)
-	if err != nil || p == nil {
-		return nil // the monitor's to tell
-	}
-	defer p.Close()
-	if status, err := a.answers(ctx, r, s, p.PID); err == nil {
-		a.announce(ctx, r, s, p, status)
-	}
-	return nil
+	return a.start(ctx, r)
 }
 
 func (a *agent) validateParameters(*ocf.Request) error {

@@ -59,14 +59,15 @@ func New() ocf.Agent {
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 120 * time.Second, Run: a.start},
 			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},
+			// Those without a role watch the primitive, or the clone's unpromoted instances.
 			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 5 * time.Second, Run: a.monitor},
 			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 3 * time.Second, Role: "Promoted", Run: a.monitor},
-			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 4 * time.Second, Role: "Unpromoted", Run: a.monitor},
 			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 31 * time.Second, Depth: 10, Role: "Promoted", Run: a.monitor},
 			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 60 * time.Second, Depth: 20, Run: a.monitor},
-			{Name: ocf.Promote, Timeout: 120 * time.Second, Run: a.promote},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 61 * time.Second, Depth: 20, Role: "Promoted", Run: a.monitor},
+			{Name: ocf.Promote, Timeout: 60 * time.Second, Run: a.promote},
 			{Name: ocf.Demote, Timeout: 180 * time.Second, Run: a.demote},
-			{Name: ocf.Notify, Timeout: 20 * time.Second, Run: a.notify},
 			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: a.reload},
 			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},
 		},

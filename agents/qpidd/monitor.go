@@ -18,13 +18,13 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	if err == nil && p == nil {
 		err = a.stopped(r, svc, unusable)
 	}
-	var status qmf.HAStatus
+	var at place
 	if p != nil {
 		defer p.Close()
-		status, err = a.health(ctx, r, s, p)
+		at, err = a.health(ctx, r, s, p)
 	}
 	if a.haCluster {
-		return a.role(ctx, r, s, p, status, err)
+		return a.role(ctx, r, s, p, at, err)
 	}
 	return err
 }
@@ -40,60 +40,66 @@ func (a *agent) stopped(r *ocf.Request, svc service.Service, unusable error) err
 	return svc.NotRunning()
 }
 
-// health is the state of a broker that has a process, level by level; status
-// is its place in the HA cluster, if it is in one.
-func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) (status qmf.HAStatus, err error) {
+// health is the state of a broker that has a process, level by level, and its
+// place in the HA cluster, if it is in one.
+func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) (at place, err error) {
 	if err := service.Thawed(p); err != nil {
-		return "", err
+		return at, err
 	}
 	var full error
 	if a.storage.Shared || a.storage.FullPercent > 0 {
 		r.Step("asking the storage of %s", s.dataDir)
 		if full, err = a.storage.Running(ctx); err != nil {
-			return "", fmt.Errorf("%s: %w", p, err)
+			return at, fmt.Errorf("%s: %w", p, err)
 		}
 	}
-	if status, err = a.answers(ctx, r, s, p.PID); err != nil {
-		return status, fmt.Errorf("%s: %w", p, err)
+	if at, err = a.answers(ctx, r, s, p.PID); err != nil {
+		return at, fmt.Errorf("%s: %w", p, err)
 	}
 	if r.Level >= 10 {
 		if err := a.look(ctx, r, s, p.PID); err != nil {
-			return status, fmt.Errorf("%s: %w", p, err)
+			return at, fmt.Errorf("%s: %w", p, err)
 		}
 	}
-	return status, full
+	return at, full
 }
 
 // answers is level 0's question to the broker: a client's login, and with
 // ha_cluster its place among the brokers. pid may be 0.
-func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int) (qmf.HAStatus, error) {
+func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int) (at place, err error) {
 	t, known, err := a.target(s, pid)
 	if err != nil {
-		return "", ocf.Errorf(ocf.Degraded, "the health check has nobody to log in as: credentials_file: %w", err)
+		return at, ocf.Errorf(ocf.Degraded, "the health check has nobody to log in as: credentials_file: %w", err)
 	}
 	r.Step("waiting for an answer on %s", t.Address)
 	if !a.haCluster {
-		return "", judge(amqp.Ping(ctx, t), known)
+		return at, judge(amqp.Ping(ctx, t), known)
 	}
 	conn, ans := amqp.Connect(ctx, t)
 	if conn == nil {
-		return "", judge(ans, true)
+		return at, judge(ans, true)
 	}
 	defer conn.Close()
 	c, err := qmf.New(ctx, conn)
 	if err != nil {
-		return "", managed(err)
+		return at, managed(err)
 	}
 	ha, err := c.HA(ctx)
 	switch {
 	case errors.Is(err, qmf.ErrNoObject):
-		return "", ocf.Errorf(ocf.Degraded, "does not replicate: its module ha.so is not loaded, or it was started without --ha-cluster (as the init script does): install the HA module, and restart the resource when convenient")
+		return at, ocf.Errorf(ocf.Degraded, "does not replicate: its module ha.so is not loaded, or it was started without --ha-cluster (as the init script does): install the HA module, and restart the resource when convenient")
 	case err != nil:
-		return "", managed(err)
+		return at, managed(err)
 	case ha.Status == qmf.StandAlone:
-		return "", ocf.Errorf(ocf.Degraded, "stands alone and does not replicate, though ha_cluster is set: restart the resource when convenient")
+		return at, ocf.Errorf(ocf.Degraded, "stands alone and does not replicate, though ha_cluster is set: restart the resource when convenient")
 	}
-	return ha.Status, nil
+	at.HAStatus = ha.Status
+	if ha.Status == qmf.Ready || ha.Status == qmf.CatchUp {
+		if at.lost, err = c.HALinkLost(ctx); err != nil {
+			return at, managed(err)
+		}
+	}
+	return at, nil
 }
 
 // judge turns an answer into an exit code. known is false when the operator

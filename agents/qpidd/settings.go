@@ -31,8 +31,8 @@ type settings struct {
 	config           string // "" if there is none
 	dataDir, address string
 	port             string
-	brokers          int  // in ha_brokers_url
-	heartbeat        bool // the configuration file sets link-heartbeat-interval
+	brokers          int // in ha_brokers_url
+	conf             map[string]string
 }
 
 var configs = []string{"/etc/qpid/qpidd.conf", "/etc/qpidd.conf"}
@@ -46,21 +46,19 @@ func (p *params) settings() (settings, error) {
 			s.config = configs[i]
 		}
 	}
-	var conf map[string]string
 	var err error
 	if s.config != "" {
-		conf, err = readConf(s.config)
+		s.conf, err = readConf(s.config)
 	}
-	if err == nil && p.dataDir == "" && isYes(conf["no-data-dir"]) {
+	if err == nil && p.dataDir == "" && isYes(s.conf["no-data-dir"]) {
 		err = ocf.Errorf(ocf.Configured, "%s says no-data-dir: the broker is told from others by the data directory that it holds: remove that line, or set data_dir", s.config)
 	}
-	s.dataDir = filepath.Clean(cmp.Or(p.dataDir, conf["data-dir"], "/var/lib/qpidd"))
-	s.port = cmp.Or(conf["port"], "5672")
+	s.dataDir = filepath.Clean(cmp.Or(p.dataDir, s.conf["data-dir"], "/var/lib/qpidd"))
+	s.port = cmp.Or(s.conf["port"], "5672")
 	if p.port != 0 {
 		s.port = strconv.Itoa(p.port)
 	}
-	s.address = net.JoinHostPort(listenAddress(cmp.Or(p.iface, conf["interface"])), s.port)
-	_, s.heartbeat = conf["link-heartbeat-interval"]
+	s.address = net.JoinHostPort(listenAddress(cmp.Or(p.iface, s.conf["interface"])), s.port)
 	s.brokers = strings.Count(p.haBrokers, ",") + 1
 	return s, err
 }

@@ -2,6 +2,7 @@ package qmf
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	amqp "github.com/Azure/go-amqp"
@@ -181,6 +182,21 @@ func (c *Client) HA(ctx context.Context) (HA, error) {
 		})
 	}
 	return ha, nil
+}
+
+// HALinkLost tells whether an HA backup has lost the link to its primary. Its
+// status does not say so: a backup without a primary stays what it was.
+func (c *Client) HALinkLost(ctx context.Context) (bool, error) {
+	links, err := c.Query(ctx, "org.apache.qpid.broker", "link")
+	if err != nil {
+		return false, err
+	}
+	for _, l := range links {
+		if strings.HasPrefix(str(l.Values["name"]), "qpid.ha.link.") && str(l.Values["state"]) != "Operational" {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Promote makes a ready backup the primary; a primary stays one. A broker that

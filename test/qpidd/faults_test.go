@@ -87,13 +87,11 @@ func TestFaults(t *testing.T) {
 			h.monitor(p, 0, ocf.Degraded, "amqp.so")
 		}},
 		{"store not loaded", func(h *host) {
-			p := h.p.With("additional_parameters", "--no-module-dir", "store", "linearstore")
+			p := h.p.With("store", "legacystore")
 			if h.kind == broker.Real {
 				dir := h.t.TempDir() // a module directory with AMQP 1.0 and nothing else
 				box.Sh(h.t, "chmod a+rx %s %s; cp $(find $(dirname $(dirname %s)) -name amqp.so | head -1) %s", dir, filepath.Dir(dir), h.p["binary"], dir)
 				p = h.p.With("module_dir", dir, "store", "linearstore")
-			} else {
-				p = h.p.With("store", "legacystore")
 			}
 			h.want(ocf.Start, p, ocf.Installed, "not loaded")
 		}},

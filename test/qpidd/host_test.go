@@ -95,7 +95,11 @@ func (h *host) want(action string, p ocftest.Params, code ocf.Code, words ...str
 
 func (h *host) monitor(p ocftest.Params, level int, code ocf.Code, words ...string) {
 	h.t.Helper()
-	h.run.Want(h.t, ocftest.Call{Action: ocf.Monitor, Params: p, Interval: 10 * time.Second, Level: level, Timeout: 6 * time.Second}, code, words...)
+	c := ocftest.Call{Action: ocf.Monitor, Params: p, Interval: 10 * time.Second, Level: level, Timeout: 6 * time.Second}
+	if code == ocf.RunningPromoted || code == ocf.DegradedPromoted {
+		c.Env = []string{"OCF_RESKEY_CRM_meta_role=Promoted"} // Pacemaker watches a promoted instance by such monitors alone
+	}
+	h.run.Want(h.t, c, code, words...)
 }
 
 func (h *host) start() { h.t.Helper(); h.want(ocf.Start, h.p, ocf.OK) }
@@ -129,6 +133,12 @@ func (h *host) signal(sig syscall.Signal) {
 	}
 	if sig == syscall.SIGKILL {
 		box.Until(h.t, "the broker is dead", func() bool { return len(h.brokers()) == 0 })
+	}
+	if sig == syscall.SIGSTOP { // it takes effect a moment later
+		box.Until(h.t, "the broker is frozen", func() bool {
+			st, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pids[0]))
+			return strings.Contains(string(st), ") T ")
+		})
 	}
 }
 
