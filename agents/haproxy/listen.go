@@ -148,10 +148,20 @@ func parseHex(text string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addr, uint16(n)), nil
 }
 
-// bindable tries the addresses of the configuration, except for ports that are
-// in own. HAProxy tells such errors too, but on a reload only after its old
-// worker has closed all ports, and for some seconds (measured: 4 s on 2.6).
-func bindable(s settings, own []netip.AddrPort) error {
+// bindable tries the addresses of the configuration; ports that the ones that
+// run have may be in use. HAProxy tells such errors too, but on a reload only
+// after its old worker has closed all ports for seconds (measured: 2 to 4 on 2.6).
+func bindable(s settings, running instances) error {
+	var own []netip.AddrPort
+	for _, in := range running {
+		for _, p := range in.processes() {
+			l, err := listensOn(p)
+			if err != nil && !errors.Is(err, os.ErrProcessDone) {
+				return fmt.Errorf("cannot tell where HAProxy listens: %w", err)
+			}
+			own = append(own, l...)
+		}
+	}
 	for _, b := range s.Binds {
 		for port := int(b.Low); port <= int(b.High) && !b.Elsewhere; port++ {
 			at := netip.AddrPortFrom(b.Address, uint16(port))

@@ -160,11 +160,18 @@ func (a *agent) runtime(ctx context.Context, r *ocf.Request, s settings, in *ins
 			return fail(noAnswer(in.head, "master", err))
 		case procs.Master != in.head.PID:
 			return fail(ocf.Errorf(ocf.Generic, "another process (pid %d) answers on the master's socket %s of %s: %w", procs.Master, master, in, errChanged))
-		case len(procs.Workers) == 0:
-			return fail(ocf.Errorf(ocf.Generic, "%s has no current worker: it takes no new connections (see HAProxy's log)", in))
-		default:
+		case len(procs.Workers) > 0:
 			master.Worker = "@1"
 			apis, current = []haproxy.API{master}, procs.Workers
+		default: // before 2.5, a reload that failed makes the worker that serves an old one
+			i := slices.IndexFunc(in.workers, func(w *daemon.Process) bool { bound, err := listensOn(w); return err == nil && len(bound) > 0 })
+			if i < 0 {
+				return fail(ocf.Errorf(ocf.Generic, "%s has no current worker: it takes no new connections (see HAProxy's log)", in))
+			}
+			add("the last reload of %s failed: correct the configuration, and reload again", in)
+			current = []int{in.workers[i].PID}
+			master.Worker = fmt.Sprintf("@!%d", current[0])
+			apis = []haproxy.API{master}
 		}
 	}
 	if len(apis) == 0 {
@@ -224,6 +231,9 @@ func frozen(p *daemon.Process, what string) error {
 }
 
 func noAnswer(p *daemon.Process, what string, err error) error {
+	if ferr := frozen(p, what); ferr != nil {
+		return ferr // since it was asked
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is alive but does not answer in time: %w", what, p.PID, err)
 	}

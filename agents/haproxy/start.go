@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -240,15 +239,7 @@ func (a *agent) reload(ctx context.Context, r *ocf.Request) error {
 	if err := a.check(ctx, r, s, program); err != nil {
 		return in.notReloaded(err)
 	}
-	var bound []netip.AddrPort
-	for _, p := range in.processes() {
-		l, err := listensOn(p)
-		if err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return in.notReloaded(err)
-		}
-		bound = append(bound, l...)
-	}
-	if err := bindable(s, bound); err != nil {
+	if err := bindable(s, list); err != nil {
 		return in.notReloaded(err)
 	}
 	if !a.inPlace(in, s, program) {
@@ -307,13 +298,9 @@ func signal(ctx context.Context, r *ocf.Request, in *instance, master haproxy.AP
 	r.Step("asking the master on %s before the reload", master)
 	before, err := patiently(ctx, master.Procs)
 	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
-		return noAnswer(in.head, "master", err)
+		return noAnswer(in.head, "master", err) // but a socket that was deleted comes back with the reload
 	}
-	if err != nil { // its socket was deleted; a reload makes it anew
-		for _, w := range in.workers {
-			before.Workers = append(before.Workers, w.PID)
-		}
-	}
+	fresh := func(pid int) bool { return in.process(pid) == nil }
 	if err := in.head.Signal(unix.SIGUSR2); err != nil {
 		return ocf.Errorf(ocf.Generic, "it cannot be told to reload: %w", err)
 	}
@@ -325,14 +312,14 @@ func signal(ctx context.Context, r *ocf.Request, in *instance, master haproxy.AP
 			ctx, cancel := within(ctx)
 			defer cancel()
 			procs, err := master.Procs(ctx)
-			if err == nil && procs.Reloads > before.Reloads && !slices.Equal(procs.Workers, before.Workers) {
+			if err == nil && slices.ContainsFunc(procs.Workers, fresh) {
 				err = serves(ctx, master)
 			}
 			return procs, err
 		}()
 		switch {
 		case err != nil || procs.Reloads <= before.Reloads:
-		case slices.Equal(procs.Workers, before.Workers):
+		case !slices.ContainsFunc(procs.Workers, fresh):
 			return ocf.Errorf(ocf.Generic, "HAProxy counts a failed reload: see its log")
 		default:
 			return nil

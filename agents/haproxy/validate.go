@@ -25,10 +25,8 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 		return err
 	}
 	defer list.Close()
-	if len(list) == 0 {
-		if err := bindable(s, nil); err != nil {
-			return ocf.Errorf(ocf.Args, "%w", err)
-		}
+	if err := bindable(s, list); err != nil {
+		return ocf.Errorf(ocf.Args, "%w", err)
 	}
 	if links, _ := filepath.Glob("/etc/systemd/system/*.wants/haproxy.service"); len(links) > 0 {
 		r.Log.Warn("systemd starts HAProxy as well, behind the cluster's back: systemctl disable haproxy.service", "link", links[0])

@@ -155,7 +155,7 @@ func parseBind(text string) (Bind, error) {
 	if kind != "" && kind != "ipv4" && kind != "ipv6" && kind != "tcp4" && kind != "tcp6" && kind != "tcp" || strings.Contains(text, "$") {
 		return Bind{}, errNotTCP
 	}
-	i := strings.LastIndexByte(rest, ':') // of "::::80", all before the last colon is the address
+	i := strings.LastIndexByte(rest, ':') // of ":::80", all before the last colon is the address
 	if i < 0 {
 		return Bind{}, errNotTCP
 	}

@@ -14,8 +14,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,9 +103,7 @@ func (a API) unexpected(command, answer string) error {
 // Info is what this package uses of `show info`.
 type Info struct {
 	PID      int
-	Version  string
-	Uptime   time.Duration // a whole number of seconds
-	Stopping bool          // in a soft stop: it takes no new connections
+	Stopping bool // in a soft stop: it takes no new connections
 }
 
 // Info asks for `show info`.
@@ -130,11 +126,6 @@ func parseInfo(answer string) (i Info, ok bool) {
 		switch name {
 		case "Pid":
 			i.PID, _ = strconv.Atoi(value)
-		case "Version":
-			i.Version = value
-		case "Uptime_sec":
-			n, _ := strconv.Atoi(value)
-			i.Uptime = time.Duration(n) * time.Second
 		case "Stopping":
 			i.Stopping = value != "0" && value != ""
 		}
@@ -146,8 +137,7 @@ func parseInfo(answer string) (i Info, ok bool) {
 type Procs struct {
 	Master  int   // its pid
 	Reloads int   // since its start, the failed ones included
-	Failed  int   // reloads that failed since the last good one; -1 before 2.5, which does not tell
-	Workers []int // current ones
+	Workers []int // current ones; before 2.5 there is none after a reload that failed
 	Old     []int // workers of former configurations that still have connections
 }
 
@@ -164,11 +154,8 @@ func (a API) Procs(ctx context.Context) (Procs, error) {
 	return p, nil
 }
 
-var failed = regexp.MustCompile(`\[failed: ([0-9]+)\]`)
-
 func parseProcs(answer string) (p Procs, ok bool) {
-	p.Failed = -1
-	reloads := 2 // the column; before 2.4 there is one more before it
+	reloads := 2 // the column; up to 2.4 there may be one more before it
 	section := &p.Workers
 	for line := range strings.Lines(answer) {
 		f := strings.Fields(line)
@@ -176,7 +163,7 @@ func parseProcs(answer string) (p Procs, ok bool) {
 		case len(f) == 0:
 			continue
 		case strings.HasPrefix(line, "#<PID>"):
-			if heads := strings.Split(line, "<"); slices.IndexFunc(heads, func(h string) bool { return strings.HasPrefix(h, "relative") }) > 0 {
+			if strings.Contains(line, "<relative PID>") {
 				reloads = 3
 			}
 			continue
@@ -194,9 +181,6 @@ func parseProcs(answer string) (p Procs, ok bool) {
 		case "master":
 			p.Master = pid
 			p.Reloads, _ = strconv.Atoi(f[reloads])
-			if m := failed.FindStringSubmatch(line); m != nil {
-				p.Failed, _ = strconv.Atoi(m[1])
-			}
 		case "worker":
 			*section = append(*section, pid)
 		}

@@ -100,7 +100,7 @@ func TestMemory(t *testing.T) {
 	}
 	kib := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
 	t.Logf("peak memory %d KiB", kib)
-	if kib > 20<<10 {
-		t.Errorf("peak memory %d KiB, want under 20 MiB", kib)
+	if kib > 16<<10 {
+		t.Errorf("peak memory %d KiB, want under 16 MiB", kib)
 	}
 }

@@ -219,6 +219,9 @@ func TestFaults(t *testing.T) {
 				h.t.Errorf("%d requests, failed: %v", n, failures())
 			}
 			h.monitor(h.p, 0, ocf.Degraded, "127.0.0.1:5001")
+			h.run.Want(h.t, ocftest.Call{Action: ocf.ValidateAll, Params: h.p, Level: 10}, ocf.Args, "127.0.0.1:5001", "python3")
+			h.write(config, text)
+			h.run.Want(h.t, ocftest.Call{Action: ocf.ValidateAll, Params: h.p, Level: 10}, ocf.OK)
 		}},
 		{"chroot directory missing", func(h *host) {
 			h.servers()
