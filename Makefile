@@ -1,20 +1,25 @@
 # openstack-ocf: `make` builds, `make demo` shows it on a cluster, `make test` tests it.
 .DEFAULT_GOAL := build
-.PHONY: build install deps test test-trixie demo bench lint fmt clean
+.PHONY: build install packages deps test test-trixie demo bench lint fmt clean
 
 GO        ?= $(shell test/deps/go-path)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
 LDFLAGS    = -s -w -X main.version=$(VERSION)
 TAGS       = urfave_cli_no_docs
-OCFDIR     = /usr/lib/ocf/resource.d/openstack
+BIN        = bin/openstack-ocf
 export CGO_ENABLED = 0
 
 build:
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/openstack-ocf ./agents/openstack-ocf
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) ./agents/openstack-ocf
 
 install: build
-	install -D -m 755 bin/openstack-ocf $(DESTDIR)/usr/sbin/openstack-ocf
-	bin/openstack-ocf link $(DESTDIR)$(OCFDIR) ../../../../sbin/openstack-ocf
+	@tree=$$(mktemp -d) && trap 'rm -rf "$$tree"' EXIT && \
+	GO='$(GO)' packaging/layout $(BIN) "$$tree" && DESTDIR='$(DESTDIR)' packaging/install --tree "$$tree"
+
+# An rpm, a deb and a tarball for each of ARCHES, into dist/. PACKAGE_VERSION is what git says, or given.
+ARCHES = amd64 arm64
+packages:
+	@GO='$(GO)' VERSION='$(PACKAGE_VERSION)' packaging/build $(ARCHES)
 
 # What demo and test need, from apt or dnf; does nothing when all is there.
 deps:
