@@ -39,6 +39,10 @@ demo: deps build
 	@$(GO) build -o bin/ ./test/demo ./test/cluster/cmd/cluster
 	@bin/demo
 
+# One package after the other: they measure. RUN=regexp chooses benchmarks; without others at work it takes 6 minutes.
+bench: deps build
+	@$(GO) test -p 1 -run '^$$' -bench '$(or $(RUN),.)' -timeout 60m ./test/bench/... ./test/scenario
+
 lint:
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...

@@ -9,7 +9,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +29,8 @@ const (
 	patience = 2 * time.Minute
 )
 
+var errInterrupted = errors.New("interrupted")
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, newStory(os.Stdout), os.Getenv("KEEP") != "", os.Getenv("DEMO_MARKDOWN"))
@@ -46,16 +47,21 @@ func run(ctx context.Context, out *story, keep bool, markdown string) (err error
 	}
 	c, err := build(ctx, out, keep)
 	if err != nil {
-		return cmp.Or(context.Cause(ctx), err)
+		if ctx.Err() != nil {
+			err = errInterrupted
+		}
+		return err
 	}
 	defer func() {
 		if ctx.Err() != nil {
-			err = errors.New("interrupted; nothing is left behind")
+			err = errInterrupted
 		} else if keep {
-			out.lookAround(c)
+			out.lookAround()
 			return
 		}
-		err = errors.Join(err, c.Close())
+		if left := c.Close(); left != nil {
+			err = errors.Join(err, left)
+		}
 	}()
 	s, err := deploy(ctx, out, c)
 	if err != nil {
@@ -92,11 +98,11 @@ func build(ctx context.Context, out *story, keep bool) (*cluster.Cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.Nodes()[0].Shell(ctx, "crm_mon --version | head -n1; echo pcs $(pcs --version); mariadbd --version | grep -o '[0-9.]*-MariaDB'")
+	res, err := c.Nodes()[0].Shell(ctx, `echo "$(crm_mon --version | head -n1), pcs $(pcs --version), $(mariadbd --version | grep -o '[0-9.]*-MariaDB')"`)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	out.say("Quorum, a DC and three nodes online: %s.", strings.Join(strings.Fields(strings.ReplaceAll(res.Stdout, "\n", " , ")), " "))
+	out.say("Quorum, a DC and three nodes online: %s.", strings.TrimSpace(res.Stdout))
 	return c, nil
 }
 

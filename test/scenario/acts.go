@@ -2,17 +2,18 @@ package scenario
 
 import (
 	"context"
+	"strconv"
 	"syscall"
 )
 
 // The acts of every play.
 var (
 	Kill = Act{Name: "kill", Title: "kill -9 of the server", Do: func(_ context.Context, s *Stage, _ *Actor, d Daemon) error {
-		s.say("kill -9 " + d.String())
+		s.say("on " + d.Node + ": # kill -9 " + strconv.Itoa(d.PID))
 		return d.Signal(syscall.SIGKILL)
 	}}
 	Freeze = Act{Name: "freeze", Title: "server frozen (SIGSTOP)", Do: func(_ context.Context, s *Stage, _ *Actor, d Daemon) error {
-		s.say("kill -STOP " + d.String())
+		s.say("on " + d.Node + ": # kill -STOP " + strconv.Itoa(d.PID))
 		return d.Signal(syscall.SIGSTOP)
 	}}
 	Restart = Act{Name: "restart", Title: "restart in place", Do: func(ctx context.Context, s *Stage, a *Actor, _ Daemon) error {

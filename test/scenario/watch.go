@@ -24,16 +24,22 @@ const lookEvery = 50 * time.Millisecond
 // Daemon is a process that works on the disk, on whatever node.
 type Daemon struct {
 	Node  string
-	PID   int    // the machine's, not the node's
-	start uint64 // clock ticks since boot: with PID, the process's identity
+	PID   int    // on its node
+	host  int    // the machine's process ID of it
+	start uint64 // clock ticks since boot: with host, the process's identity
 }
 
 // Signal sends it a signal, from outside of its node.
 func (d Daemon) Signal(sig syscall.Signal) error {
-	if now, err := startTime(d.PID); err != nil || now != d.start {
+	if !d.lives() {
 		return fmt.Errorf("%s: %w", d, os.ErrProcessDone)
 	}
-	return unix.Kill(d.PID, sig)
+	return unix.Kill(d.host, sig)
+}
+
+func (d Daemon) lives() bool {
+	now, err := startTime(d.host)
+	return err == nil && now == d.start
 }
 
 func (d Daemon) String() string { return fmt.Sprintf("pid %d on %s", d.PID, d.Node) }
@@ -97,7 +103,7 @@ func (w *Watch) run(ctx context.Context) {
 func (w *Watch) look(found []Daemon) {
 	// One may have ended, and the next begun, while /proc was being read: only those that still live are two.
 	if len(found) > 1 {
-		found = slices.DeleteFunc(found, func(d Daemon) bool { now, err := startTime(d.PID); return err != nil || now != d.start })
+		found = slices.DeleteFunc(found, func(d Daemon) bool { return !d.lives() })
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -206,7 +212,7 @@ func onDevice(rdev uint64, executables []string, clusterName string) []Daemon {
 		if err != nil {
 			continue
 		}
-		found = append(found, Daemon{Node: nodeOf(dir, clusterName), PID: pid, start: start})
+		found = append(found, Daemon{Node: nodeOf(dir, clusterName), PID: pidInside(dir), host: pid, start: start})
 	}
 	return found
 }
@@ -230,6 +236,21 @@ func nodeOf(proc, clusterName string) string {
 	_, below, _ := strings.Cut(string(text), "-"+clusterName+"/")
 	node, _, _ := strings.Cut(strings.TrimSpace(below), "/")
 	return node
+}
+
+// pidInside is the process's ID in its innermost PID namespace, which is its node (NSpid in proc_pid_status(5)).
+func pidInside(proc string) int {
+	text, err := os.ReadFile(proc + "/status")
+	if err != nil {
+		return 0
+	}
+	_, line, _ := strings.Cut(string(text), "\nNSpid:")
+	line, _, _ = strings.Cut(line, "\n")
+	pid := 0
+	if ids := strings.Fields(line); len(ids) > 0 {
+		pid, _ = strconv.Atoi(ids[len(ids)-1])
+	}
+	return pid
 }
 
 // startTime is field 22 of /proc/PID/stat (proc_pid_stat(5)); it fails for a process that has ended, also a zombie.
