@@ -30,10 +30,9 @@ with no server up is degraded, and named; and check_url, if given, is asked for.
 
 A new configuration takes effect by reload-agent without a connection lost: after a
 change of config or of another reloadable parameter, or by hand after the file was
-edited (openstack-ocf run haproxy reload-agent). It is refused, and the old one goes on
-serving, if HAProxy finds an error in it or could not bind its addresses. But Pacemaker
-takes a reload that it asked for and that was refused for a failed start, and recovers:
-check a new file on each node first, with OCF_CHECK_LEVEL=10 and validate-all.`
+edited (openstack-ocf run haproxy reload-agent). If HAProxy finds an error in it, or
+could not bind its addresses, the old one goes on serving, and the monitor says degraded
+and why until a reload succeeds.`
 
 // New declares the agent.
 func New() ocf.Agent {

@@ -105,6 +105,9 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, list ins
 	if s.unreadable != nil {
 		add("its configuration is gone, so that it could not be started again: put it back: %v", s.unreadable)
 	}
+	if why, err := os.ReadFile(s.refused); err == nil {
+		add("%s", why)
+	}
 	for _, socket := range s.Sockets {
 		if strings.HasPrefix(socket, "/") && errors.Is(exists(socket), fs.ErrNotExist) {
 			add("its stats socket %s is gone: restart HAProxy when convenient, or reload it if the configuration is newer", socket)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/haproxy"
-	"github.com/openstack-ocf/agents/lib/lock"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -27,7 +25,7 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 		return err
 	}
 	r.Step("waiting for another start, stop or reload of HAProxy")
-	release, err := lock.Take(ctx, lockFile(r, s))
+	release, err := a.service(s).Lock(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -42,17 +40,6 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 		return ocf.Errorf(ocf.Generic, "%w", err)
 	}
 	return a.launch(ctx, r, s, program, nil)
-}
-
-// lockFile is one file per pid file, where resource-agents keep such things.
-func lockFile(r *ocf.Request, s settings) string {
-	dir := r.Env("HA_RSCTMP")
-	if dir == "" {
-		dir = "/run/resource-agents"
-	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(s.pid))
-	return filepath.Join(dir, fmt.Sprintf("openstack-haproxy-%x.lock", h.Sum64()))
 }
 
 // await waits for an HAProxy that runs already, until it serves. It returns
@@ -211,15 +198,34 @@ func serves(ctx context.Context, master haproxy.API) error {
 }
 
 // reload brings a changed configuration, command line or binary into effect
-// without a connection lost.
+// without a connection lost. Where that is refused and the old one goes on
+// serving, it succeeds, and the monitor says degraded and why: Pacemaker would
+// answer a failed reload with a restart, which is the outage that was avoided.
 func (a *agent) reload(ctx context.Context, r *ocf.Request) error {
+	refused := a.settings().refused
+	err := a.tryReload(ctx, r)
+	if !errors.Is(err, errGoesOn) {
+		_ = os.Remove(refused)
+		return err
+	}
+	r.Log.Error(err.Error())
+	if werr := os.WriteFile(refused, []byte(err.Error()), 0o600); werr != nil {
+		return fmt.Errorf("%w (and the monitor could not be told: %w)", err, werr)
+	}
+	return nil
+}
+
+// errGoesOn says that the old configuration goes on being served.
+var errGoesOn = errors.New("goes on serving with its old configuration")
+
+func (a *agent) tryReload(ctx context.Context, r *ocf.Request) error {
 	s := a.settings()
 	program, err := a.program(r)
 	if err != nil {
 		return err
 	}
 	r.Step("waiting for another start, stop or reload of HAProxy")
-	release, err := lock.Take(ctx, lockFile(r, s))
+	release, err := a.service(s).Lock(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -234,7 +240,7 @@ func (a *agent) reload(ctx context.Context, r *ocf.Request) error {
 		return ocf.Errorf(ocf.Generic, "no HAProxy with %s or %s runs on this node: there is nothing to reload", s.config, s.pid)
 	}
 	if err := frozen(in.head, "master"); err != nil {
-		return in.notReloaded(err)
+		return err
 	}
 	if err := a.check(ctx, r, s, program); err != nil {
 		return in.notReloaded(err)
@@ -258,7 +264,7 @@ func (a *agent) reload(ctx context.Context, r *ocf.Request) error {
 // notReloaded says what became of the one that was to be reloaded.
 func (in *instance) notReloaded(err error) error {
 	if takesConnections(in) {
-		return ocf.Errorf(ocf.Generic, "not reloaded, %s goes on serving with its old configuration: %w", in, err)
+		return ocf.Errorf(ocf.Generic, "not reloaded, %s %w: %w", in, errGoesOn, err)
 	}
 	return ocf.Errorf(ocf.Generic, "the reload failed, and %s no longer serves: %w", in, err)
 }

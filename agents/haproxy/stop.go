@@ -3,14 +3,13 @@ package haproxy
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
-	"github.com/openstack-ocf/agents/lib/lock"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -19,34 +18,10 @@ import (
 func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 	s := a.settings()
 	a.soft(ctx, r, s)
-	for {
-		r.Step("waiting for HAProxy to end")
-		if err := daemon.Stop(ctx, a.identity(s), daemon.StopOptions{Grace: min(hardStop, remaining(ctx)/3), Log: r.Log}); err != nil {
-			if errors.Is(err, fs.ErrPermission) {
-				return ocf.Errorf(ocf.Permission, "cannot look at or signal HAProxy: run as root: %w", err)
-			}
-			return ocf.Errorf(ocf.Generic, "HAProxy could not be stopped: %w", err)
-		}
-		// A start that was under way sees its HAProxy die and gives up the lock.
-		soon, cancel := context.WithTimeout(ctx, time.Second)
-		release, err := lock.Take(soon, lockFile(r, s))
-		cancel()
-		if err == nil || !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-			if err == nil {
-				defer release()
-			}
-			break
-		}
-	}
-	again, err := a.find(ctx, s)
-	if err != nil {
+	if err := a.service(s).Stop(ctx, r, daemon.StopOptions{Grace: min(hardStop, service.Remaining(ctx)/3)}); err != nil {
 		return err
 	}
-	defer again.Close()
-	if len(again) > 0 {
-		return ocf.Errorf(ocf.Generic, "%s was started while HAProxy was being stopped: find out what starts it (a systemd unit that is enabled)", again.current())
-	}
-	for _, f := range []string{s.pid, s.master, s.worker, s.extra, s.dir} {
+	for _, f := range []string{s.pid, s.master, s.worker, s.extra, s.refused, s.dir} {
 		_ = os.Remove(f)
 	}
 	return nil
@@ -57,7 +32,7 @@ const hardStop = 5 * time.Second
 
 // soft has connections end by themselves, for a time.
 func (a *agent) soft(ctx context.Context, r *ocf.Request, s settings) {
-	limit := min(a.softStop, remaining(ctx)/3)
+	limit := min(a.softStop, service.Remaining(ctx)/3)
 	if limit <= 0 {
 		return
 	}
@@ -85,11 +60,4 @@ func (a *agent) soft(ctx context.Context, r *ocf.Request, s settings) {
 			r.Log.Info("connections are left and will be cut", "process", in.String(), "after", limit)
 		}
 	}
-}
-
-func remaining(ctx context.Context) time.Duration {
-	if d, ok := ctx.Deadline(); ok {
-		return time.Until(d)
-	}
-	return time.Minute
 }

@@ -76,7 +76,7 @@ func Serves(err error) bool {
 // daemon is started. Of two starts at once, one waits for the other.
 func (s Service) Start(ctx context.Context, r *ocf.Request, launch func(context.Context) (daemon.Command, error)) error {
 	r.Step("waiting for another start of the %s on %s", s.Name, s.On)
-	release, err := lock.Take(ctx, s.lockFile(r))
+	release, err := s.Lock(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (s Service) Stop(ctx context.Context, r *ocf.Request, o daemon.StopOptions)
 		}
 		// A start that was under way sees its daemon die and gives up the lock.
 		soon, cancel := context.WithTimeout(ctx, time.Second)
-		release, err := lock.Take(soon, s.lockFile(r))
+		release, err := s.Lock(soon, r)
 		cancel()
 		if err == nil {
 			defer release()
@@ -191,11 +191,12 @@ func Remaining(ctx context.Context) time.Duration {
 	return time.Minute
 }
 
-// lockFile is one file per service, where resource agents keep such things.
-func (s Service) lockFile(r *ocf.Request) string {
+// Lock waits until no other start, stop or reload of the service is under way.
+// Its file is one per service, where resource agents keep such things.
+func (s Service) Lock(ctx context.Context, r *ocf.Request) (release func(), err error) {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.On))
-	return filepath.Join(r.TempDir(), fmt.Sprintf("openstack-%s-%x.lock", r.Agent, h.Sum64()))
+	return lock.Take(ctx, filepath.Join(r.TempDir(), fmt.Sprintf("openstack-%s-%x.lock", r.Agent, h.Sum64())))
 }
 
 // OwnDirs makes the directories that are missing, for the account.

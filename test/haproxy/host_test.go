@@ -250,3 +250,11 @@ func (h *host) occupy(port int) {
 	h.background("python3", "-c", fmt.Sprintf("import socket,time; s=socket.create_server(('127.0.0.1',%d)); time.sleep(600)", port))
 	h.until("the port is taken", func() bool { return strings.Contains(box.Sh(h.t, "ss -ltn"), fmt.Sprintf(":%d ", port)) })
 }
+
+// refused is a reload that the old HAProxy survives: it succeeds, so that the
+// cluster does not restart what serves, and the monitor says why.
+func (h *host) refused(words ...string) {
+	h.t.Helper()
+	h.want(ocf.ReloadAgent, h.p, ocf.OK)
+	h.monitor(h.p, 0, ocf.Degraded, words...)
+}
