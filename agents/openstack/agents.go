@@ -10,8 +10,8 @@ import (
 
 // Agents are the agents by their names.
 func Agents() map[string]func() ocf.Agent {
-	all := map[string]func() ocf.Agent{}
-	for _, d := range slices.Concat(nova()) {
+	all := map[string]func() ocf.Agent{"neutron-cleanup": newCleanup}
+	for _, d := range slices.Concat(nova(), neutron(), others()) {
 		all[d.Agent] = d.New
 	}
 	return all

@@ -1,6 +1,7 @@
 package openstack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 		return err
 	}
 	if a.Bus.Topic != "" && !a.zeromq {
-		if _, err := s.cfg.Transport(a.Project); err != nil && !errors.Is(err, oslo.ErrDriver) {
+		if _, err := s.cfg.Transport(cmp.Or(a.Bus.Exchange, a.Project)); err != nil && !errors.Is(err, oslo.ErrDriver) {
 			return ocf.Errorf(ocf.Args, "%w", err)
 		}
 	}

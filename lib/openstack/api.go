@@ -18,18 +18,11 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// answering are the statuses by which an API service shows that it serves: its
-// versions document (200, or 300 Multiple Choices), or something that wants a
-// login, another path or another method.
-var answering = []int{
-	http.StatusOK, http.StatusMultipleChoices, http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect,
-	http.StatusUnauthorized, http.StatusForbidden, http.StatusMethodNotAllowed,
-}
-
 // patienceHTTP is how long an API may take for its versions document.
 const patienceHTTP = 10 * time.Second
 
-// answersHTTP gets the service's versions document.
+// answersHTTP gets the service's versions document: 200 or 300 Multiple Choices.
+// What wants a login or another path (4xx) is an answer as well.
 func (a *agent) answersHTTP(ctx context.Context, r *ocf.Request, s settings) error {
 	where, err := a.endpoint(s.cfg)
 	if err != nil {
@@ -58,7 +51,7 @@ func (a *agent) answersHTTP(ctx context.Context, r *ocf.Request, s settings) err
 		return ocf.Errorf(ocf.Generic, "%w: see its log %s", err, s.log)
 	}
 	defer res.Body.Close()
-	if !slices.Contains(answering, res.StatusCode) {
+	if res.StatusCode >= http.StatusInternalServerError {
 		return ocf.Errorf(ocf.Degraded, "%s answers %s: see its log %s, and who listens there", where, res.Status, s.log)
 	}
 	return nil

@@ -23,8 +23,19 @@ const (
 // answers asks the service over its bus for a sign of life: nil; ocf.Degraded if it is
 // the bus that does not answer; errNoWitness if there is none to ask.
 func (c *conversation) answers(ctx context.Context) error {
-	_, err := c.call(ctx, c.ping)
+	if c.r.Level < 20 || c.Probe.Method == "" {
+		_, err := c.call(ctx, c.ping)
+		return err
+	}
+	answer, err := c.call(ctx, c.probe)
+	if err == nil && answer.State == rpcping.Failure {
+		return ocf.Errorf(ocf.Degraded, "%s: %s: see its log %s", c.Probe.Method, answer.Reason(), c.s.log)
+	}
 	return err
+}
+
+func (c *conversation) transport() (oslo.Transport, error) {
+	return c.s.cfg.Transport(cmp.Or(c.Bus.Exchange, c.Project))
 }
 
 // ping is the request that troubles this service least.
@@ -34,27 +45,19 @@ func (c *conversation) ping(ctx context.Context, bus oslo.Transport, o rpcping.O
 	}
 	enabled, err := c.s.cfg.RPCPingEnabled()
 	if err == nil && !enabled && c.Bus.Quiet.Method != "" {
-		req := c.Bus.Quiet
-		req.Topic, req.Host = c.Bus.Topic, c.host
-		return rpcping.Call(ctx, bus, req, o)
+		return c.request(ctx, bus, c.Bus.Quiet, o)
 	}
 	return rpcping.ServerPing(ctx, bus, c.Bus.Topic, c.host, o)
 }
 
 // probe asks what only this service can answer.
-func (c *conversation) probe(ctx context.Context) error {
-	req := c.Probe
+func (c *conversation) probe(ctx context.Context, bus oslo.Transport, o rpcping.Options) rpcping.Answer {
+	return c.request(ctx, bus, c.Probe, o)
+}
+
+func (c *conversation) request(ctx context.Context, bus oslo.Transport, req rpcping.Request, o rpcping.Options) rpcping.Answer {
 	req.Topic, req.Host = c.Bus.Topic, c.host
-	answer, err := c.call(ctx, func(ctx context.Context, bus oslo.Transport, o rpcping.Options) rpcping.Answer {
-		return rpcping.Call(ctx, bus, req, o)
-	})
-	switch {
-	case errors.Is(err, errNoWitness):
-		return nil
-	case err == nil && answer.State == rpcping.Failure:
-		return ocf.Errorf(ocf.Degraded, "%s: %s: see its log %s", req.Method, answer.Reason(), c.s.log)
-	}
-	return err
+	return rpcping.Call(ctx, bus, req, o)
 }
 
 // call asks until there is an answer, or most of the time has passed.
@@ -62,7 +65,7 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 	if c.Bus.Topic == "" || c.zeromq {
 		return rpcping.Answer{}, errNoWitness
 	}
-	bus, err := c.s.cfg.Transport(c.Project)
+	bus, err := c.transport()
 	switch {
 	case errors.Is(err, oslo.ErrDriver):
 		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be asked: %w: set zeromq=true to leave it out", err)

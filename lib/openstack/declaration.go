@@ -43,7 +43,7 @@ type Declaration struct {
 	// Backends names the option that lists a service's backends; it then has a
 	// row and a topic for each, under host@backend.
 	Backends string
-	// Probe is what level 20 asks over the bus; its topic and host are the service's.
+	// Probe is what level 20 asks over the bus instead; its topic and host are the service's.
 	Probe rpcping.Request
 	// Cache: level 20 looks whether the memcached servers of [cache] answer.
 	Cache bool
@@ -67,8 +67,9 @@ type Plugin struct {
 
 // Bus is where a service answers on its message bus; the zero Bus is nowhere.
 type Bus struct {
-	Topic   string
-	BaseAPI bool // it has nova's baseapi.ping
+	Topic    string
+	Exchange string // its default of control_exchange; "" is the project's name
+	BaseAPI  bool   // it has nova's baseapi.ping
 	// Quiet is a request that does nothing, for a service without baseapi where
 	// rpc_ping_enabled is off: anything unknown leaves a traceback in its log.
 	Quiet rpcping.Request
@@ -112,11 +113,6 @@ type agent struct {
 	began, patience time.Time
 }
 
-const levels = `The monitor's level 0 is enough alone. %s is found by its program and configuration
-files, whatever happened to pid files, and is not frozen. %s
-A service that lives is degraded, and not restarted, while its database or message bus
-does not answer this node either.`
-
 // New makes the agent.
 func (d Declaration) New() ocf.Agent {
 	a := &agent{Declaration: d}
@@ -131,7 +127,7 @@ func (d Declaration) New() ocf.Agent {
 	return ocf.Agent{
 		Name: d.Agent, Version: "1.0",
 		Short:      d.Title,
-		Long:       strings.TrimSpace(fmt.Sprintf("Manages %s, %s.\n\n%s", d.Title, d.Binary, d.Long)) + "\n\n" + fmt.Sprintf(levels, d.Binary, d.health()),
+		Long:       d.describe(),
 		Parameters: a.parameters(),
 		Actions: append([]ocf.Action{
 			{Name: ocf.Start, Timeout: 120 * time.Second, Run: a.start},
@@ -142,20 +138,28 @@ func (d Declaration) New() ocf.Agent {
 	}
 }
 
-// health says what the monitors look at.
-func (d Declaration) health() string {
-	var s []string
+// describe is the agent's long description.
+func (d Declaration) describe() string {
+	paragraphs := []string{fmt.Sprintf("Manages %s (%s).", d.Title, d.Binary)}
+	if d.Long != "" {
+		paragraphs = append(paragraphs, d.Long)
+	}
+	looks := []string{"The monitor's level 0 is enough alone. The process is found by its program and configuration files,\nwhatever happened to pid files, and is not frozen."}
 	if d.API.Default != 0 {
-		s = append(s, "It answers HTTP where its configuration says that it listens.")
+		looks = append(looks, "It answers HTTP where its configuration says that it listens.")
 	}
 	if d.Switch {
-		s = append(s, "ovs-vswitchd, without which it does nothing, answers.")
+		looks = append(looks, "ovs-vswitchd, without which it does nothing, answers.")
 	}
 	if d.Row != "" {
-		s = append(s, "It has reported to the database since it was started, and lately.")
+		looks = append(looks, "It has reported to the database since it was started, and lately.")
 	}
 	if d.Bus.Topic != "" {
-		s = append(s, "Level 10, and level 0 where the database does not settle it, has it answer over the message bus.")
+		looks = append(looks, "Level 10 has it answer over the message bus; so has level 0 where its report or its connection is missing.")
 	}
-	return strings.Join(s, "\n")
+	paragraphs = append(paragraphs, strings.Join(looks, "\n"))
+	if d.Row != "" || d.Bus.Topic != "" {
+		paragraphs = append(paragraphs, "While its database or message bus does not answer this node either, it is degraded, and not restarted.")
+	}
+	return strings.Join(paragraphs, "\n\n")
 }

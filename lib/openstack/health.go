@@ -29,9 +29,8 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable
 	add(a.API.Default != 0, func(ctx context.Context) error { return a.answersHTTP(ctx, r, s) })
 	add(a.Switch, func(ctx context.Context) error { return a.hasSwitch(ctx, r) })
 	for _, host := range s.hosts {
-		c := &conversation{agent: a, r: r, s: s, host: host, age: age}
+		c := &conversation{agent: a, r: r, s: s, p: p, host: host, age: age}
 		add(a.Row != "" || a.Bus.Topic != "", c.alive)
-		add(a.Probe.Method != "" && r.Level >= 20, c.probe)
 	}
 	add(a.Cache && r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, r, s) })
 
@@ -63,6 +62,7 @@ type conversation struct {
 	*agent
 	r    *ocf.Request
 	s    settings
+	p    *daemon.Process
 	host string
 	age  time.Duration // of the process
 }
@@ -73,16 +73,19 @@ var errNoWitness = errors.New("nothing to ask")
 // alive weighs what the row and the bus say:
 //
 //	row \ bus       answers          at fault   does not answer  none
-//	good            0                degraded   failed           0         (level 0 does not ask the bus)
-//	database fault  degraded         degraded   failed           degraded  (level 0 does not ask the bus)
+//	good            0                degraded   failed           0
+//	database fault  degraded         degraded   failed           degraded
 //	late            degraded, 0 (1)  degraded   failed           degraded
 //	none            0                degraded   failed           0
 //
 // (1) if the process is so young that it need not have reported yet.
+//
+// Level 0 does not ask the bus where the first two lines hold, unless the process
+// has no connection to it.
 func (c *conversation) alive(ctx context.Context) error {
 	row, young := c.reported(ctx)
 	settled := row == nil || ocf.CodeOf(row) == ocf.Degraded
-	if settled && c.r.Level < 10 {
+	if settled && c.r.Level < 10 && !c.cutOff() {
 		return row
 	}
 	bus := c.answers(ctx)
@@ -102,6 +105,15 @@ func (c *conversation) alive(ctx context.Context) error {
 		return ocf.Errorf(ocf.Degraded, "it answers over the message bus, but %w", row)
 	}
 	return ocf.Errorf(ocf.Degraded, "%w; it cannot be asked otherwise: see its log %s", row, c.s.log)
+}
+
+// cutOff tells whether the service surely cannot be reached over its bus.
+func (c *conversation) cutOff() bool {
+	if c.Bus.Topic == "" || c.zeromq {
+		return false
+	}
+	bus, err := c.transport()
+	return err == nil && cutOff(c.p, bus)
 }
 
 // within bounds one question so that time is left to tell what was found.

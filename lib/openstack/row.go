@@ -33,7 +33,7 @@ var rows = map[Row]struct {
 	down    func(*oslo.Config) (time.Duration, error)
 	writer  string // who writes the row, beside the service
 }{
-	NovaRow:    {[]string{oslo.NovaServices, oslo.NovaServicesHavana}, (*oslo.Config).ServiceDownTime, "nova-conductor"},
+	NovaRow:    {[]string{oslo.NovaServices, oslo.NovaServicesHavana}, (*oslo.Config).ServiceDownTime, ""},
 	CinderRow:  {[]string{oslo.CinderServices}, (*oslo.Config).ServiceDownTime, ""},
 	NeutronRow: {[]string{oslo.NeutronAgents}, (*oslo.Config).AgentDownTime, "neutron-server"},
 	// Heat's engines report every periodic_interval, and are down after two without.

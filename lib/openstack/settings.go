@@ -95,7 +95,7 @@ func (a *agent) hosts(cfg *oslo.Config) ([]string, error) {
 	}
 	var hosts []string
 	for _, backend := range v.List() {
-		own, err := cfg.Str(host, backend+".backend_host", "DEFAULT.backend_host")
+		own, err := cfg.Str(host, backend+".backend_host")
 		if err != nil {
 			return nil, err
 		}
