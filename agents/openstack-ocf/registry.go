@@ -7,6 +7,7 @@ import (
 	"github.com/openstack-ocf/agents/agents/mysql"
 	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
+	"github.com/openstack-ocf/agents/lib/swap"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -19,6 +20,7 @@ func all() map[string]func() ocf.Agent {
 		"mysql-shared-storage": mysql.New,
 		"qpidd":                qpidd.New,
 	}
+	m[swap.ScoutAgent] = func() ocf.Agent { return swap.Scout(version) }
 	maps.Copy(m, openstack.Agents())
 	return m
 }

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/swap"
+)
+
+// The exit codes of the swap; they are in its help.
+const (
+	swapFailed     = 1
+	swapUsage      = 2
+	swapRefused    = 3
+	swapRolledBack = 4
+	swapDoubtful   = 5
+	swapLocked     = 6
+)
+
+const swapHelp = `Puts these agents in the place of those that the cluster's resources have today (lsb:, systemd:,
+ocf:heartbeat:mysql and the like), without a restart of any service. Without RESOURCE, all that have a
+known successor are swapped, together. Run it on the node where they run.
+
+First it shows what it will do; then it asks. It keeps ids, operations, meta attributes and constraints. On
+any doubt, on Ctrl-C and when the terminal is lost, all is as before again, and the reason is told. The
+configuration as it was, and what was done, is kept in ` + swap.Dir + `.
+
+Exit codes: 0 swapped, or nothing was left to do; 1 an error, before anything was changed; 2 wrong usage;
+3 refused, and nothing was changed; 4 rolled back, and all is as before; 5 rolled back, but look at the
+cluster (crm_mon -1rf); 6 another swap is under way on this node.`
+
+func swapCommand() *cli.Command {
+	return &cli.Command{
+		Name: "swap", Usage: "put these agents in the place of others, without a restart", ArgsUsage: "[RESOURCE...]", Description: swapHelp,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "to", Usage: "the `AGENT` to put there, instead of the one that is known to follow"},
+			&cli.BoolFlag{Name: "undo", Usage: "take the last swap back, or end one that was cut off"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only show what would be done"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
+			&cli.BoolFlag{Name: "json", Usage: "write one JSON object to standard output; progress goes to standard error"},
+			&cli.BoolFlag{Name: "defaults", Usage: "give the resources the operations that the new agents advise, instead of keeping theirs"},
+			&cli.BoolFlag{Name: "maintenance", Usage: "have the cluster leave all resources alone meanwhile, not only these"},
+			&cli.BoolFlag{Name: "guard", Hidden: true, Usage: "wait for the swap that is under way, and undo it if it died"},
+		},
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return cli.Exit(err, swapUsage) },
+		Action:       runSwap,
+	}
+}
+
+// swapper is one call of the command.
+type swapper struct {
+	*swap.Swap
+	c   *cli.Context
+	out io.Writer // for people
+}
+
+// outcome is what --json writes.
+type outcome struct {
+	Result string     `json:"result"` // swapped, undone, planned, nothing, refused, failed, rolled back
+	Reason []string   `json:"reason,omitempty"`
+	Plan   *swap.Plan `json:"plan,omitempty"`
+}
+
+func runSwap(c *cli.Context) error {
+	for _, arg := range c.Args().Slice() {
+		if strings.HasPrefix(arg, "-") {
+			return cli.Exit("options come before resources: "+arg, swapUsage)
+		}
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	s := &swapper{c: c, out: c.App.Writer}
+	if c.Bool("json") {
+		s.out = c.App.ErrWriter
+	}
+	began := time.Now()
+	s.Swap = &swap.Swap{
+		Agents: agents, Version: version, Program: program, Guard: []string{"swap", "--guard"}, Dir: swap.Dir,
+		Only: c.Args().Slice(), To: c.String("to"), Defaults: c.Bool("defaults"), Whole: c.Bool("maintenance"),
+		Say: func(format string, args ...any) {
+			fmt.Fprintf(s.out, "%6.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+		},
+	}
+	// A terminal that is gone, or a pipe whose reader is, must not kill a swap half way; nor must Ctrl-Z halt it.
+	signal.Ignore(unix.SIGPIPE, unix.SIGTSTP)
+	ctx, cancel := context.WithCancelCause(c.Context)
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	go func() {
+		for sig := range signals {
+			cancel(fmt.Errorf("interrupted (%v)", sig))
+		}
+	}()
+	if c.Bool("guard") {
+		return s.watch(ctx)
+	}
+	o, err := s.do(ctx)
+	return s.tell(o, err)
+}
+
+// watch is what the guard does.
+func (s *swapper) watch(ctx context.Context) error {
+	release, err := s.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = s.Recover(ctx)
+	return err
+}
+
+func (s *swapper) do(ctx context.Context) (outcome, error) {
+	if !s.c.Bool("dry-run") {
+		soon, cancel := context.WithTimeout(ctx, 3*time.Second)
+		release, err := s.Lock(soon)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return outcome{}, cli.Exit("another swap is under way on this node, or its guard is undoing it: wait for it to end", swapLocked)
+		}
+		if err != nil {
+			return outcome{}, err
+		}
+		defer release()
+		did, err := s.Recover(ctx)
+		if err != nil {
+			return outcome{}, &swap.RolledBack{Why: errors.New("a swap that was cut off was undone"), Left: err}
+		}
+		if did != "" && s.c.Bool("undo") {
+			return outcome{Result: "undone", Reason: []string{did}}, nil
+		}
+	}
+	plan := s.Plan
+	if s.c.Bool("undo") {
+		plan = s.PlanUndo
+	}
+	p, err := plan(ctx)
+	o := outcome{Plan: p}
+	if err != nil {
+		return o, err
+	}
+	if len(p.Changes) == 0 {
+		o.Result = "nothing"
+		fmt.Fprintln(s.out, "nothing is left to do")
+		return o, nil
+	}
+	s.show(p)
+	if s.c.Bool("dry-run") {
+		o.Result = "planned"
+		return o, nil
+	}
+	if !s.c.Bool("yes") {
+		if err := s.confirm(ctx); err != nil {
+			return o, err
+		}
+	}
+	if err := s.Run(ctx, p); err != nil {
+		return o, err
+	}
+	o.Result = "swapped"
+	if s.c.Bool("undo") {
+		o.Result = "undone"
+	}
+	return o, nil
+}
+
+// show tells what will happen.
+func (s *swapper) show(p *swap.Plan) {
+	for _, c := range p.Changes {
+		fmt.Fprintf(s.out, "%s: %s -> %s; %s\n", c.ID, c.From, c.To, c.Process)
+		for _, line := range c.Diff() {
+			fmt.Fprintf(s.out, "    %s\n", line)
+		}
+		for _, n := range c.Notes {
+			fmt.Fprintf(s.out, "  note: %s\n", n)
+		}
+	}
+	fmt.Fprintf(s.out, "Then: %s are asked; maintenance for a few seconds; no service is restarted.\n", strings.Join(p.Nodes, ", "))
+}
+
+func (s *swapper) confirm(ctx context.Context) error {
+	fmt.Fprint(s.out, "Go ahead? [y/N] ")
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case a := <-answer:
+		if a == "y" || a == "yes" {
+			return nil
+		}
+		return &swap.Refusal{Reasons: []string{"not confirmed; nothing was changed (--yes does not ask)"}}
+	case <-ctx.Done():
+		fmt.Fprintln(s.out)
+		return &swap.Refusal{Reasons: []string{context.Cause(ctx).Error() + "; nothing was changed"}}
+	}
+}
+
+// tell writes the outcome, and turns an error into an exit code.
+func (s *swapper) tell(o outcome, err error) error {
+	code := 0
+	var refused *swap.Refusal
+	var back *swap.RolledBack
+	var exit cli.ExitCoder
+	switch {
+	case err == nil:
+	case errors.As(err, &refused):
+		o.Result, o.Reason, code = "refused", refused.Reasons, swapRefused
+		err = errors.New("refused, nothing was changed:\n  " + strings.Join(refused.Reasons, "\n  "))
+	case errors.As(err, &back):
+		o.Result, code = "rolled back", swapRolledBack
+		if back.Left != nil {
+			code = swapDoubtful
+		}
+		err = fmt.Errorf("rolled back: %w", err)
+	case errors.As(err, &exit):
+		o.Result, code = "failed", exit.ExitCode()
+	default:
+		o.Result, code = "failed", swapFailed
+	}
+	if err != nil && len(o.Reason) == 0 {
+		o.Reason = strings.Split(err.Error(), "\n")
+	}
+	if s.c.Bool("json") {
+		e := json.NewEncoder(s.c.App.Writer)
+		e.SetIndent("", "  ")
+		if jerr := e.Encode(o); err == nil {
+			err = jerr
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return cli.Exit(fmt.Sprintf("openstack-ocf: %v", err), code)
+}

@@ -1,0 +1,53 @@
+package pacemaker
+
+import (
+	"html"
+	"strconv"
+	"strings"
+)
+
+// Op is an entry of a resource's operation history on a node.
+type Op struct {
+	Node      string
+	Agent     string // class:provider:type that ran it
+	Operation string
+	Interval  string // in ms, "0" of one that does not recur
+	CallID    int    // grows on a node
+	Code      int    // OCF exit code
+	Done      bool   // false: it is under way
+	Reason    string // the agent's exit reason
+}
+
+// Probe tells whether the entry is of a question whether the resource runs on the node.
+func (o Op) Probe() bool { return o.Operation == "monitor" && o.Interval == "0" }
+
+// History is what the CIB's status says of a resource on all nodes, its instances included.
+func History(cib *Element, id string) []Op {
+	var ops []Op
+	for node := range cib.Child("status").All("node_state") {
+		for r := range node.All("lrm_resource") {
+			if base, _, _ := strings.Cut(r.Attr("id"), ":"); base != id {
+				continue
+			}
+			for op := range r.All("lrm_rsc_op") {
+				o := Op{
+					Node: node.Attr("uname"), Agent: AgentOf(r), Operation: op.Attr("operation"), Interval: op.Attr("interval"),
+					Done: op.Attr("op-status") != "-1", Reason: html.UnescapeString(op.Attr("exit-reason")),
+				}
+				o.CallID, _ = strconv.Atoi(op.Attr("call-id"))
+				o.Code, _ = strconv.Atoi(op.Attr("rc-code"))
+				ops = append(ops, o)
+			}
+		}
+	}
+	return ops
+}
+
+// AgentOf is the class:provider:type of a primitive, or of a resource's history.
+func AgentOf(e *Element) string {
+	parts := []string{e.Attr("class")}
+	if p := e.Attr("provider"); p != "" {
+		parts = append(parts, p)
+	}
+	return strings.Join(append(parts, e.Attr("type")), ":")
+}

@@ -1,0 +1,182 @@
+package swap
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// prefix begins the ids of all that the swap puts into the CIB for a while.
+const prefix = "openstack-ocf-swap-"
+
+func isMark(e *pacemaker.Element) bool { return strings.HasPrefix(e.Attr("id"), prefix) }
+
+// unmark removes all that the swap put there for a while.
+func unmark(cib *pacemaker.Element) { cib.Child("configuration").Remove(isMark) }
+
+// mark has the cluster leave resources alone until then at most: the maintenance ends by itself, whatever becomes of
+// this program and this node (Pacemaker Explained, "Rules").
+func mark(cib *pacemaker.Element, ids []string, until time.Time) {
+	end := until.UTC().Format("2006-01-02 15:04:05Z")
+	for p := range cib.Child("configuration", "resources").All("primitive") {
+		id := p.Attr("id")
+		if !slices.Contains(ids, id) || strings.HasPrefix(id, prefix) {
+			continue
+		}
+		p.Remove(isMark)
+		set := pacemaker.El("meta_attributes", "id", prefix+id).Add(
+			pacemaker.El("rule", "id", prefix+id+"-rule", "score", "1").Add(
+				pacemaker.El("date_expression", "id", prefix+id+"-until", "operation", "lt", "end", end)),
+			pacemaker.El("nvpair", "id", prefix+id+"-maintenance", "name", "maintenance", "value", "true"))
+		p.Children = slices.Insert(p.Children, 0, set)
+	}
+}
+
+// scoutID is the resource that finds out which nodes have the agents.
+const scoutID = prefix + "scout"
+
+// addScout adds a resource that is only ever probed.
+func addScout(cib *pacemaker.Element, agents []string, version string) {
+	p := pacemaker.El("primitive", "id", scoutID, "class", "ocf", "provider", Provider, "type", ScoutAgent).Add(
+		pacemaker.El("instance_attributes", "id", scoutID+"-params").Add(
+			pacemaker.El("nvpair", "id", scoutID+"-version", "name", "version", "value", version),
+			pacemaker.El("nvpair", "id", scoutID+"-agents", "name", "agents", "value", strings.Join(agents, " "))),
+		pacemaker.El("meta_attributes", "id", scoutID+"-meta").Add(
+			pacemaker.El("nvpair", "id", scoutID+"-maintenance", "name", "maintenance", "value", "true")))
+	cib.Child("configuration", "resources").Add(p)
+}
+
+// params are the instance attributes of a primitive, without those that a rule gives.
+func params(p *pacemaker.Element) map[string]string {
+	given := map[string]string{}
+	for _, set := range p.Children {
+		if set.Name != "instance_attributes" || set.Child("rule") != nil {
+			continue
+		}
+		for nv := range set.All("nvpair") {
+			if _, seen := given[nv.Attr("name")]; !seen {
+				given[nv.Attr("name")] = nv.Attr("value")
+			}
+		}
+	}
+	return given
+}
+
+// successor is the primitive with another agent, and more parameters. All else stays.
+func successor(old *pacemaker.Element, agent string, more map[string]string) *pacemaker.Element {
+	p := old.Clone()
+	p.Set("class", "ocf")
+	p.Set("provider", Provider)
+	p.Set("type", agent)
+	if len(more) == 0 {
+		return p
+	}
+	i := slices.IndexFunc(p.Children, func(c *pacemaker.Element) bool {
+		return c.Name == "instance_attributes" && c.Child("rule") == nil && c.Attr("id-ref") == ""
+	})
+	if i < 0 {
+		i = 0
+		p.Children = slices.Insert(p.Children, 0, pacemaker.El("instance_attributes", "id", p.Attr("id")+"-instance_attributes"))
+	}
+	set := p.Children[i]
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		set.Add(pacemaker.El("nvpair", "id", set.Attr("id")+"-"+name, "name", name, "value", more[name]))
+	}
+	return p
+}
+
+// advised gives the primitive the operations that the agent advises, at level 0, in place of its own start, stop and
+// monitor.
+func advised(p *pacemaker.Element, a ocf.Agent) {
+	ops := p.Child("operations")
+	if ops == nil {
+		ops = pacemaker.El("operations")
+		p.Add(ops)
+	}
+	ops.Children = slices.DeleteFunc(ops.Children, func(op *pacemaker.Element) bool { return advises(a, op.Attr("name")) })
+	for _, act := range a.Actions {
+		if act.Depth > 0 || act.Role != "" || !advises(a, act.Name) {
+			continue
+		}
+		interval := seconds(act.Interval)
+		id := fmt.Sprintf("%s-%s-interval-%s", p.Attr("id"), act.Name, interval)
+		ops.Add(pacemaker.El("op", "id", id, "name", act.Name, "interval", interval, "timeout", seconds(act.Timeout)))
+	}
+}
+
+func advises(a ocf.Agent, action string) bool {
+	return slices.Contains([]string{ocf.Start, ocf.Stop, ocf.Monitor}, action) &&
+		slices.ContainsFunc(a.Actions, func(x ocf.Action) bool { return x.Name == action })
+}
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d/time.Second)) + "s" }
+
+// marked are the resources to put into maintenance for these changes.
+func marked(cib *pacemaker.Element, changes []*Change, whole bool) []string {
+	var ids []string
+	for p := range cib.Child("configuration", "resources").All("primitive") {
+		id := p.Attr("id")
+		if whole || slices.ContainsFunc(changes, func(c *Change) bool { return c.ID == id }) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// put replaces the primitive of the same id; the mark that it has stays.
+func put(cib *pacemaker.Element, p *pacemaker.Element) {
+	now := cib.Child("configuration", "resources").Find("primitive", p.Attr("id"))
+	if now == nil {
+		return
+	}
+	var marks []*pacemaker.Element
+	for _, c := range now.Children {
+		if isMark(c) {
+			marks = append(marks, c)
+		}
+	}
+	*now = *p.Clone()
+	now.Remove(isMark)
+	now.Children = append(marks, now.Children...)
+}
+
+// Diff shows what becomes of a primitive, a line an element: with "-" what goes, with "+" what comes.
+func Diff(old, new *pacemaker.Element) []string {
+	a, b := strings.Split(strings.TrimSpace(old.String()), "\n"), strings.Split(strings.TrimSpace(new.String()), "\n")
+	// The longest common subsequence, by its lengths from every pair of lines on.
+	length := make([][]int, len(a)+1)
+	for i := range length {
+		length[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				length[i][j] = length[i+1][j+1] + 1
+			} else {
+				length[i][j] = max(length[i+1][j], length[i][j+1])
+			}
+		}
+	}
+	var lines []string
+	i, j := 0, 0
+	for i < len(a) || j < len(b) {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			lines = append(lines, "  "+a[i])
+			i, j = i+1, j+1
+		case j == len(b) || i < len(a) && length[i+1][j] >= length[i][j+1]:
+			lines = append(lines, "- "+a[i])
+			i++
+		default:
+			lines = append(lines, "+ "+b[j])
+			j++
+		}
+	}
+	return lines
+}

@@ -1,0 +1,155 @@
+package swap
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/pacemaker"
+)
+
+// Dir is where a swap keeps the cluster's configuration as it was, and how far it has come.
+const Dir = "/var/lib/openstack-ocf/swap"
+
+// step is how far a swap has come.
+type step string
+
+// The steps. A swap that was cut off is undone, unless all was found to be right already: then it is finished.
+const (
+	begun    step = "begun"    // from here on the CIB may be touched
+	verified step = "verified" // the new agents are right: only the maintenance is left to lift
+	undoing  step = "undoing"
+	swapped  step = "swapped" // the end
+	undone   step = "undone"  // the other end
+)
+
+// journal is one swap, on disk.
+type journal struct {
+	Step     step
+	Node     string // where it runs
+	Began    time.Time
+	Versions string    // of this program
+	Undoes   string    `json:",omitempty"` // the journal of the swap that this one takes back
+	Whole    bool      `json:",omitempty"` // all of the cluster's resources are in maintenance meanwhile
+	Until    time.Time // when the maintenance ends by itself
+	Changes  []*Change
+	Why      string `json:",omitempty"` // it was undone
+
+	dir string
+}
+
+// newJournal makes the directory of a swap, and puts the CIB into it as it is before.
+func newJournal(state string, j journal, cib *pacemaker.Element) (*journal, error) {
+	j.dir = filepath.Join(state, j.Began.UTC().Format("20060102T150405.000Z"))
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := writeFile(filepath.Join(j.dir, "cib.xml"), []byte(cib.String())); err != nil {
+		_ = os.RemoveAll(j.dir)
+		return nil, fmt.Errorf("cannot save the cluster's configuration, so that nothing is changed: %w", err)
+	}
+	if err := j.write(); err != nil {
+		_ = os.RemoveAll(j.dir)
+		return nil, err
+	}
+	return &j, nil
+}
+
+// at takes down that the swap has come so far.
+func (j *journal) at(s step) error {
+	j.Step = s
+	return j.write()
+}
+
+func (j *journal) write() error {
+	text, err := json.MarshalIndent(j, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(j.dir, "journal.json"), text); err != nil {
+		return fmt.Errorf("cannot take down how far the swap has come: %w", err)
+	}
+	return nil
+}
+
+// writeFile replaces a file by one that is root's alone, whole and on the disk when this returns.
+func writeFile(path string, text []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		_ = os.Remove(path + ".new")
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// journals are all swaps of this node, the oldest first.
+func journals(state string) ([]*journal, error) {
+	files, err := filepath.Glob(filepath.Join(state, "*", "journal.json"))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(files)
+	var list []*journal
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		j := &journal{dir: filepath.Dir(file)}
+		if err := json.Unmarshal(text, j); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		list = append(list, j)
+	}
+	return list, nil
+}
+
+// unfinished is the swap that was cut off, nil if there is none.
+func unfinished(state string) (*journal, error) {
+	list, err := journals(state)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range slices.Backward(list) {
+		if j.Step != swapped && j.Step != undone {
+			return j, nil
+		}
+	}
+	return nil, nil
+}
+
+// undoable is the last swap that is still in effect, nil if there is none.
+func undoable(state string) (*journal, error) {
+	list, err := journals(state)
+	if err != nil {
+		return nil, err
+	}
+	taken := map[string]bool{}
+	for _, j := range slices.Backward(list) {
+		switch {
+		case j.Step != swapped:
+		case j.Undoes != "":
+			taken[j.Undoes] = true
+		case !taken[filepath.Base(j.dir)]:
+			return j, nil
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,485 @@
+package swap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// checkTime is how long a monitor may take that the plan runs on this node.
+const checkTime = time.Minute
+
+// Plan says what would be done. The error is a *Refusal if there is a reason not to.
+func (s *Swap) Plan(ctx context.Context) (*Plan, error) {
+	p, status, refused, err := s.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	path := map[*pacemaker.Element][]*pacemaker.Element{}
+	known := map[string]bool{}
+	var primitives []*pacemaker.Element
+	resources := p.cib.Child("configuration", "resources")
+	for prim := range resources.All("primitive") {
+		known[prim.Attr("id")] = true
+		path[prim] = resources.Path(prim)
+		if s.wanted(prim) {
+			primitives = append(primitives, prim)
+		}
+	}
+	for _, id := range s.Only {
+		if !known[id] {
+			refused.add("%s: there is no primitive resource of that name", id)
+		}
+	}
+	for _, prim := range primitives {
+		to := s.successorOf(prim)
+		if to == "" {
+			refused.add("%s is %s, and no agent is known to follow: name one with --to", prim.Attr("id"), pacemaker.AgentOf(prim))
+			continue
+		}
+		if pacemaker.AgentOf(prim) == "ocf:"+Provider+":"+to {
+			continue
+		}
+		c, err := s.change(ctx, p, status, prim, path[prim], to)
+		if err != nil {
+			refused.add("%s: %v", prim.Attr("id"), err)
+			continue
+		}
+		p.Changes = append(p.Changes, c)
+	}
+	if err := refused.err(); err != nil && len(p.Changes)+len(refused.Reasons) > 0 {
+		return p, err
+	}
+	if len(p.Changes) == 0 {
+		return p, nil
+	}
+	return p, s.foresee(ctx, p)
+}
+
+// PlanUndo says what would be done to take the last swap back.
+func (s *Swap) PlanUndo(ctx context.Context) (*Plan, error) {
+	j, err := undoable(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if j == nil {
+		return &Plan{}, nil
+	}
+	p, status, refused, err := s.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.Undoes = filepath.Base(j.dir)
+	resources := p.cib.Child("configuration", "resources")
+	for _, was := range j.Changes {
+		now := resources.Find("primitive", was.ID)
+		switch {
+		case len(s.Only) > 0 && !slices.Contains(s.Only, was.ID):
+			refused.add("%s was swapped in the same run: what was swapped together is taken back together", was.ID)
+			continue
+		case now == nil:
+			refused.add("%s is no longer in the cluster's configuration", was.ID)
+			continue
+		case pacemaker.AgentOf(now) != was.To:
+			refused.add("%s is %s now, and not %s any more: somebody changed it since", was.ID, pacemaker.AgentOf(now), was.To)
+			continue
+		}
+		c, err := s.undo(ctx, p, status, now, was)
+		if err != nil {
+			refused.add("%s: %v", was.ID, err)
+			continue
+		}
+		p.Changes = append(p.Changes, c)
+	}
+	if err := refused.err(); err != nil {
+		return p, err
+	}
+	return p, s.foresee(ctx, p)
+}
+
+// survey looks at the cluster as a whole: is it at rest, and all there?
+func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, error) {
+	r := &Refusal{}
+	if os.Geteuid() != 0 {
+		r.add("this takes root: the services' processes have to be looked at, and the cluster's configuration changed")
+		return nil, nil, nil, r
+	}
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return nil, nil, nil, err
+	}
+	cib, err := pacemaker.CIB(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	status, err := pacemaker.ReadStatus(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p := &Plan{cib: cib}
+	if p.Node, err = pacemaker.LocalNode(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	if !status.Quorum {
+		r.add("the cluster has no quorum")
+	}
+	if status.Maintenance {
+		r.add("the cluster is in maintenance mode: nothing could be verified; end it first (pcs property set maintenance-mode=false)")
+	}
+	busy, err := pacemaker.Busy(ctx, status)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if busy != "" {
+		r.add("the cluster is busy: %s; wait until it is at rest (crm_resource --wait)", busy)
+	}
+	for _, n := range status.Nodes {
+		switch {
+		case !n.Online:
+			r.add("node %s is offline: it could not be asked; bring it back, or remove it from the cluster, first", n.Name)
+		case n.Maintenance:
+			r.add("node %s is in maintenance: end that first", n.Name)
+		}
+		p.Nodes = append(p.Nodes, n.Name)
+	}
+	for mark := range cib.Child("configuration").All("rule") {
+		if id, ok := strings.CutPrefix(mark.Attr("id"), prefix); ok {
+			end := ""
+			for d := range mark.All("date_expression") {
+				end = d.Attr("end")
+			}
+			r.add("%s: another swap is under way, or was cut off: if so, `openstack-ocf swap --undo` on the node where it ran ends it, and at %s the cluster does by itself", strings.TrimSuffix(id, "-rule"), end)
+		}
+	}
+	if len(r.Reasons) == 0 {
+		would, err := pacemaker.Simulate(ctx, s.Dir, cib)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		for _, a := range would {
+			r.add("the cluster is about to act (%s): wait until it is at rest", a)
+		}
+	}
+	return p, status, r, nil
+}
+
+// wanted tells whether a primitive is one to swap, or to tell why not.
+func (s *Swap) wanted(prim *pacemaker.Element) bool {
+	if len(s.Only) > 0 {
+		return slices.Contains(s.Only, prim.Attr("id"))
+	}
+	to := s.successorOf(prim)
+	if s.To != "" && to != s.To {
+		return false
+	}
+	return to != "" && pacemaker.AgentOf(prim) != "ocf:"+Provider+":"+to
+}
+
+// successorOf is the agent that follows, "" if none is known. One of this suite, be it the older shell agent of the
+// same name, has nobody to follow it but itself.
+func (s *Swap) successorOf(prim *pacemaker.Element) string {
+	class, provider, typ := prim.Attr("class"), prim.Attr("provider"), prim.Attr("type")
+	if class == "ocf" && provider == Provider {
+		if name := strings.Replace(typ, "quantum", "neutron", 1); s.Agents[name] != nil {
+			return name
+		}
+		return ""
+	}
+	if s.To != "" && len(s.Only) > 0 {
+		return s.To
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Agents)) {
+		svc, ok := serviceOf(s.Agents[name]())
+		if !ok {
+			continue
+		}
+		switch class {
+		case "lsb", "systemd", "service", "upstart":
+			if slices.Contains(svc.types, strings.TrimSuffix(typ, ".service")) {
+				return name
+			}
+		case "ocf":
+			if slices.Contains(svc.ocf, provider+":"+typ) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// change plans one resource.
+func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, prim *pacemaker.Element, path []*pacemaker.Element, to string) (*Change, error) {
+	newAgent := s.Agents[to]
+	if newAgent == nil {
+		return nil, fmt.Errorf("there is no agent %s in this version; `openstack-ocf agents` lists them", to)
+	}
+	agent := newAgent()
+	if prim.Attr("template") != "" {
+		return nil, fmt.Errorf("it is made from the template %s: swap that by hand, or write the resource out", prim.Attr("template"))
+	}
+	for _, e := range path {
+		promotable := e.Name == "master"
+		if e.Name == "clone" {
+			for _, set := range e.Children {
+				for nv := range set.All("nvpair") {
+					promotable = promotable || set.Name == "meta_attributes" && nv.Attr("name") == "promotable" && nv.Attr("value") == "true"
+				}
+			}
+		}
+		switch {
+		case e.Name == "bundle":
+			return nil, errors.New("it runs in a container (bundle): its process is none of this node's")
+		case promotable:
+			return nil, errors.New("it is promotable: it replicates, and roles are not carried over to the new agent; set it up anew")
+		}
+	}
+	c := &Change{ID: prim.Attr("id"), From: pacemaker.AgentOf(prim), To: "ocf:" + Provider + ":" + to, Old: prim.Clone()}
+	if err := c.where(p, status); err != nil {
+		return nil, err
+	}
+	given := params(prim)
+	for name := range given {
+		if !has(agent, name) {
+			return nil, fmt.Errorf("it has a parameter %s, which %s does not know", name, c.To)
+		}
+	}
+	if err := s.runsToday(ctx, c); err != nil {
+		return nil, err
+	}
+	svc, ok := serviceOf(agent)
+	if !ok {
+		return nil, fmt.Errorf("nothing is known of how %s's process is found", to)
+	}
+	process, err := svc.locate(ctx, agent, given, unitName(prim))
+	if err != nil {
+		return nil, err
+	}
+	defer process.Close()
+	r, err := look(ctx, process, agent, given)
+	if err != nil {
+		return nil, err
+	}
+	if c.Params, err = svc.derive(ctx, r); err != nil {
+		return nil, err
+	}
+	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), unitOf(process.PID)
+	c.New = successor(c.Old, to, c.Params)
+	if s.Defaults {
+		advised(c.New, agent)
+	}
+	c.note(agent, r)
+	return c, s.tryOut(ctx, c, newAgent)
+}
+
+// undo plans to take one change back.
+func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now *pacemaker.Element, was *Change) (*Change, error) {
+	c := &Change{ID: was.ID, From: was.To, To: was.From, Old: now.Clone(), New: was.Old}
+	if !now.Equal(was.New) {
+		c.Notes = append(c.Notes, "it was changed since it was swapped; what was changed is given up too")
+	}
+	if err := c.where(p, status); err != nil {
+		return nil, err
+	}
+	if err := s.runsToday(ctx, c); err != nil {
+		return nil, err
+	}
+	agent := s.Agents[strings.TrimPrefix(was.To, "ocf:"+Provider+":")]
+	if agent == nil {
+		return nil, fmt.Errorf("there is no agent %s in this version", was.To)
+	}
+	svc, ok := serviceOf(agent())
+	if !ok {
+		return nil, fmt.Errorf("nothing is known of how its process is found")
+	}
+	process, err := svc.locate(ctx, agent(), params(now), unitName(was.Old))
+	if err != nil {
+		return nil, err
+	}
+	defer process.Close()
+	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), unitOf(process.PID)
+	if was.Unit != "" && c.Unit != was.Unit {
+		return nil, fmt.Errorf("%s was restarted since and does not run in the unit %s any more, so that %s would not know it: that takes a restart", c.Process, was.Unit, was.From)
+	}
+	return c, nil
+}
+
+// where takes down where the resource runs, and refuses what is not well.
+func (c *Change) where(p *Plan, status *pacemaker.Status) error {
+	instances := status.Instances(c.ID)
+	c.Runs = map[string]ocf.Code{}
+	for _, i := range instances {
+		switch {
+		case i.Failed:
+			return errors.New("it has failed: repair it, and clean it up first")
+		case i.Blocked:
+			return errors.New("it is blocked: repair it, and clean it up first")
+		case !i.Managed:
+			return errors.New("the cluster does not manage it now (is-managed, maintenance): end that first")
+		case i.Role == "Starting" || i.Role == "Stopping":
+			return fmt.Errorf("it is %s", strings.ToLower(i.Role))
+		}
+		if !i.Active {
+			continue
+		}
+		for _, n := range i.Nodes {
+			c.Runs[n] = ocf.OK
+			if i.Role == "Promoted" || i.Role == "Master" {
+				c.Runs[n] = ocf.RunningPromoted
+			}
+		}
+	}
+	for _, f := range status.Failures {
+		if strings.HasPrefix(f.Operation, c.ID+"_") {
+			return fmt.Errorf("it has failed on %s (%s: %s): repair it if need be, and clean it up first (pcs resource cleanup %s)", f.Node, f.Operation, f.Reason, c.ID)
+		}
+	}
+	nodes := slices.Sorted(maps.Keys(c.Runs))
+	if len(nodes) == 0 {
+		return errors.New("it does not run: start it first, for how it runs is what the new agent's parameters come from")
+	}
+	if _, here := c.Runs[p.Node]; !here {
+		return fmt.Errorf("it runs on %s, and how it runs is to be read there: run this command on %s", strings.Join(nodes, ", "), nodes[0])
+	}
+	asked := map[string]bool{}
+	for _, op := range pacemaker.History(p.cib, c.ID) {
+		asked[op.Node] = true
+		if op.Probe() && op.Done && !slices.Contains([]int{0, 7, 8, 190, 191}, op.Code) {
+			return fmt.Errorf("%s answered %d on %s (%s) when it was asked whether it runs there, which is neither yes nor no: after a rollback it would be taken for failed", op.Agent, op.Code, op.Node, op.Reason)
+		}
+	}
+	c.Asked = slices.Sorted(maps.Keys(asked))
+	return nil
+}
+
+// runsToday asks the agent of today, on this node.
+func (s *Swap) runsToday(ctx context.Context, c *Change) error {
+	if c.Old.Attr("class") == "systemd" { // which crm_resource cannot check
+		unit := unitName(c.Old)
+		props, err := pacemaker.UnitProperties(ctx, unit, "ActiveState")
+		if err == nil && props["ActiveState"] != "active" {
+			err = fmt.Errorf("systemd says that %s is %s although it runs: it could not be gone back to", unit, props["ActiveState"])
+		}
+		return err
+	}
+	code, err := pacemaker.Check(ctx, c.ID, checkTime)
+	if err != nil {
+		return err
+	}
+	if ocf.Code(code) != ocf.OK && ocf.Code(code) != ocf.RunningPromoted {
+		return fmt.Errorf("%s says %d (%s) of it here although it runs: it could not be gone back to", c.From, code, ocf.Code(code))
+	}
+	return nil
+}
+
+// unitName is the unit of a primitive of class systemd.
+func unitName(prim *pacemaker.Element) string {
+	if prim.Attr("class") != "systemd" && prim.Attr("class") != "service" && prim.Attr("class") != "lsb" {
+		return ""
+	}
+	return strings.TrimSuffix(prim.Attr("type"), ".service") + ".service"
+}
+
+// tryOut has the new agent look at the parameters and at the service, on this node, as its first probe will.
+func (s *Swap) tryOut(ctx context.Context, c *Change, newAgent func() ocf.Agent) error {
+	env := []string{"OCF_RESOURCE_INSTANCE=" + c.ID, "OCF_RESKEY_CRM_meta_interval=0", fmt.Sprintf("OCF_RESKEY_CRM_meta_timeout=%d", checkTime.Milliseconds())}
+	for name, value := range params(c.New) {
+		env = append(env, "OCF_RESKEY_"+name+"="+value)
+	}
+	for _, action := range []string{ocf.ValidateAll, ocf.Monitor} {
+		var said bytes.Buffer
+		code := ocf.Run(ctx, newAgent(), ocf.Call{Args: []string{action}, Env: env, Stdout: io.Discard, Stderr: &said})
+		if want := c.Runs; code != ocf.OK && (action == ocf.ValidateAll || !slices.Contains(slices.Collect(maps.Values(want)), code)) {
+			return fmt.Errorf("%s says to %s on this node: %d (%s): %s", c.To, action, int(code), code, reasonIn(said.String()))
+		}
+	}
+	return nil
+}
+
+// reasonIn is the last exit reason that an agent gave.
+func reasonIn(text string) string {
+	reason := ""
+	for line := range strings.Lines(text) {
+		if r, ok := strings.CutPrefix(line, "ocf-exit-reason:"); ok {
+			reason = strings.TrimSpace(r)
+		}
+	}
+	return reason
+}
+
+// note says what an operator should know of the change.
+func (c *Change) note(agent ocf.Agent, r running) {
+	add := func(format string, args ...any) { c.Notes = append(c.Notes, fmt.Sprintf(format, args...)) }
+	if len(c.Params) == 0 {
+		add("it runs as the new agent expects without any parameter")
+	}
+	if c.Unit != "" {
+		add("the process runs in the systemd unit %s: a drop-in in /run (%s) has the unit neither restart nor stop it (Restart=no, KillMode=none); it stays active until the process ends for the first time, and goes inactive then", c.Unit, dropIn(c.Unit))
+		if len(c.Runs) > 1 {
+			add("on the other nodes Pacemaker's own drop-in keeps the unit from restarting it; do not stop the unit there by hand")
+		}
+	}
+	if st, err := r.Stat(); err == nil {
+		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", st.PPID)); err == nil && (bytes.Contains(args, []byte("mysqld_safe")) || bytes.Contains(args, []byte("mariadbd-safe"))) {
+			add("mysqld_safe (pid %d) goes on restarting the server behind the cluster's back until the cluster restarts it for the first time", st.PPID)
+		}
+	}
+	for op := range c.New.All("op") {
+		t, err := ocf.ParseDuration(op.Attr("timeout"))
+		for _, act := range agent.Actions {
+			if act.Name == op.Attr("name") && act.Depth == 0 && act.Role == "" && err == nil && t < act.Timeout && act.Name != ocf.ValidateAll {
+				add("its %s may take %s, and the new agent advises %s (--defaults changes it)", act.Name, t, act.Timeout)
+			}
+		}
+	}
+	for _, act := range agent.Actions {
+		if act.Name == ocf.Monitor && act.Depth == 0 && act.Role == "" && !hasMonitor(c.New) {
+			add("it has no recurring monitor: nobody would notice that the service died (--defaults adds one)")
+		}
+	}
+}
+
+// foresee has the cluster's own scheduler say what it will do between the replacement and the verification: ask.
+func (s *Swap) foresee(ctx context.Context, p *Plan) error {
+	cib := p.cib.Clone()
+	mark(cib, marked(cib, p.Changes, s.Whole), time.Now().Add(expiry))
+	ids := map[string]bool{}
+	for _, c := range p.Changes {
+		ids[c.ID] = true
+		put(cib, c.New)
+	}
+	cib.Child("status").Remove(func(e *pacemaker.Element) bool {
+		base, _, _ := strings.Cut(e.Attr("id"), ":")
+		return e.Name == "lrm_resource" && ids[base]
+	})
+	would, err := pacemaker.Simulate(ctx, s.Dir, cib)
+	if err != nil {
+		return err
+	}
+	r := &Refusal{}
+	for _, a := range would {
+		if !a.Probe() || !ids[a.Resource] {
+			r.add("the cluster would do more than ask the nodes: %s", a)
+		}
+	}
+	return r.err()
+}
+
+// hasMonitor tells whether a primitive has a monitor that recurs.
+func hasMonitor(p *pacemaker.Element) bool {
+	for op := range p.All("op") {
+		if d, err := ocf.ParseDuration(op.Attr("interval")); op.Attr("name") == ocf.Monitor && err == nil && d > 0 && op.Attr("enabled") != "false" {
+			return true
+		}
+	}
+	return false
+}

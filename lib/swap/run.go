@@ -1,0 +1,468 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/lock"
+	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// ErrForeign says that somebody else changed the cluster's configuration while a swap was under way.
+var ErrForeign = errors.New("somebody else has changed the cluster's configuration meanwhile")
+
+// Lock keeps other swaps on this node away until release is called or this process dies. A nil error with a nil
+// release does not occur.
+func (s *Swap) Lock(ctx context.Context) (release func(), err error) {
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	return lock.Take(ctx, filepath.Join(s.Dir, "lock"))
+}
+
+// run is a swap under way.
+type run struct {
+	*Swap
+	*journal
+	nodes  []string
+	held   []held             // the services' processes
+	expect *pacemaker.Element // the configuration as we left it; nil: not looked at
+}
+
+// held is the process of a service, by its pidfd.
+type held struct {
+	change  *Change
+	process *daemon.Process
+}
+
+// Run does what the plan says. The caller holds the lock. The error is a *RolledBack if the CIB was touched and is as
+// before again, anything else if nothing was touched.
+func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
+	j, err := newJournal(s.Dir, journal{
+		Step: begun, Node: p.Node, Began: time.Now(), Versions: s.Version, Undoes: p.Undoes, Whole: s.Whole,
+		Until: time.Now().Add(expiry), Changes: p.Changes,
+	}, p.cib)
+	if err != nil {
+		return err
+	}
+	r := &run{Swap: s, journal: j, nodes: p.Nodes, expect: configured(p.cib)}
+	defer r.letGo()
+	s.Say("saved the cluster's configuration in %s", filepath.Join(j.dir, "cib.xml"))
+	if err := r.hold(ctx); err != nil {
+		return errors.Join(err, j.at(undone))
+	}
+	if err := s.guard(ctx); err != nil {
+		return errors.Join(fmt.Errorf("cannot start the guard, which would undo what a dead swap began: %w", err), j.at(undone))
+	}
+	forward, cancel := context.WithTimeout(ctx, forwardTime)
+	err = r.forward(forward)
+	cancel()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	s.Say("giving up: %v", err)
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), backwardTime)
+	defer cancel()
+	r.Why = err.Error()
+	return &RolledBack{Why: err, Left: r.back(back)}
+}
+
+// guard starts a process of its own session that undoes the swap if this one dies.
+func (s *Swap) guard(ctx context.Context) error {
+	p, err := daemon.Start(ctx, daemon.Command{Name: "guard", Path: s.Program, Args: s.Guard, Output: filepath.Join(s.Dir, "guard.log")}, nil)
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
+// hold takes hold of the services' processes.
+func (r *run) hold(ctx context.Context) error {
+	for _, c := range r.Changes {
+		p, err := daemon.Identity{
+			Name: c.Process, Executables: []string{"*"}, PIDFile: "/", ReadPID: func(string) (int, error) { return c.PID, nil },
+			Test: func(_ context.Context, p *daemon.Process) (bool, error) {
+				return p.PID == c.PID && p.StartTime == c.Started, nil
+			},
+		}.Find(ctx)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			return fmt.Errorf("%s: %s has ended meanwhile", c.ID, c.Process)
+		}
+		r.held = append(r.held, held{c, p})
+	}
+	return nil
+}
+
+func (r *run) letGo() {
+	for _, h := range r.held {
+		_ = h.process.Close()
+	}
+}
+
+// alive is nil if all services run as before.
+func (r *run) alive() error {
+	for _, h := range r.held {
+		if !h.process.Alive() {
+			return &final{fmt.Errorf("%s: %s has ended meanwhile", h.change.ID, h.change.Process)}
+		}
+	}
+	return nil
+}
+
+// forward is commit and verify.
+func (r *run) forward(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{r.scout, r.maintain, r.replace, r.verify, r.lift} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply changes the CIB, if its configuration still is as we left it. Changes of its status only make us try again.
+func (r *run) apply(ctx context.Context, edit func(cib *pacemaker.Element) error) error {
+	return until(ctx, 30*time.Second, func(ctx context.Context) error {
+		cib, err := pacemaker.CIB(ctx)
+		if err != nil {
+			return err
+		}
+		if r.expect != nil && !configured(cib).Equal(r.expect) {
+			return &final{ErrForeign}
+		}
+		to := cib.Clone()
+		if err := edit(to); err != nil {
+			return &final{err}
+		}
+		if err := pacemaker.Patch(ctx, r.dir, cib, to); err != nil {
+			return err
+		}
+		if r.expect != nil {
+			r.expect = configured(to)
+		}
+		return nil
+	})
+}
+
+// configured is what people configure: without what the controllers write there themselves after a refresh.
+func configured(cib *pacemaker.Element) *pacemaker.Element {
+	c := cib.Child("configuration").Clone()
+	c.Remove(func(e *pacemaker.Element) bool { return e.Name == "nvpair" && e.Attr("name") == "last-lrm-refresh" })
+	return c
+}
+
+// agents are the types of this suite's agents that the changes need.
+func (r *run) agents() []string {
+	need := map[string]bool{}
+	for _, c := range r.Changes {
+		if name, ok := strings.CutPrefix(c.To, "ocf:"+Provider+":"); ok {
+			need[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(need))
+}
+
+// scout asks every node for the agents, in this version.
+func (r *run) scout(ctx context.Context) error {
+	if len(r.agents()) == 0 {
+		return nil
+	}
+	r.Say("asking %s for the new agents in version %s", strings.Join(r.nodes, ", "), r.Version)
+	if err := r.apply(ctx, func(cib *pacemaker.Element) error { addScout(cib, r.agents(), r.Version); return nil }); err != nil {
+		return err
+	}
+	return r.answers(ctx, scoutID, "ocf:"+Provider+":"+ScoutAgent, r.nodes, nil, nil)
+}
+
+// answers waits until all nodes have answered a probe of a resource by that agent, later than the calls in before.
+// Where the resource runs is in runs; everywhere else it must not.
+func (r *run) answers(ctx context.Context, id, agent string, nodes []string, runs map[string]ocf.Code, before map[string]int) error {
+	return until(ctx, 90*time.Second, func(ctx context.Context) error {
+		if err := r.alive(); err != nil {
+			return err
+		}
+		cib, err := pacemaker.CIB(ctx)
+		if err != nil {
+			return err
+		}
+		if err := present(cib, nodes); err != nil {
+			return &final{err}
+		}
+		got := map[string]bool{}
+		for _, op := range pacemaker.History(cib, id) {
+			if !op.Probe() || op.Agent != agent || !op.Done || op.CallID <= before[op.Node] {
+				continue
+			}
+			got[op.Node] = true
+			want, active := runs[op.Node]
+			if !active {
+				want = ocf.NotRunning
+			}
+			if ocf.Code(op.Code) != want {
+				return &final{fmt.Errorf("%s: on %s %s answers %d (%s), and %d (%s) was expected: %s", strings.TrimPrefix(id, prefix), op.Node, agent, op.Code, ocf.Code(op.Code), want, want, op.Reason)}
+			}
+		}
+		var missing []string
+		for _, n := range nodes {
+			if !got[n] {
+				missing = append(missing, n)
+			}
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("%s: no answer from %s", strings.TrimPrefix(id, prefix), strings.Join(missing, ", "))
+		}
+		return nil
+	})
+}
+
+// present is nil if all nodes are members of the cluster.
+func present(cib *pacemaker.Element, nodes []string) error {
+	for state := range cib.Child("status").All("node_state") {
+		if !slices.Contains(nodes, state.Attr("uname")) {
+			continue
+		}
+		// Since Pacemaker 2.1.7 the time since when; before, true and online. A remote node has no such attributes.
+		if in := state.Attr("in_ccm"); in == "false" || in == "0" || state.Attr("crmd") == "offline" || state.Attr("crmd") == "0" {
+			return fmt.Errorf("node %s has left the cluster", state.Attr("uname"))
+		}
+	}
+	return nil
+}
+
+// maintain has the cluster leave the resources alone.
+func (r *run) maintain(ctx context.Context) error {
+	r.Say("maintenance for %s, until %s at the latest", r.what(), r.Until.Format(time.TimeOnly))
+	err := r.apply(ctx, func(cib *pacemaker.Element) error {
+		unmark(cib)
+		mark(cib, marked(cib, r.Changes, r.journal.Whole), r.Until)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.unmanaged(ctx)
+}
+
+func (r *run) what() string {
+	if r.journal.Whole {
+		return "all resources of the cluster"
+	}
+	var ids []string
+	for _, c := range r.Changes {
+		ids = append(ids, c.ID)
+	}
+	return strings.Join(ids, ", ") + " alone"
+}
+
+// unmanaged waits until the cluster is at rest and does not manage the resources.
+func (r *run) unmanaged(ctx context.Context) error {
+	return until(ctx, time.Minute, func(ctx context.Context) error {
+		if err := r.alive(); err != nil {
+			return err
+		}
+		status, err := pacemaker.ReadStatus(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range r.Changes {
+			for _, i := range status.Instances(c.ID) {
+				if i.Active && i.Managed {
+					return fmt.Errorf("the cluster still manages %s: is the clock of %s, which leads the cluster, right?", c.ID, status.DC)
+				}
+			}
+		}
+		return atRest(ctx, status)
+	})
+}
+
+func atRest(ctx context.Context, status *pacemaker.Status) error {
+	busy, err := pacemaker.Busy(ctx, status)
+	if err == nil && busy != "" {
+		err = errors.New(busy)
+	}
+	return err
+}
+
+// replace puts the new primitives in, in one change, and has all nodes asked.
+func (r *run) replace(ctx context.Context) error {
+	for _, c := range r.Changes {
+		r.Say("%s: %s becomes %s", c.ID, c.From, c.To)
+	}
+	err := r.apply(ctx, func(cib *pacemaker.Element) error {
+		for _, c := range r.Changes {
+			put(cib, c.New)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.ask(ctx, func(c *Change) (string, []string) { return c.To, c.Asked })
+}
+
+// ask has the nodes asked whether the resources run there, by the agents that they have now, and checks the answers.
+func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []string)) error {
+	before := map[string]map[string]int{}
+	cib, err := pacemaker.CIB(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Changes {
+		before[c.ID] = map[string]int{}
+		for _, op := range pacemaker.History(cib, c.ID) {
+			before[c.ID][op.Node] = max(before[c.ID][op.Node], op.CallID)
+		}
+		agent, nodes := of(c)
+		r.Say("%s: asking %s on %s", c.ID, agent, strings.Join(nodes, ", "))
+		if err := pacemaker.Refresh(ctx, c.ID); err != nil {
+			return fmt.Errorf("%s: %w", c.ID, err)
+		}
+	}
+	for _, c := range r.Changes {
+		agent, nodes := of(c)
+		if err := r.answers(ctx, c.ID, agent, nodes, c.Runs, before[c.ID]); err != nil {
+			return err
+		}
+		r.Say("%s: runs on %s, and nowhere else, says %s", c.ID, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), agent)
+	}
+	return nil
+}
+
+// verify makes sure that the cluster would go on as if nothing had happened.
+func (r *run) verify(ctx context.Context) error {
+	if err := r.calm(ctx, 30*time.Second); err != nil {
+		return err
+	}
+	if err := r.units(ctx, true); err != nil {
+		return err
+	}
+	if err := r.alive(); err != nil {
+		return err
+	}
+	return r.at(verified)
+}
+
+// calm waits until the cluster would do nothing but begin monitors if the maintenance ended.
+func (r *run) calm(ctx context.Context, within time.Duration) error {
+	return until(ctx, within, func(ctx context.Context) error {
+		if err := r.alive(); err != nil {
+			return err
+		}
+		cib, err := pacemaker.CIB(ctx)
+		if err != nil {
+			return err
+		}
+		if r.expect != nil && !configured(cib).Equal(r.expect) {
+			return &final{ErrForeign}
+		}
+		unmark(cib)
+		would, err := pacemaker.Simulate(ctx, r.dir, cib)
+		if err != nil {
+			return err
+		}
+		var more []string
+		for _, a := range would {
+			if !a.Recurring() {
+				more = append(more, a.String())
+			}
+		}
+		if len(more) > 0 {
+			return fmt.Errorf("the cluster would do more than begin monitors if the maintenance ended now: %s", strings.Join(more, ", "))
+		}
+		status, err := pacemaker.ReadStatus(ctx)
+		if err != nil {
+			return err
+		}
+		return atRest(ctx, status)
+	})
+}
+
+// lift ends the maintenance, and looks at all once more.
+func (r *run) lift(ctx context.Context) error {
+	r.Say("all is right: ending the maintenance")
+	if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
+		return err
+	}
+	err := until(ctx, time.Minute, func(ctx context.Context) error {
+		if err := r.alive(); err != nil {
+			return err
+		}
+		status, err := pacemaker.ReadStatus(ctx)
+		if err != nil {
+			return err
+		}
+		if err := atRest(ctx, status); err != nil {
+			return err
+		}
+		cib, err := pacemaker.CIB(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range r.Changes {
+			if err := c.settled(status, cib); err != nil {
+				return fmt.Errorf("%s: %w", c.ID, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.at(swapped); err != nil {
+		return err
+	}
+	for _, c := range r.Changes {
+		r.Say("%s: %s on %s, %s before and after: not restarted", c.ID, c.To, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), c.Process)
+	}
+	return nil
+}
+
+// settled is nil if the cluster manages the resource where it ran, has not started or stopped it, and its monitors
+// found it well.
+func (c *Change) settled(status *pacemaker.Status, cib *pacemaker.Element) error {
+	on := map[string]bool{}
+	for _, i := range status.Instances(c.ID) {
+		if i.Failed || i.Blocked || i.Active && !i.Managed {
+			return fmt.Errorf("failed %v, blocked %v, managed %v", i.Failed, i.Blocked, i.Managed)
+		}
+		for _, n := range i.Nodes {
+			on[n] = on[n] || i.Active
+		}
+	}
+	monitored := map[string]bool{}
+	for _, op := range pacemaker.History(cib, c.ID) {
+		switch {
+		case op.Agent != c.To || !op.Done:
+		case op.Operation == ocf.Start || op.Operation == ocf.Stop:
+			return &final{fmt.Errorf("the cluster ran %s on %s (%d)", op.Operation, op.Node, op.Code)}
+		case op.Operation == ocf.Monitor && !op.Probe():
+			if want := c.Runs[op.Node]; ocf.Code(op.Code) != want {
+				return &final{fmt.Errorf("its monitor says %d (%s) on %s: %s", op.Code, ocf.Code(op.Code), op.Node, op.Reason)}
+			}
+			monitored[op.Node] = true
+		}
+	}
+	for n := range c.Runs {
+		if !on[n] {
+			return fmt.Errorf("it does not run on %s any more", n)
+		}
+		if hasMonitor(c.New) && !monitored[n] {
+			return fmt.Errorf("no monitor has looked at it on %s yet", n)
+		}
+	}
+	return nil
+}

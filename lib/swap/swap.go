@@ -1,0 +1,161 @@
+// Package swap puts the agents of this suite in the place of those that resources of a running cluster have today,
+// without a restart of any service: plan, commit, verify, and roll back on any doubt.
+//
+//   - [Swap.Plan] reads the cluster and this node, and changes nothing. A resource is swapped from the node where it
+//     runs: how its process was started, which becomes the new agent's parameters, is read there. Of a clone it is
+//     enough that one instance runs here.
+//   - [Swap.Run] commits. Scouts, resources that are only probed, first ask every node whether it has the agents in
+//     this version. Then the resources, and no others, are put into maintenance, their primitives are replaced in one
+//     change that fails if anybody else changed the CIB, and all nodes are asked anew. Only if the nodes where a
+//     resource ran answer that it runs, and all others that it does not, if the process is still the same one, and if
+//     the cluster would do nothing but begin its monitors, is the maintenance lifted. After that all is looked at again.
+//   - On any doubt, on Ctrl-C and when the terminal is lost, the old primitives are put back in the same way.
+//
+// # If the swap itself dies
+//
+// What it does is in a journal on disk, and three things undo what a dead swap began. A second process, the guard,
+// waits for the lock that the first holds, gets it from the kernel when that dies, and undoes. The next call does the
+// same. And the maintenance carries its own end, which the cluster itself keeps (a rule with a date), for the case
+// that the whole node dies. A swap that died after all had been found to be right is finished instead.
+//
+// # Services that run in a systemd unit
+//
+// A systemd: resource, and an lsb: one where scripts are redirected to units, runs in a unit of its own, which could
+// restart the service when it dies, and would stop it on `systemctl stop`. A drop-in in /run takes both from it:
+// Restart=no, KillMode=none, and no commands at its stop. The unit stays active as long as the process lives, so that
+// the swap can be undone, and is inactive for good once the new agent restarts the service.
+package swap
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// Provider is the suite's name in the cluster.
+const Provider = "openstack"
+
+// Swap is how swaps are made.
+type Swap struct {
+	Agents  map[string]func() ocf.Agent
+	Version string // of this program, which all nodes must have
+	Program string // the path of this program; with GuardArgs it waits as the guard
+	Guard   []string
+
+	Only     []string // the ids of the resources; none: all that have a successor
+	To       string   // the agent; "": the one that is known to follow
+	Defaults bool     // also put the operations that the new agents advise in place of the old ones
+	Whole    bool     // maintenance for all of the cluster's resources meanwhile
+
+	Dir string // see [Dir]
+	Say func(format string, args ...any)
+}
+
+// Change is what becomes of one resource.
+type Change struct {
+	ID       string              `json:"id"`
+	From     string              `json:"from"`
+	To       string              `json:"to"`
+	Runs     map[string]ocf.Code `json:"runs"`  // on which nodes, and as what: ocf.OK, or ocf.RunningPromoted
+	Asked    []string            `json:"asked"` // nodes that are to answer a probe
+	PID      int                 `json:"pid,omitempty"`
+	Started  uint64              `json:"started,omitempty"` // in ticks since boot; with PID the process's identity
+	Process  string              `json:"process"`
+	Unit     string              `json:"unit,omitempty"` // the systemd unit that it runs in
+	Params   map[string]string   `json:"-"`              // that were derived
+	Notes    []string            `json:"notes,omitempty"`
+	Old, New *pacemaker.Element  `json:",omitempty"`
+}
+
+// Diff is what becomes of the primitive, with secrets left out.
+func (c *Change) Diff() []string { return Diff(masked(c.Old), masked(c.New)) }
+
+func masked(e *pacemaker.Element) *pacemaker.Element {
+	m := e.Clone()
+	for nv := range m.All("nvpair") {
+		if strings.Contains(nv.Attr("name"), "passw") || strings.Contains(nv.Attr("name"), "secret") {
+			nv.Set("value", "(secret)")
+		}
+	}
+	return m
+}
+
+// Plan is what a swap will do.
+type Plan struct {
+	Node    string    `json:"node"` // this one
+	Nodes   []string  `json:"nodes"`
+	Changes []*Change `json:"changes"` // none: nothing is left to do
+	Undoes  string    `json:"undoes,omitempty"`
+
+	cib *pacemaker.Element
+}
+
+// Refusal is why nothing was done: a line a reason.
+type Refusal struct{ Reasons []string }
+
+func (r *Refusal) Error() string { return strings.Join(r.Reasons, "\n") }
+
+func (r *Refusal) add(format string, args ...any) {
+	r.Reasons = append(r.Reasons, fmt.Sprintf(format, args...))
+}
+
+// err is the refusal if there is a reason for one.
+func (r *Refusal) err() error {
+	if len(r.Reasons) == 0 {
+		return nil
+	}
+	return r
+}
+
+// RolledBack is why a swap was given up. The cluster is as it was before, unless Left says that it could not be made so.
+type RolledBack struct{ Why, Left error }
+
+func (e *RolledBack) Error() string {
+	if e.Left != nil {
+		return fmt.Sprintf("%v\nand the old state could not be brought back in full: %v", e.Why, e.Left)
+	}
+	return e.Why.Error()
+}
+
+func (e *RolledBack) Unwrap() []error { return []error{e.Why, e.Left} }
+
+// Times that a swap takes at most. The maintenance must not end by itself before a swap and its rollback have.
+const (
+	forwardTime  = 4 * time.Minute
+	backwardTime = 4 * time.Minute
+	expiry       = 15 * time.Minute
+	pace         = 200 * time.Millisecond // of questions to the cluster
+)
+
+// until asks again and again until the answer is nil; an error that is final ends it at once. At the end of its time
+// the last answer counts.
+func until(ctx context.Context, within time.Duration, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		if f, ok := err.(*final); ok {
+			return f.error
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); cause != context.DeadlineExceeded {
+				return cause
+			}
+			return fmt.Errorf("not within %s: %w", within, err)
+		}
+	}
+}
+
+// final is an error that waiting does not change.
+type final struct{ error }
