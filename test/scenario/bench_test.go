@@ -95,7 +95,7 @@ func BenchmarkRestartInPlace(b *testing.B) {
 func BenchmarkMove(b *testing.B) {
 	s := stage(b)
 	var ours, theirs []time.Duration
-	const turns = 2
+	const turns = 5
 	for turn := range turns {
 		if turn > 0 {
 			replace(b, s, scenario.MySQL())
