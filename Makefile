@@ -12,9 +12,11 @@ export CGO_ENABLED = 0
 build:
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BIN) ./agents/openstack-ocf
 
-install: build
+# Not from bin/, where another make may be building.
+install:
 	@tree=$$(mktemp -d) && trap 'rm -rf "$$tree"' EXIT && \
-	GO='$(GO)' packaging/layout $(BIN) "$$tree" && DESTDIR='$(DESTDIR)' packaging/install --tree "$$tree"
+	$(MAKE) --no-print-directory build BIN="$$tree/openstack-ocf" && \
+	GO='$(GO)' packaging/layout "$$tree/openstack-ocf" "$$tree" && DESTDIR='$(DESTDIR)' packaging/install --tree "$$tree"
 
 # An rpm, a deb and a tarball for each of ARCHES, into dist/. PACKAGE_VERSION is what git says, or given.
 ARCHES = amd64 arm64

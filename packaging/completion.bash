@@ -9,7 +9,9 @@ _openstack_ocf() {
 		words='text xml json man completion'
 	elif [[ $command == run ]] && ((COMP_CWORD == 3)); then
 		words=$(openstack-ocf describe --format completion "${COMP_WORDS[2]}" | sed 's/^complete -W "\(.*\)".*/\1/')
-	elif [[ $command == run || $command == describe ]]; then
+	elif [[ $command == swap && ${COMP_WORDS[COMP_CWORD - 1]} != --to ]]; then
+		words=$(crm_resource --list-raw)
+	elif [[ $command == run || $command == describe || $command == swap ]]; then
 		words=$(openstack-ocf agents | sed 's/^ocf:openstack:\([^ ]*\).*/\1/')
 	fi 2>/dev/null
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
