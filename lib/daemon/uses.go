@@ -41,7 +41,8 @@ func Any(tests ...Test) Test {
 }
 
 // Script matches an interpreter (sh, python3) that runs the script with this base name: its first argument
-// that is no option, or the first word of a title the service gave itself ("neutron-server: rpc worker").
+// that is no option, or the first word of a title the service gave itself ("neutron-server: rpc worker"). Where
+// Python's setproctitle has but read the title, the whole command line is one argument, joined by spaces.
 func Script(name string) Test {
 	return func(ctx context.Context, p *Process) (bool, error) {
 		args, err := p.Cmdline(ctx)
@@ -55,7 +56,10 @@ func Script(name string) Test {
 		if len(title) > 0 && filepath.Base(title[0]) == name {
 			return true, nil
 		}
-		for _, arg := range args[1:] {
+		if len(args) == 1 {
+			args = strings.Fields(args[0])
+		}
+		for _, arg := range args[min(1, len(args)):] {
 			if !strings.HasPrefix(arg, "-") {
 				return filepath.Base(arg) == name, nil
 			}
