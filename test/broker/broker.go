@@ -41,18 +41,34 @@ var standIn []byte
 // to: a real one takes 20 ms, a stand-in 300 ms on an idle machine.
 const startTimeout = 20 * time.Second
 
+// Find looks for a real qpidd: QPIDD, else PATH. Without one path is "", and
+// the error says what the stand-in lacks, if it lacks anything.
+func Find() (path string, err error) {
+	if path := os.Getenv("QPIDD"); path != "" {
+		return path, nil
+	}
+	if path, err := exec.LookPath("qpidd"); err == nil {
+		return path, nil
+	}
+	if err := exec.Command("/usr/bin/python3", "-c", "import proton").Run(); err != nil {
+		return "", errors.New("needs qpidd, or /usr/bin/python3 with python3-qpid-proton for the stand-in")
+	}
+	return "", nil
+}
+
+// Script is the stand-in.
+func Script() []byte { return bytes.Clone(standIn) }
+
 // Binary returns an executable that takes qpidd's command line. It skips the
 // test if there is neither a qpidd nor what the stand-in needs.
 func Binary(t testing.TB) (path string, kind Kind) {
 	t.Helper()
-	if path := os.Getenv("QPIDD"); path != "" {
-		return path, Real
+	path, err := Find()
+	if err != nil {
+		t.Skip("SKIP: " + err.Error())
 	}
-	if path, err := exec.LookPath("qpidd"); err == nil {
+	if path != "" {
 		return path, Real
-	}
-	if err := exec.Command("/usr/bin/python3", "-c", "import proton").Run(); err != nil {
-		t.Skip("SKIP: needs qpidd, or /usr/bin/python3 with python3-qpid-proton for the stand-in")
 	}
 	path = filepath.Join(t.TempDir(), "qpidd")
 	if err := os.WriteFile(path, standIn, 0o755); err != nil {

@@ -45,7 +45,9 @@ func run(ctx context.Context, out *story, keep bool, markdown string) (err error
 	if err := cluster.Missing(""); err != nil {
 		return fmt.Errorf("%w: the demo builds hosts out of namespaces, with systemd, corosync and Pacemaker", err)
 	}
-	c, err := build(ctx, out, keep)
+	out.chapter("A cluster of three nodes")
+	group := services(out)
+	c, err := build(ctx, out, keep, group)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errInterrupted
@@ -63,7 +65,7 @@ func run(ctx context.Context, out *story, keep bool, markdown string) (err error
 			err = errors.Join(err, left)
 		}
 	}()
-	s, err := deploy(ctx, out, c)
+	s, err := deploy(ctx, out, c, group)
 	if err != nil {
 		return err
 	}
@@ -80,9 +82,8 @@ func run(ctx context.Context, out *story, keep bool, markdown string) (err error
 }
 
 // build starts the cluster.
-func build(ctx context.Context, out *story, keep bool) (*cluster.Cluster, error) {
-	out.chapter("A cluster of three nodes")
-	cfg, err := scenario.Config(binary, services...)
+func build(ctx context.Context, out *story, keep bool, group []scenario.Service) (*cluster.Cluster, error) {
+	cfg, err := scenario.Config(binary, group...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +108,11 @@ func build(ctx context.Context, out *story, keep bool) (*cluster.Cluster, error)
 }
 
 // deploy creates the group and lets the clients in.
-func deploy(ctx context.Context, out *story, c *cluster.Cluster) (*scenario.Stage, error) {
+func deploy(ctx context.Context, out *story, c *cluster.Cluster, group []scenario.Service) (*scenario.Stage, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	out.chapter("The deployment: floating address, shared storage, service, in one group")
-	s, err := scenario.Deploy(ctx, c, out.command, services...)
+	s, err := scenario.Deploy(ctx, c, out.command, group...)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +132,11 @@ func count(ctx context.Context, out *story, s *scenario.Stage, figures []figure,
 	lines := make([]string, 0, len(audits))
 	for i, a := range audits {
 		unit := s.Actors[i].Unit
-		lines = append(lines, fmt.Sprintf("%d %s acknowledged, %d %s found", a.Acknowledged, unit, a.Found, unit))
+		line := fmt.Sprintf("%d %s acknowledged, %d %s found", a.Acknowledged, unit, a.Found, unit)
+		if s.Actors[i].Forgets {
+			line = fmt.Sprintf("%d %s acknowledged by a stand-in that keeps none over a restart", a.Acknowledged, unit)
+		}
+		lines = append(lines, line)
 	}
 	table := tabulate(s, figures)
 	out.table(table)

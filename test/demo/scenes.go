@@ -14,7 +14,20 @@ import (
 )
 
 // services are what the group holds, beside address and storage.
-var services = []scenario.Service{scenario.MySQL()}
+func services(out *story) []scenario.Service {
+	list := []scenario.Service{scenario.MySQL()}
+	b, kind, err := scenario.Broker()
+	if err != nil {
+		out.say("No broker in the group: %v.", err)
+		return list
+	}
+	if b.Forgets {
+		out.say("The broker is a %s, which keeps no message over a restart: its messages are counted, but none is missed.", kind)
+	} else {
+		out.say("The broker is a real %s with linearstore, on a disk of its own.", kind)
+	}
+	return append(list, b)
+}
 
 // scene is an act, and what an operator wants to know of it beforehand.
 type scene struct {

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type Service struct {
 	Speaks  string         // what its client is served: "SQL"
 	Unit    string         // what its ledger keeps: "rows"
 	Files   []cluster.File // that every node needs
+	Dir     string         // where a disk of its own is mounted; "": it works on the group's
+	Forgets bool           // it keeps nothing over a restart, so that what is lost is not held against it
 	// Fill puts data on the new disk, mounted at dir on the node; nil: none is needed.
 	Fill func(ctx context.Context, n *cluster.Node, dir string) error
 	// Ledger is the service as its client sees it, who reaches it by dial.
@@ -75,6 +78,7 @@ type Stage struct {
 	Disk    string // the shared disk's device
 	Actors  []*Actor
 	say     Commentary
+	disks   map[string]string // of services with a disk of their own, by ID
 }
 
 // Actor is a service on the stage, with who uses it and who watches it.
@@ -91,27 +95,33 @@ func NewStage(ctx context.Context, c *cluster.Cluster, say Commentary, first Ser
 	if say == nil {
 		say = func(string) {}
 	}
-	s := &Stage{Cluster: c, say: say}
+	s := &Stage{Cluster: c, say: say, disks: map[string]string{}}
 	var err error
-	if s.Disk, err = c.Disk(ctx, diskSize); err != nil {
-		return nil, err
+	s.Disk, err = s.newDisk(ctx, first)
+	return s, err
+}
+
+// newDisk is a disk with what the service wants to be on it.
+func (s *Stage) newDisk(ctx context.Context, service Service) (device string, err error) {
+	if device, err = s.Cluster.Disk(ctx, diskSize); err != nil {
+		return "", err
 	}
 	// As an installer does: after an error no more is written, instead of writing on.
-	n := c.Nodes()[0]
-	if _, err := n.Exec(ctx, "tune2fs", "-e", "remount-ro", s.Disk); err != nil {
-		return nil, err
+	n := s.Cluster.Nodes()[0]
+	if _, err := n.Exec(ctx, "tune2fs", "-e", "remount-ro", device); err != nil {
+		return "", err
 	}
-	if first.Fill == nil {
-		return s, nil
+	if service.Fill == nil {
+		return device, nil
 	}
-	if _, err := n.Exec(ctx, "mount", s.Disk, fillDir); err != nil {
-		return nil, err
+	if _, err := n.Exec(ctx, "mount", device, fillDir); err != nil {
+		return "", err
 	}
-	if err := first.Fill(ctx, n, fillDir); err != nil {
-		return nil, err
+	if err := service.Fill(ctx, n, fillDir); err != nil {
+		return "", err
 	}
 	_, err = n.Exec(ctx, "umount", fillDir)
-	return s, err
+	return device, err
 }
 
 // Deploy does all there is to do: a disk, the group as in the document, and a client and a watch for every service.
@@ -151,6 +161,16 @@ func (s *Stage) CreateGroup(ctx context.Context) error {
 
 // Create creates the service's resource at the end of the group.
 func (s *Stage) Create(ctx context.Context, service Service) error {
+	if service.Dir != "" {
+		device, err := s.newDisk(ctx, service)
+		if err != nil {
+			return err
+		}
+		s.disks[service.ID] = device
+		if err := s.PCS(ctx, "resource", "create", "fs-"+service.ID, "ocf:heartbeat:Filesystem", "device="+device, "directory="+service.Dir, "fstype=ext4", "--group", GroupID); err != nil {
+			return err
+		}
+	}
 	args := append([]string{"resource", "create", service.ID, service.Agent}, service.Options...)
 	return s.PCS(ctx, append(args, "--group", GroupID)...)
 }
@@ -171,7 +191,7 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	if err != nil {
 		return nil, err
 	}
-	watch, err := NewWatch(s.Cluster, s.Disk, service.Daemon...)
+	watch, err := NewWatch(s.Cluster, cmp.Or(s.disks[service.ID], s.Disk), service.Daemon...)
 	if err != nil {
 		return nil, errors.Join(err, ledger.Close())
 	}
@@ -325,6 +345,9 @@ func (s *Stage) Audit(ctx context.Context) (audits []Audit, err error) {
 		audit, aerr := a.Audit(ctx)
 		if aerr == nil {
 			aerr = audit.Err()
+		}
+		if a.Forgets {
+			aerr = nil
 		}
 		if err = errors.Join(err, a.Watch.Err()); aerr != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w", a.ID, aerr))

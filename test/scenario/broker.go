@@ -1,0 +1,173 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/Azure/go-amqp"
+
+	"github.com/openstack-ocf/agents/lib/qmf"
+	"github.com/openstack-ocf/agents/test/broker"
+	"github.com/openstack-ocf/agents/test/cluster"
+)
+
+// BrokerDir is where the broker's disk is mounted.
+const BrokerDir = "/var/lib/qpidd"
+
+// Broker is the document's message broker, in the group, with a message store on a disk of its own: a real qpidd
+// where there is one on this machine, else the stand-in, which keeps nothing over a restart. The error says what
+// both lack.
+func Broker() (Service, broker.Kind, error) {
+	const conf, bin = "/etc/qpid/qpidd.conf", "/usr/sbin/qpidd"
+	path, err := broker.Find()
+	if err != nil {
+		return Service{}, "", err
+	}
+	s := Service{
+		ID: "qpidd", Agent: "ocf:openstack:qpidd", Speaks: "AMQP", Unit: "messages", Dir: BrokerDir,
+		Options: []string{"user=daemon", "shared_storage=true"},
+		Daemon:  []string{"qpidd"},
+		Files:   []cluster.File{{Path: conf, Content: "auth=no\n"}},
+		Fill: func(ctx context.Context, n *cluster.Node, dir string) error {
+			_, err := n.Exec(ctx, "chown", "daemon", dir)
+			return err
+		},
+		Ledger: func(dial Dialer) (Ledger, error) { return &amqpLedger{dial: dial, addr: FloatingIP + ":5672"}, nil },
+	}
+	if path != "" {
+		s.Options = append(s.Options, "binary="+path, "store=linearstore")
+		return s, broker.Real, nil
+	}
+	python, err := filepath.EvalSymlinks("/usr/bin/python3")
+	if err != nil {
+		return Service{}, "", err
+	}
+	s.Daemon = []string{filepath.Base(python)}
+	s.Forgets = true
+	s.Files = append(s.Files, cluster.File{Path: bin, Content: string(broker.Script()), Mode: 0o755})
+	return s, broker.StandIn, nil
+}
+
+// queue is where the ledger's messages are.
+const queue = "ledger"
+
+// amqpLedger keeps numbers as durable messages in a durable queue.
+type amqpLedger struct {
+	dial Dialer
+	addr string
+	conn *amqp.Conn // nil: not connected
+	send *amqp.Sender
+}
+
+// A durable message takes the broker's store about half a second.
+const (
+	amqpConnect = 500 * time.Millisecond
+	amqpSend    = 2 * time.Second
+)
+
+func (l *amqpLedger) connect(ctx context.Context) (*amqp.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, amqpConnect)
+	defer cancel()
+	c, err := l.dial(ctx, "tcp", l.addr)
+	if err != nil {
+		return nil, err
+	}
+	if l.conn, err = amqp.NewConn(ctx, c, &amqp.ConnOptions{SASLType: amqp.SASLTypeAnonymous()}); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return l.conn.NewSession(ctx, nil)
+}
+
+// drop forgets a connection that failed; closing it politely could take longer than making a new one.
+func (l *amqpLedger) drop() {
+	if l.conn != nil {
+		go l.conn.Close()
+	}
+	l.conn, l.send = nil, nil
+}
+
+func (l *amqpLedger) sender(ctx context.Context) error {
+	s, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, amqpSend)
+	defer cancel()
+	console, err := qmf.New(ctx, l.conn)
+	if err != nil {
+		return err
+	}
+	_, err = console.Call(ctx, qmf.BrokerName, "create", map[string]any{
+		"type": "queue", "name": queue, "properties": map[string]any{"durable": true, "qpid.max_size": int64(1 << 30)}, "strict": true,
+	})
+	var exists *qmf.Error
+	if err != nil && !errors.As(err, &exists) {
+		return err
+	}
+	_ = console.Close(ctx)
+	l.send, err = s.NewSender(ctx, queue, nil)
+	return err
+}
+
+func (l *amqpLedger) Put(ctx context.Context, n int) (err error) {
+	defer func() {
+		if err != nil {
+			l.drop()
+		}
+	}()
+	if l.send == nil {
+		if err := l.sender(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, amqpSend)
+	defer cancel()
+	m := amqp.NewMessage([]byte(strconv.Itoa(n)))
+	m.Header = &amqp.MessageHeader{Durable: true}
+	return l.send.Send(ctx, m, nil) // returns when the broker has accepted it
+}
+
+func (l *amqpLedger) Numbers(ctx context.Context) (numbers []int, err error) {
+	l.drop()
+	s, err := l.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.NewReceiver(ctx, queue, &amqp.ReceiverOptions{Credit: 100})
+	if err != nil {
+		var gone *amqp.Error
+		if errors.As(err, &gone) && gone.Condition == amqp.ErrCondNotFound {
+			return nil, nil
+		}
+		return nil, err
+	}
+	for {
+		wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+		m, err := r.Receive(wait, nil)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return numbers, nil // that was the last
+		}
+		if err != nil {
+			return nil, err
+		}
+		n, err := strconv.Atoi(string(m.GetData()))
+		if err != nil {
+			return nil, fmt.Errorf("a message that is no number: %w", err)
+		}
+		numbers = append(numbers, n)
+		if err := r.AcceptMessage(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (l *amqpLedger) Close() error {
+	l.drop()
+	return nil
+}
