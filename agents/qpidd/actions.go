@@ -59,7 +59,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary s
 		return daemon.Command{}, err
 	}
 	if a.haCluster {
-		if err := keepStamp(s.dataDir, true); err != nil {
+		if err := setBehind(s.dataDir, true); err != nil {
 			return daemon.Command{}, ocf.Errorf(ocf.Generic, "data directory: %w", err)
 		}
 	}
@@ -104,6 +104,9 @@ var haOptions = []struct{ name, value string }{
 	// backups that are still attached to a dead one. With less than 5 s a primary that was cut off might go on
 	// without its backups, and lose what it acknowledges, before it is fenced.
 	{"link-heartbeat-interval", "5"},
+	// Seconds a new primary waits for backups that do not come back at once; the broker's is 10 s. It then goes on
+	// without them, which does no harm, for it vouches for none but those that have everything.
+	{"ha-backup-timeout", "5"},
 	// Seconds between a backup's attempts to find the primary, one address each; the broker's is 2 s. A new
 	// primary does not serve before its backups have found it.
 	{"link-maintenance-interval", "0.2"},
@@ -173,17 +176,22 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		r.Log.Warn("stopping without the configuration file", "error", unusable)
 	}
 	if a.haCluster {
-		a.tell(ctx, r, scoreAttribute(r), noScore) // first: it is what Pacemaker goes by
-		a.tell(ctx, r, stateAttribute(r), "")
+		a.forget(ctx, r)
 	}
+	return a.end(ctx, r, svc)
+}
+
+func (a *agent) end(ctx context.Context, r *ocf.Request, svc service.Service) error {
 	// It ends in milliseconds, or not at all when asked.
 	return svc.Stop(ctx, r, daemon.StopOptions{Grace: min(10*time.Second, service.Remaining(ctx)/2)})
 }
 
 var errNotCluster = ocf.Errorf(ocf.Unimplemented, "a broker without ha_cluster=true has no roles: run it as a primitive, or set ha_cluster and ha_brokers_url")
 
-// promote makes the broker the primary. The broker itself refuses that while it
-// is behind and knows of a better one; waiting does not change its mind.
+// promote makes the broker the primary. The broker itself refuses that if it
+// knew of a better one when it started; waiting does not change its mind, but a
+// joining one, which Pacemaker promotes only where none is better now, loses
+// nothing by being started again.
 func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 	if !a.haCluster {
 		return errNotCluster
@@ -192,60 +200,63 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := svc.Find(ctx, r)
-	if err != nil {
-		return err
-	}
-	if p == nil {
-		return svc.NotRunning()
-	}
-	defer p.Close()
 	enough := time.Now().Add(service.Remaining(ctx) / 2) // for recovering: it waits for backups that may not come
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	var last error
-	for {
-		status, err := a.tryPromote(ctx, r, s)
+	for again := false; ; {
+		p, err := svc.Find(ctx, r)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			return svc.NotRunning()
+		}
+		_ = p.Close()
+		at, err := a.tryPromote(ctx, r, s)
 		var refused *qmf.Error
 		switch {
-		case err == nil && (status == qmf.Active || status == qmf.Recovering && time.Now().After(enough)):
-			return a.announce(ctx, r, s, p, place{HAStatus: status})
+		case err == nil && (at.HAStatus == qmf.Active || at.HAStatus == qmf.Recovering && time.Now().After(enough)):
+			return a.announce(ctx, r, s, nil, at)
+		case errors.As(err, &refused) && at.HAStatus == qmf.Joining && !again:
+			again = true
+			r.Log.Info("starting the broker again, so that it looks anew for a better one", "refusal", err)
+			if err := a.end(ctx, r, svc); err != nil {
+				return err
+			}
+			if err := a.start(ctx, r); err != nil {
+				return err
+			}
+			continue
 		case errors.As(err, &refused):
-			a.tell(ctx, r, scoreAttribute(r), noScore)
-			return ocf.Errorf(ocf.Generic, "the broker is %s and refuses to be promoted: %w: another broker was further on when this one started; promote that one", status, err)
-		case err != nil:
-			last = err
-		}
-		if !p.Alive() {
-			return ocf.Errorf(ocf.Generic, "%s died while it was being promoted: see its log %s", p, a.log)
+			a.tell(ctx, r, scoreAttribute(r), noScore, true)
+			return ocf.Errorf(ocf.Generic, "the broker is %s and refuses: %w: another was further on when this one started; promote that one", at.HAStatus, err)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return ocf.Errorf(ocf.Generic, "the broker is %s and could not be promoted in time: %w", status, errors.Join(last, ctx.Err()))
+			return ocf.Errorf(ocf.Generic, "the broker is %s and could not be promoted in time: %w", at.HAStatus, errors.Join(err, ctx.Err()))
 		}
 	}
 }
 
-func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (qmf.HAStatus, error) {
+func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (at place, err error) {
 	r.Step("promoting the broker on %s", s.address)
 	c, done, err := a.console(ctx, s)
 	if err != nil {
-		return "", err
+		return at, err
 	}
 	defer done()
 	ha, err := c.HA(ctx)
+	if err == nil && !ha.Status.Primary() {
+		if err := c.Promote(ctx); err != nil {
+			return placeOf(ha), err
+		}
+		ha, err = c.HA(ctx)
+	}
 	if err != nil {
-		return "", managed(err)
+		return at, managed(err)
 	}
-	if ha.Status.Primary() {
-		return ha.Status, nil
-	}
-	if err := c.Promote(ctx); err != nil {
-		return ha.Status, err
-	}
-	ha, err = c.HA(ctx)
-	return ha.Status, err
+	return placeOf(ha), nil
 }
 
 // demote makes a primary a backup: the broker has no method for it, so that it

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"time"
 
 	"github.com/openstack-ocf/agents/lib/amqp"
 	"github.com/openstack-ocf/agents/lib/daemon"
@@ -93,7 +95,7 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int
 	case ha.Status == qmf.StandAlone:
 		return at, ocf.Errorf(ocf.Degraded, "stands alone and does not replicate, though ha_cluster is set: restart the resource when convenient")
 	}
-	at.HAStatus = ha.Status
+	at = placeOf(ha)
 	if ha.Status == qmf.Ready || ha.Status == qmf.CatchUp {
 		if at.lost, err = c.HALinkLost(ctx); err != nil {
 			return at, managed(err)
@@ -142,12 +144,12 @@ func (a *agent) look(ctx context.Context, r *ocf.Request, s settings, pid int) e
 	if err != nil {
 		return managed(err)
 	}
-	for _, check := range []func(context.Context, *qmf.Client, settings) error{a.queues, a.connections, a.stores, a.backups} {
+	for _, check := range []func(context.Context, *qmf.Client, settings) error{a.queues, a.connections, a.stores} {
 		if err := check(ctx, c, s); err != nil {
 			return err
 		}
 	}
-	return nil
+	return a.backups(ctx, r, c, s)
 }
 
 // defaultQueueLimit is the broker's default-queue-limit in bytes.
@@ -211,8 +213,11 @@ func (a *agent) stores(ctx context.Context, c *qmf.Client, _ settings) error {
 	return ocf.Errorf(ocf.Degraded, "the message store %s is not loaded: durable messages are lost when the broker stops: install its package (qpid-cpp-server-%s)", a.store, a.store)
 }
 
+// settling is how long backups may take to join a new primary before they are missed.
+const settling = time.Minute
+
 // backups tells whether the primary has all the backups it should have.
-func (a *agent) backups(ctx context.Context, c *qmf.Client, s settings) error {
+func (a *agent) backups(ctx context.Context, r *ocf.Request, c *qmf.Client, s settings) error {
 	if !a.haCluster {
 		return nil
 	}
@@ -220,19 +225,14 @@ func (a *agent) backups(ctx context.Context, c *qmf.Client, s settings) error {
 	if err != nil {
 		return managed(err)
 	}
-	if !ha.Status.Primary() {
+	ready := 1 + len(placeOf(ha).inStep)
+	if !ha.Status.Primary() || ready >= s.brokers {
 		return nil
 	}
-	ready := 0
-	for _, m := range ha.Members {
-		if m.Status == qmf.Ready || m.Status.Primary() {
-			ready++
-		}
+	if fi, err := os.Stat(toldFile(r, scoreAttribute(r))); err == nil && time.Since(fi.ModTime()) < settling {
+		return nil
 	}
-	if ready < s.brokers {
-		return ocf.Errorf(ocf.Degraded, "%d of %d brokers are in step (ha_brokers_url %s): start the missing ones, or messages are lost should this one fail too", ready, s.brokers, a.haBrokers)
-	}
-	return nil
+	return ocf.Errorf(ocf.Degraded, "%d of %d brokers are in step: start the missing ones (ha_brokers_url %s), or messages are lost should this one fail too", ready, s.brokers, a.haBrokers)
 }
 
 func (a *agent) reload(context.Context, *ocf.Request) error {

@@ -3,10 +3,10 @@ package qpidd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,8 +29,24 @@ const (
 // place is where a broker stands among the brokers of its cluster.
 type place struct {
 	qmf.HAStatus
-	lost bool // a backup without a connection to its primary
+	id     string   // of this broker, new at every start
+	inStep []string // the ids of a primary's backups that have everything
+	lost   bool     // a backup without a connection to its primary
 }
+
+func placeOf(ha qmf.HA) place {
+	at := place{HAStatus: ha.Status, id: shortID(ha.SystemID)}
+	for _, m := range ha.Members {
+		if m.Status == qmf.Ready {
+			at.inStep = append(at.inStep, shortID(m.SystemID))
+		}
+	}
+	slices.Sort(at.inStep)
+	return at
+}
+
+// shortID is how the broker's log calls a broker.
+func shortID(uuid string) string { return uuid[:min(8, len(uuid))] }
 
 // role turns health into what a monitor of a promotable clone answers, and
 // tells the cluster how fit this broker is for promotion.
@@ -41,11 +57,15 @@ type place struct {
 func (a *agent) role(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process, at place, health error) error {
 	code := ocf.CodeOf(health)
 	if code == ocf.NotRunning && r.Probe() {
-		a.tell(ctx, r, scoreAttribute(r), noScore)
-		a.tell(ctx, r, stateAttribute(r), "")
+		a.forget(ctx, r)
 	}
 	if code != ocf.OK && code != ocf.Degraded {
 		return health
+	}
+	role := r.Meta("role")
+	promoted := role == "Promoted" || role == "Master" // a monitor without a role watches the unpromoted
+	if at.Primary() && !promoted && !r.Probe() {
+		return ocf.Errorf(ocf.FailedPromoted, "TWO PRIMARIES: this broker is %s, and Pacemaker did not promote it: it is made a backup; see who promoted it, and that fencing works", at.HAStatus)
 	}
 	if at.HAStatus == "" { // it refuses us, so that we know what we knew
 		status, _, _ := strings.Cut(told(r, stateAttribute(r)), " ")
@@ -53,84 +73,89 @@ func (a *agent) role(ctx context.Context, r *ocf.Request, s settings, p *daemon.
 	} else if err := a.announce(ctx, r, s, p, at); err != nil {
 		return err
 	}
-	role := r.Meta("role")
 	switch {
 	case !at.Primary():
 		return health
-	case !r.Probe() && role != "Promoted" && role != "Master": // a monitor without a role watches the unpromoted
-		return ocf.Errorf(ocf.FailedPromoted, "TWO PRIMARIES ARE POSSIBLE: this broker is %s although Pacemaker did not promote it: it is failed, so that it joins the cluster as a backup; see that nobody else promotes brokers, and that fencing works", at.HAStatus)
 	case code == ocf.Degraded:
 		return ocf.Errorf(ocf.DegradedPromoted, "%w", health)
 	}
 	return ocf.Errorf(ocf.RunningPromoted, "the broker is %s", at.HAStatus)
 }
 
-// announce publishes this broker's promotion score and its state. The error
-// says that it will never be fit for promotion as it is.
+// announce publishes this broker's promotion score and its state; p is needed
+// of a joining one. The error says that it will never be fit as it is.
 func (a *agent) announce(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process, at place) error {
 	state, score := string(at.HAStatus), noScore
 	switch at.HAStatus {
 	case qmf.Active, qmf.Recovering:
 		score = scoreActive
+		vouched := state + " " + strings.Join(at.inStep, " ")
+		if !r.Probe() && (told(r, stateAttribute(r)) == vouched || a.vouch(ctx, r, at.inStep) == nil) {
+			state = vouched
+		}
 	case qmf.Ready:
 		score = scoreReady
+		state += " " + at.id
 	case qmf.Joining:
 		stamp := storeStamp(s.dataDir)
 		state += " " + strconv.FormatInt(stamp, 10)
-		a.tell(ctx, r, stateAttribute(r), state) // before looking at the others', which may wait for ours
+		a.tell(ctx, r, stateAttribute(r), state, false) // before looking at the others', which may wait for ours
 		score = a.coldScore(ctx, r, s, p, stamp)
 	}
-	if err := keepStamp(s.dataDir, score != scoreActive && score != scoreReady); err != nil {
-		r.Log.Warn("a cold start may choose another broker's store over this one's, or this one's over another's", "error", err)
+	behind := score != scoreActive && score != scoreReady
+	if err := setBehind(s.dataDir, behind); err != nil {
+		r.Log.Warn("a cold start may misjudge this broker's store", "error", err)
 	}
-	if at.lost {
+	if at.lost && (behind || told(r, scoreAttribute(r)) == score) { // one that has just become ready surely has everything
 		if err := a.adrift(ctx, r, at.HAStatus); err != nil {
-			return err
+			return errors.Join(err, setBehind(s.dataDir, true)) // while the store is as the primary left it
 		}
 	}
-	a.tell(ctx, r, scoreAttribute(r), score)
-	a.tell(ctx, r, stateAttribute(r), state)
+	a.tell(ctx, r, scoreAttribute(r), score, behind) // while behind also if it was told, for a primary may have vouched late
+	a.tell(ctx, r, stateAttribute(r), state, false)
 	return nil
 }
 
-// adrift decides about a backup that has lost its primary. Most are about to be
-// promoted, or to find the new primary. Two would stay as they are for good,
-// and are failed, so that they join anew:
-//
-//   - One that says it is ready while another broker is active. Whatever that
-//     one has acknowledged since is missing here, and also when it finds the
-//     primary again the broker calls itself ready while it catches up.
-//   - One that was catching up when the last broker that had everything went
-//     away: it refuses promotion, and its being there keeps others from it.
-func (a *agent) adrift(ctx context.Context, r *ocf.Request, status qmf.HAStatus) error {
+// vouch has the primary give the backups that have everything their scores, and
+// take them from the others. Only the primary knows: a backup that lost the
+// connection to it calls itself ready all the while, and also when it is back
+// and catches up.
+func (a *agent) vouch(ctx context.Context, r *ocf.Request, inStep []string) error {
 	peers, err := a.peers(ctx, r)
-	if err != nil {
-		return nil // nothing is known, so nothing is done
-	}
-	better := false
-	for node, state := range peers {
-		theirs, _, _ := strings.Cut(state, " ")
-		primary := qmf.HAStatus(theirs).Primary()
-		if status == qmf.Ready && primary {
-			return ocf.Errorf(ocf.Generic, "the broker says it is ready, but has no connection to the primary on %s, so that it misses messages: it is failed, so that it joins anew; see why it cannot reach the addresses of ha_brokers_url", node)
+	for peer, state := range peers {
+		status, id, _ := strings.Cut(state, " ")
+		if qmf.HAStatus(status) != qmf.Ready {
+			continue
 		}
-		better = better || primary || qmf.HAStatus(theirs) == qmf.Ready
+		score := noScore
+		if slices.Contains(inStep, id) {
+			score = scoreReady
+		}
+		err = errors.Join(err, pacemaker.SetAttribute(ctx, peer, scoreAttribute(r), score))
 	}
-	if status == qmf.CatchUp && !better {
-		return ocf.Errorf(ocf.Generic, "the broker was catching up with a primary that is gone, and no other is in step: it is failed, so that the broker with the newest store can be promoted")
+	if err != nil {
+		r.Log.Warn("cannot tell the cluster which backups are in step", "error", err)
 	}
-	return nil
+	return err
+}
+
+// adrift decides about a backup that has lost its primary. Most are about to be
+// promoted, or to find the new primary. One that is not in step, when no broker
+// is, would stay as it is for good: it refuses promotion, and its being there
+// keeps all others from it. That one is failed, so that it joins anew.
+func (a *agent) adrift(ctx context.Context, r *ocf.Request, status qmf.HAStatus) error {
+	scores, err := pacemaker.Attributes(ctx, scoreAttribute(r))
+	if err != nil || len(scores) > 0 {
+		return nil // nothing is known, or somebody is fit
+	}
+	return ocf.Errorf(ocf.Generic, "the primary is gone, this broker is %s without having everything, and so are all others: it joins anew, so that the newest store can be promoted", status)
 }
 
 // peers are the states of the brokers on other nodes.
 func (a *agent) peers(ctx context.Context, r *ocf.Request) (map[string]string, error) {
 	states, err := pacemaker.Attributes(ctx, stateAttribute(r))
-	if err != nil {
-		r.Log.Warn("cannot ask for the other brokers' states", "error", err)
-		return nil, err
-	}
 	delete(states, node(r))
-	return states, nil
+	return states, err
 }
 
 // node is the name of this node in the cluster.
@@ -147,6 +172,7 @@ func node(r *ocf.Request) string {
 func (a *agent) coldScore(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process, stamp int64) string {
 	peers, err := a.peers(ctx, r)
 	if err != nil {
+		r.Log.Warn("cannot ask for the other brokers' states", "error", err)
 		return noScore
 	}
 	age, err := p.Age()
@@ -165,24 +191,17 @@ func (a *agent) coldScore(ctx context.Context, r *ocf.Request, s settings, p *da
 	return scoreCold
 }
 
-// stampFile is in the data directory, as long as the broker is not in step.
-const stampFile = "openstack-ocf.stamp"
-
-// storeStamp is the time until which the broker's store is known to hold what
-// it should, in milliseconds since 1970; 0 without a store.
+// storeStamp is when the broker's store last took in, or gave away, a message,
+// in milliseconds since 1970: 0 without a store, and with one of no worth.
 //
-// That is when it was last written, but for a broker that joins a cluster: it
-// throws away what it has, and writes what it gets from the primary, so that
-// the newest store may be the emptiest. For that one it is what it was before.
+// A broker that joins a cluster throws away what it has, and writes what it gets
+// from the primary: the newest store may be the emptiest. So a store that was
+// written to while its broker was behind is worth nothing.
 func storeStamp(dataDir string) int64 {
-	if b, err := os.ReadFile(filepath.Join(dataDir, stampFile)); err == nil {
-		ms, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-		return ms
-	}
 	newest := time.UnixMilli(0)
 	for _, store := range []string{"qls", "rhm"} { // of linearstore and legacystore
 		_ = filepath.WalkDir(filepath.Join(dataDir, store), func(_ string, e fs.DirEntry, err error) error {
-			if err != nil || !e.Type().IsRegular() {
+			if err != nil || !slices.Contains(journals, filepath.Ext(e.Name())) {
 				return nil // what cannot be read is not counted
 			}
 			if fi, err := e.Info(); err == nil && fi.ModTime().After(newest) {
@@ -191,12 +210,22 @@ func storeStamp(dataDir string) int64 {
 			return nil
 		})
 	}
+	if fi, err := os.Stat(filepath.Join(dataDir, behindFile)); err == nil && newest.After(fi.ModTime()) {
+		return 0
+	}
 	return newest.UnixMilli()
 }
 
-// keepStamp writes the stamp down for as long as the broker is behind.
-func keepStamp(dataDir string, behind bool) error {
-	path := filepath.Join(dataDir, stampFile)
+// journals are how the names of a store's journals end. Its other files are
+// written by every start and stop.
+var journals = []string{".jrnl", ".jdat"}
+
+// behindFile is in the data directory from before a broker starts until it has
+// everything.
+const behindFile = "openstack-ocf.behind"
+
+func setBehind(dataDir string, behind bool) error {
+	path := filepath.Join(dataDir, behindFile)
 	_, err := os.Stat(path)
 	there := err == nil
 	switch {
@@ -205,29 +234,23 @@ func keepStamp(dataDir string, behind bool) error {
 	case there:
 		return os.Remove(path)
 	}
-	stamp := storeStamp(dataDir)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(f, stamp)
-	return errors.Join(err, f.Sync(), f.Close()) // on the disk before the broker writes to its store
+	return errors.Join(f.Sync(), f.Close()) // on the disk before the broker writes to its store
 }
 
-// tell sets an attribute of this node, or removes it with "", if that was not
-// done before, so that a monitor in a steady state runs no program. A probe
-// always does: after a restart of Pacemaker the attributes are gone.
-func (a *agent) tell(ctx context.Context, r *ocf.Request, attribute, value string) {
-	if told(r, attribute) == value && !r.Probe() {
+// tell sets an attribute of this node, or removes it with "". Unless it must,
+// it does so only if that is not what it told the last time, so that a monitor
+// in a steady state runs no program. A probe must: after a restart of Pacemaker
+// the attributes are gone.
+func (a *agent) tell(ctx context.Context, r *ocf.Request, attribute, value string, must bool) {
+	if told(r, attribute) == value && !must && !r.Probe() {
 		return
 	}
 	r.Step("telling the cluster %s=%q", attribute, value)
-	var err error
-	if value == "" {
-		err = pacemaker.DeleteAttribute(ctx, attribute)
-	} else {
-		err = pacemaker.SetAttribute(ctx, attribute, value)
-	}
+	err := pacemaker.SetAttribute(ctx, "", attribute, value)
 	if err == nil {
 		err = os.WriteFile(toldFile(r, attribute), []byte(value), 0o600)
 	}
@@ -235,6 +258,12 @@ func (a *agent) tell(ctx context.Context, r *ocf.Request, attribute, value strin
 		_ = os.Remove(toldFile(r, attribute))
 		r.Log.Warn("will tell the cluster again next time", "attribute", attribute, "value", value, "error", err)
 	}
+}
+
+// forget takes back what the cluster was told. The score first: Pacemaker goes by it.
+func (a *agent) forget(ctx context.Context, r *ocf.Request) {
+	a.tell(ctx, r, scoreAttribute(r), noScore, true)
+	a.tell(ctx, r, stateAttribute(r), "", true)
 }
 
 // told is what the cluster was last told, "?" if that is not known.

@@ -38,16 +38,18 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// SetAttribute sets a transient attribute of this node, which lasts until the
-// node leaves the cluster (attrd_updater(8)).
-func SetAttribute(ctx context.Context, name, value string) error {
-	_, err := run(ctx, "attrd_updater", "--name", name, "--update", value)
-	return err
-}
-
-// DeleteAttribute removes a transient attribute of this node.
-func DeleteAttribute(ctx context.Context, name string) error {
-	_, err := run(ctx, "attrd_updater", "--name", name, "--delete")
+// SetAttribute sets a transient attribute of a node, "" being this one, which
+// lasts until the node leaves the cluster; the value "" removes it
+// (attrd_updater(8)).
+func SetAttribute(ctx context.Context, node, name, value string) error {
+	args := []string{"--name", name, "--update", value}
+	if value == "" {
+		args = []string{"--name", name, "--delete"}
+	}
+	if node != "" {
+		args = append(args, "--node", node)
+	}
+	_, err := run(ctx, "attrd_updater", args...)
 	return err
 }
 
