@@ -125,10 +125,10 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusab
 	if found, err := r.LookPath(a.binary); err == nil {
 		path = found
 	}
-	exes, program := daemon.Program(path)
+	exes, _ := daemon.Program(path)
 	id := daemon.Identity{
-		Name: s.prog, Executables: exes, PIDFile: s.pid,
-		Test: daemon.All(program, a.configured(r.Given(a.Plugin.Param)), onNode),
+		Name: s.prog, Executables: append(exes, "python*"), PIDFile: s.pid, // a wrapper may end as Python
+		Test: daemon.All(daemon.Script(s.prog), a.configured(r.Given(a.Plugin.Param)), onNode),
 	}
 	on := a.config
 	if a.plugin != "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -136,6 +137,14 @@ func (s *service) signal(sig syscall.Signal) {
 		if err := syscall.Kill(pid, sig); err != nil {
 			s.t.Fatal(err)
 		}
+	}
+	if sig == syscall.SIGSTOP {
+		box.Until(s.t, "all are stopped", func() bool {
+			return !slices.ContainsFunc(pids, func(pid int) bool {
+				st, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+				return !strings.Contains(string(st), ") T ")
+			})
+		})
 	}
 	if sig == syscall.SIGKILL {
 		box.Until(s.t, "the service is dead", func() bool { return len(s.pids()) == 0 })
