@@ -252,7 +252,8 @@ func TestLint(t *testing.T) {
 		file string
 		want *regexp.Regexp
 	}{
-		{"lintian", []string{"--display-info", "--allow-root"}, "*.deb", regexp.MustCompile(`^$`)},
+		// Strings in a Go program follow each other without an end between them; what looks like a misspelling is two of them.
+		{"lintian", []string{"--display-info", "--allow-root", "--suppress-tags=spelling-error-in-binary"}, "*.deb", regexp.MustCompile(`^$`)},
 		{"rpmlint", []string{"--config", "../../packaging/rpmlint.toml"}, "*.rpm", regexp.MustCompile(` 0 errors, 0 warnings`)},
 	} {
 		t.Run(c.tool, func(t *testing.T) {
