@@ -3,8 +3,8 @@ package pacemaker
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -33,24 +33,22 @@ func (a Action) Probe() bool { return a.Operation == "monitor" && a.Interval == 
 // Recurring tells whether it is a monitor that recurs from then on.
 func (a Action) Recurring() bool { return a.Operation == "monitor" && a.Interval != "" }
 
-// Simulate returns what the cluster would do next if its CIB were this one (crm_simulate(8)). It is put into dir
-// meanwhile, for it may hold passwords.
-func Simulate(ctx context.Context, dir string, cib *Element) ([]Action, error) {
-	in, graph := filepath.Join(dir, "simulate.xml"), filepath.Join(dir, "graph.xml")
-	defer os.Remove(in)
-	defer os.Remove(graph)
-	if err := os.WriteFile(in, []byte(cib.String()), 0o600); err != nil {
-		return nil, err
-	}
-	if _, err := tool(ctx, cibTimeout, "", "crm_simulate", "--xml-file", in, "--simulate", "--quiet", "--save-graph", graph); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(graph)
+// Simulate returns what the cluster would do next if its CIB were this one (crm_simulate(8)).
+func Simulate(ctx context.Context, cib *Element) ([]Action, error) {
+	in, err := memory(cib.String())
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	doc, err := ParseXML(f)
+	defer in.Close()
+	graph, err := memory("")
+	if err != nil {
+		return nil, err
+	}
+	defer graph.Close()
+	if _, err := toolWith(ctx, cibTimeout, []*os.File{in, graph}, "", "crm_simulate", "--xml-file", "/dev/fd/3", "--simulate", "--quiet", "--save-graph", "/dev/fd/4"); err != nil {
+		return nil, err
+	}
+	doc, err := ParseXML(io.NewSectionReader(graph, 0, 1<<30))
 	if err != nil {
 		return nil, fmt.Errorf("crm_simulate's graph: %w", err)
 	}

@@ -128,13 +128,14 @@ func LocalNode(ctx context.Context) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// refreshTimeout is how long the controllers of all nodes may take to forget a resource.
+// refreshTimeout is how long the controller of a node may take to forget a resource.
 const refreshTimeout = 90 * time.Second
 
-// Refresh has all nodes forget what they know of one resource, whatever group or clone it is in, so that it is
-// probed anew. It returns once they have forgotten; the probes come after.
-func Refresh(ctx context.Context, id string) error {
-	_, err := tool(ctx, refreshTimeout, "", "crm_resource", "--refresh", "--force", "--resource", id)
+// Refresh has a node forget what it knows of one resource, whatever group or clone it is in, so that it is probed
+// anew there. It returns once the node has forgotten; the probe comes after. Without a node only the first instance
+// of a clone would be meant.
+func Refresh(ctx context.Context, id, node string) error {
+	_, err := tool(ctx, refreshTimeout, "", "crm_resource", "--refresh", "--force", "--resource", id, "--node", node)
 	return err
 }
 

@@ -60,11 +60,16 @@ func (r *run) back(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The units first: under the old agents, a stop of a unit that let go would not stop its service.
+	if r.Released {
+		if err := until(ctx, time.Minute, func(ctx context.Context) error { return r.units(ctx, false) }); err != nil {
+			return fmt.Errorf("%s stay as they are, in maintenance until %s at the latest: %w", r.what(), r.Until.Format(time.TimeOnly), err)
+		}
+	}
 	var doubt error
 	if restore {
 		doubt = r.restore(ctx)
 	}
-	doubt = errors.Join(doubt, r.units(ctx, false))
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
 		return errors.Join(doubt, err)
 	}

@@ -38,17 +38,25 @@ func mark(cib *pacemaker.Element, ids []string, until time.Time) {
 	}
 }
 
-// scoutID is the resource that finds out which nodes have the agents.
-const scoutID = prefix + "scout"
+// The resources of [ScoutAgent]: one that is only ever probed, and one that is started.
+const (
+	scoutID = prefix + "scout"
+	unitsID = prefix + "units"
+)
 
-// addScout adds a resource that is only ever probed.
+func scout(id string, params map[string]string) *pacemaker.Element {
+	set := pacemaker.El("instance_attributes", "id", id+"-params")
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		set.Add(pacemaker.El("nvpair", "id", id+"-"+name, "name", name, "value", params[name]))
+	}
+	return pacemaker.El("primitive", "id", id, "class", "ocf", "provider", Provider, "type", ScoutAgent).Add(set)
+}
+
+// addScout adds a resource that asks all nodes for the agents.
 func addScout(cib *pacemaker.Element, agents []string, version string) {
-	p := pacemaker.El("primitive", "id", scoutID, "class", "ocf", "provider", Provider, "type", ScoutAgent).Add(
-		pacemaker.El("instance_attributes", "id", scoutID+"-params").Add(
-			pacemaker.El("nvpair", "id", scoutID+"-version", "name", "version", "value", version),
-			pacemaker.El("nvpair", "id", scoutID+"-agents", "name", "agents", "value", strings.Join(agents, " "))),
-		pacemaker.El("meta_attributes", "id", scoutID+"-meta").Add(
-			pacemaker.El("nvpair", "id", scoutID+"-maintenance", "name", "maintenance", "value", "true")))
+	p := scout(scoutID, map[string]string{"version": version, "agents": strings.Join(agents, " ")})
+	p.Add(pacemaker.El("meta_attributes", "id", scoutID+"-meta").Add(
+		pacemaker.El("nvpair", "id", scoutID+"-maintenance", "name", "maintenance", "value", "true")))
 	cib.Child("configuration", "resources").Add(p)
 }
 

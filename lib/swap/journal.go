@@ -36,6 +36,7 @@ type journal struct {
 	Undoes   string    `json:",omitempty"` // the journal of the swap that this one takes back
 	Whole    bool      `json:",omitempty"` // all of the cluster's resources are in maintenance meanwhile
 	Until    time.Time // when the maintenance ends by itself
+	Released bool      `json:",omitempty"` // systemd units may have let go, or taken back
 	Changes  []*Change
 	Why      string `json:",omitempty"` // it was undone
 

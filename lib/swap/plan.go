@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -152,17 +153,17 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 		}
 		p.Nodes = append(p.Nodes, n.Name)
 	}
-	for mark := range cib.Child("configuration").All("rule") {
-		if id, ok := strings.CutPrefix(mark.Attr("id"), prefix); ok {
-			end := ""
-			for d := range mark.All("date_expression") {
-				end = d.Attr("end")
+	for _, section := range cib.Child("configuration").Children {
+		for set := range section.All("primitive") {
+			for _, e := range append([]*pacemaker.Element{set}, set.Children...) {
+				if isMark(e) {
+					r.add("%s: another swap is under way, or was cut off: if so, `openstack-ocf swap --undo` on the node where it ran ends it%s", set.Attr("id"), ends(e))
+				}
 			}
-			r.add("%s: another swap is under way, or was cut off: if so, `openstack-ocf swap --undo` on the node where it ran ends it, and at %s the cluster does by itself", strings.TrimSuffix(id, "-rule"), end)
 		}
 	}
 	if len(r.Reasons) == 0 {
-		would, err := pacemaker.Simulate(ctx, s.Dir, cib)
+		would, err := pacemaker.Simulate(ctx, cib)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -171,6 +172,14 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 		}
 	}
 	return p, status, r, nil
+}
+
+// ends says when a mark ends by itself.
+func ends(mark *pacemaker.Element) string {
+	for d := range mark.All("date_expression") {
+		return "; by itself its maintenance ends at " + d.Attr("end")
+	}
+	return ""
 }
 
 // wanted tells whether a primitive is one to swap, or to tell why not.
@@ -277,7 +286,7 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	if s.Defaults {
 		advised(c.New, agent)
 	}
-	c.note(agent, r)
+	c.note(agent, process)
 	return c, s.tryOut(ctx, c, newAgent)
 }
 
@@ -417,27 +426,28 @@ func reasonIn(text string) string {
 }
 
 // note says what an operator should know of the change.
-func (c *Change) note(agent ocf.Agent, r running) {
+func (c *Change) note(agent ocf.Agent, process *daemon.Process) {
 	add := func(format string, args ...any) { c.Notes = append(c.Notes, fmt.Sprintf(format, args...)) }
 	if len(c.Params) == 0 {
 		add("it runs as the new agent expects without any parameter")
 	}
 	if c.Unit != "" {
-		add("the process runs in the systemd unit %s: a drop-in in /run (%s) has the unit neither restart nor stop it (Restart=no, KillMode=none); it stays active until the process ends for the first time, and goes inactive then", c.Unit, dropIn(c.Unit))
-		if len(c.Runs) > 1 {
-			add("on the other nodes Pacemaker's own drop-in keeps the unit from restarting it; do not stop the unit there by hand")
-		}
+		add("the process runs in the systemd unit %s: a drop-in (%s) has it neither restart nor stop the process (Restart=no, KillMode=none), on all nodes where it runs; the unit stays active until the process ends for the first time, and goes inactive then", c.Unit, dropIn(c.Unit))
 	}
-	if st, err := r.Stat(); err == nil {
+	if st, err := process.Stat(); err == nil {
 		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", st.PPID)); err == nil && (bytes.Contains(args, []byte("mysqld_safe")) || bytes.Contains(args, []byte("mariadbd-safe"))) {
 			add("mysqld_safe (pid %d) goes on restarting the server behind the cluster's back until the cluster restarts it for the first time", st.PPID)
 		}
 	}
 	for op := range c.New.All("op") {
+		every, everyErr := ocf.ParseDuration(op.Attr("interval"))
 		t, err := ocf.ParseDuration(op.Attr("timeout"))
 		for _, act := range agent.Actions {
 			if act.Name == op.Attr("name") && act.Depth == 0 && act.Role == "" && err == nil && t < act.Timeout && act.Name != ocf.ValidateAll {
 				add("its %s may take %s, and the new agent advises %s (--defaults changes it)", act.Name, t, act.Timeout)
+			}
+			if act.Name == ocf.Monitor && op.Attr("name") == ocf.Monitor && act.Depth == 0 && act.Role == "" && op.Attr("role") == "" && everyErr == nil && every > act.Interval {
+				add("its monitor looks every %s, and the new agent advises every %s (--defaults changes it)", every, act.Interval)
 			}
 		}
 	}
@@ -461,7 +471,7 @@ func (s *Swap) foresee(ctx context.Context, p *Plan) error {
 		base, _, _ := strings.Cut(e.Attr("id"), ":")
 		return e.Name == "lrm_resource" && ids[base]
 	})
-	would, err := pacemaker.Simulate(ctx, s.Dir, cib)
+	would, err := pacemaker.Simulate(ctx, cib)
 	if err != nil {
 		return err
 	}
@@ -477,7 +487,7 @@ func (s *Swap) foresee(ctx context.Context, p *Plan) error {
 // hasMonitor tells whether a primitive has a monitor that recurs.
 func hasMonitor(p *pacemaker.Element) bool {
 	for op := range p.All("op") {
-		if d, err := ocf.ParseDuration(op.Attr("interval")); op.Attr("name") == ocf.Monitor && err == nil && d > 0 && op.Attr("enabled") != "false" {
+		if d, err := ocf.ParseDuration(op.Attr("interval")); op.Attr("name") == ocf.Monitor && err == nil && d > 0 && op.Attr("enabled") != "false" && (op.Attr("role") == "" || op.Attr("role") == "Started") {
 			return true
 		}
 	}

@@ -35,9 +35,9 @@ type service struct {
 
 // running is a process, and what the resource says of it already.
 type running struct {
-	*daemon.Process
 	args  []string // without the program
 	dir   string   // its working directory
+	user  string   // who it runs as
 	given map[string]string
 	agent ocf.Agent
 }
@@ -204,7 +204,15 @@ func look(ctx context.Context, p *daemon.Process, a ocf.Agent, given map[string]
 	if len(args) == 0 {
 		return running{}, fmt.Errorf("%s shows no command line", p)
 	}
-	return running{Process: p, args: args[1:], dir: dir, given: given, agent: a}, nil
+	uid, err := p.UID()
+	if err != nil {
+		return running{}, err
+	}
+	who := strconv.Itoa(uid)
+	if u, err := user.LookupId(who); err == nil {
+		who = u.Username
+	}
+	return running{args: args[1:], dir: dir, user: who, given: given, agent: a}, nil
 }
 
 // abs is a path as the process means it.
@@ -213,22 +221,6 @@ func (r running) abs(path string) string {
 		return path
 	}
 	return filepath.Join(r.dir, path)
-}
-
-// userName is who the process runs as, "" if that is who it should be anyway.
-func (r running) userName(usual string) (string, error) {
-	uid, err := r.UID()
-	if err != nil {
-		return "", err
-	}
-	name := strconv.Itoa(uid)
-	if u, err := user.LookupId(name); err == nil {
-		name = u.Username
-	}
-	if name == usual {
-		return "", nil
-	}
-	return name, nil
 }
 
 // option is one of a command line.
@@ -350,11 +342,7 @@ func deriveMySQL(ctx context.Context, r running) (map[string]string, error) {
 		}
 		f.set(r.given, param, path, opt(option))
 	}
-	who, err := r.userName(cmp.Or(r.given["user"], opt("user"), "mysql"))
-	if err != nil {
-		return nil, err
-	}
-	f.set(r.given, "user", who, "")
+	f.set(r.given, "user", r.user, cmp.Or(r.given["user"], opt("user"), "mysql"))
 	if len(more) > 0 {
 		f.set(r.given, "additional_parameters", quoted(more), "")
 	}
@@ -402,11 +390,7 @@ func deriveQpidd(_ context.Context, r running) (map[string]string, error) {
 	if f["config"] == "/etc/qpid/qpidd.conf" || f["config"] == "/etc/qpidd.conf" && !exists("/etc/qpid/qpidd.conf") {
 		delete(f, "config")
 	}
-	who, err := r.userName(cmp.Or(r.given["user"], defaultOf(r.agent, "user")))
-	if err != nil {
-		return nil, err
-	}
-	f.set(r.given, "user", who, "")
+	f.set(r.given, "user", r.user, cmp.Or(r.given["user"], defaultOf(r.agent, "user")))
 	if len(more) > 0 {
 		f.set(r.given, "additional_parameters", quoted(more), "")
 	}
@@ -443,7 +427,7 @@ func deriveOslo(_ context.Context, r running) (map[string]string, error) {
 	f := found{}
 	i := slices.IndexFunc(r.args, func(a string) bool { return !strings.HasPrefix(a, "-") })
 	if i < 0 {
-		return nil, fmt.Errorf("%s shows no script on its command line", r.Process)
+		return nil, errors.New("its command line shows no script")
 	}
 	var more, files []string
 	for _, o := range options(r.args[i+1:], func(name string) bool {
@@ -463,11 +447,7 @@ func deriveOslo(_ context.Context, r running) (map[string]string, error) {
 			more = append(more, "--config-file="+file)
 		}
 	}
-	who, err := r.userName(cmp.Or(r.given["user"], defaultOf(r.agent, "user")))
-	if err != nil {
-		return nil, err
-	}
-	f.set(r.given, "user", who, "")
+	f.set(r.given, "user", r.user, cmp.Or(r.given["user"], defaultOf(r.agent, "user")))
 	if len(more) > 0 {
 		f.set(r.given, "additional_parameters", quoted(more), "")
 	}

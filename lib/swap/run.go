@@ -33,9 +33,10 @@ func (s *Swap) Lock(ctx context.Context) (release func(), err error) {
 type run struct {
 	*Swap
 	*journal
-	nodes  []string
-	held   []held             // the services' processes
-	expect *pacemaker.Element // the configuration as we left it; nil: not looked at
+	nodes   []string
+	held    []held             // the services' processes
+	expect  *pacemaker.Element // the configuration as we left it; nil: not looked at
+	touched bool               // the CIB may be changed
 }
 
 // held is the process of a service, by its pidfd.
@@ -71,6 +72,9 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
+	}
+	if !r.touched {
+		return errors.Join(&Refusal{Reasons: []string{err.Error()}}, j.at(undone))
 	}
 	s.Say("giving up: %v", err)
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), backwardTime)
@@ -136,7 +140,7 @@ func (r *run) forward(ctx context.Context) error {
 
 // apply changes the CIB, if its configuration still is as we left it. Changes of its status only make us try again.
 func (r *run) apply(ctx context.Context, edit func(cib *pacemaker.Element) error) error {
-	return until(ctx, 30*time.Second, func(ctx context.Context) error {
+	return until(ctx, time.Minute, func(ctx context.Context) error {
 		cib, err := pacemaker.CIB(ctx)
 		if err != nil {
 			return err
@@ -148,7 +152,8 @@ func (r *run) apply(ctx context.Context, edit func(cib *pacemaker.Element) error
 		if err := edit(to); err != nil {
 			return &final{err}
 		}
-		if err := pacemaker.Patch(ctx, r.dir, cib, to); err != nil {
+		r.touched = true
+		if err := pacemaker.Patch(ctx, cib, to); err != nil {
 			return err
 		}
 		if r.expect != nil {
@@ -328,8 +333,10 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 		}
 		agent, nodes := of(c)
 		r.Say("%s: asking %s on %s", c.ID, agent, strings.Join(nodes, ", "))
-		if err := pacemaker.Refresh(ctx, c.ID); err != nil {
-			return fmt.Errorf("%s: %w", c.ID, err)
+		for _, n := range nodes {
+			if err := pacemaker.Refresh(ctx, c.ID, n); err != nil {
+				return fmt.Errorf("%s: %w", c.ID, err)
+			}
 		}
 	}
 	for _, c := range r.Changes {
@@ -347,10 +354,13 @@ func (r *run) verify(ctx context.Context) error {
 	if err := r.calm(ctx, 30*time.Second); err != nil {
 		return err
 	}
-	if err := r.units(ctx, true); err != nil {
-		return err
+	if slices.ContainsFunc(r.Changes, func(c *Change) bool { return c.Unit != "" }) {
+		r.Released = true
+		if err := errors.Join(r.write(), r.units(ctx, true)); err != nil {
+			return err
+		}
 	}
-	if err := r.alive(); err != nil {
+	if err := r.calm(ctx, 30*time.Second); err != nil {
 		return err
 	}
 	return r.at(verified)
@@ -370,7 +380,7 @@ func (r *run) calm(ctx context.Context, within time.Duration) error {
 			return &final{ErrForeign}
 		}
 		unmark(cib)
-		would, err := pacemaker.Simulate(ctx, r.dir, cib)
+		would, err := pacemaker.Simulate(ctx, cib)
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/ocf"
@@ -15,32 +14,43 @@ import (
 const ScoutAgent = "swap-scout"
 
 // Scout declares an agent by which the swap asks all nodes, through the cluster, whether they have the agents in this
-// version. It manages nothing: its resource is only probed, always answers that it does not run, and its stop does
-// nothing. No agent of a service could be asked in its place: one that found the service running would be told to
-// stop it when the scout is removed.
+// version, and reaches the systemd units of other nodes. It manages nothing: its monitor always answers that it does
+// not run, its start only writes or removes drop-ins of units, and its stop does nothing. No agent of a service could
+// be asked in its place: one that found the service running would be told to stop it when the scout is removed.
 func Scout(version string) ocf.Agent {
 	var wanted string
-	var agents []string
-	nothing := func(context.Context, *ocf.Request) error { return nil }
+	var agents, let, take []string
 	return ocf.Agent{
 		Name: ScoutAgent, Version: "1.0",
-		Short: "Tells `openstack-ocf swap` which nodes have the agents (manages nothing)",
-		Long:  "Used by the command `openstack-ocf swap`, and by nobody else. Its resource is never started. Its monitor\nanswers that it does not run; where the wanted version of the agents is not installed, it says so.",
+		Short: "What `openstack-ocf swap` asks nodes by (manages nothing)",
+		Long:  "Used by the command `openstack-ocf swap`, and by nobody else, for seconds at a time. Its monitor answers\nthat it does not run, and says so where the wanted version of the agents is not installed.",
 		Parameters: []ocf.Parameter{
 			{
 				Name: "version", Value: ocf.String(&wanted), Required: true, Short: "Version wanted",
 				Long: "As `openstack-ocf --version` says it.",
 			},
+			{Name: "agents", Value: ocf.Words(&agents), Short: "Agents wanted", Long: "Their names, separated by spaces."},
 			{
-				Name: "agents", Value: ocf.Words(&agents), Required: true, Short: "Agents wanted",
-				Long: "Their names, separated by spaces.",
+				Name: "let_go", Value: ocf.Words(&let), Short: "Units that let go",
+				Long: "Of these systemd units, start has those that are active neither restart nor stop their service any more.",
 			},
+			{Name: "retake", Value: ocf.Words(&take), Short: "Units that take back", Long: "Start takes that back of these."},
 		},
 		Actions: []ocf.Action{
-			{Name: ocf.Start, Timeout: 20 * time.Second, Run: func(context.Context, *ocf.Request) error {
-				return ocf.Errorf(ocf.Unimplemented, "this agent manages nothing: it is for `openstack-ocf swap` alone")
+			{Name: ocf.Start, Timeout: 60 * time.Second, Run: func(ctx context.Context, _ *ocf.Request) error {
+				for _, unit := range let {
+					if err := release(ctx, unit); err != nil {
+						return err
+					}
+				}
+				for _, unit := range take {
+					if err := retake(ctx, unit); err != nil {
+						return err
+					}
+				}
+				return nil
 			}},
-			{Name: ocf.Stop, Timeout: 20 * time.Second, Run: nothing},
+			{Name: ocf.Stop, Timeout: 20 * time.Second, Run: func(context.Context, *ocf.Request) error { return nil }},
 			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 10 * time.Second, Run: func(_ context.Context, r *ocf.Request) error {
 				if wanted != version {
 					return ocf.Errorf(ocf.Installed, "this node has version %s of the agents, and the swap is made with version %s: install the same package on all nodes", version, wanted)
@@ -51,7 +61,7 @@ func Scout(version string) ocf.Agent {
 						return ocf.Errorf(ocf.Installed, "%s is missing on this node, or is not of this version of the agents: install the same package on all nodes", filepath.Join(dir, name))
 					}
 				}
-				return ocf.Errorf(ocf.NotRunning, "this node has %s in version %s", strings.Join(agents, ", "), version)
+				return ocf.Errorf(ocf.NotRunning, "this node has the agents in version %s", version)
 			}},
 		},
 	}

@@ -2,11 +2,17 @@ package swap
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/ocf"
 )
 
 // dropIn takes a unit's power over its process away, until the next boot. Its name comes after Pacemaker's own.
@@ -24,8 +30,12 @@ ExecStopPost=
 WatchdogSec=0
 `
 
-// release has systemd let go of a unit's process, and makes sure that it did.
+// release has systemd let go of a unit's process, and makes sure that it did. A unit that is not active has none.
 func release(ctx context.Context, unit string) error {
+	props, err := pacemaker.UnitProperties(ctx, unit, "ActiveState")
+	if err != nil || props["ActiveState"] != "active" {
+		return err
+	}
 	path := dropIn(unit)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -36,8 +46,7 @@ func release(ctx context.Context, unit string) error {
 	if err := pacemaker.ReloadUnits(ctx); err != nil {
 		return err
 	}
-	props, err := pacemaker.UnitProperties(ctx, unit, "Restart", "KillMode")
-	if err != nil {
+	if props, err = pacemaker.UnitProperties(ctx, unit, "Restart", "KillMode"); err != nil {
 		return err
 	}
 	if props["Restart"] != "no" || props["KillMode"] != "none" {
@@ -46,35 +55,102 @@ func release(ctx context.Context, unit string) error {
 	return nil
 }
 
-// retake gives the unit its power back.
+// retake gives the unit its power back. Under an agent that stops the service by its unit, a unit without it would be
+// dangerous: stopped, but not its service.
 func retake(ctx context.Context, unit string) error {
-	err := os.Remove(dropIn(unit))
-	if os.IsNotExist(err) {
-		return nil
-	}
-	_ = os.Remove(filepath.Dir(dropIn(unit))) // if nothing else is in it
-	if err != nil {
+	if err := os.Remove(dropIn(unit)); err != nil && !os.IsNotExist(err) {
 		return err
 	}
-	return pacemaker.ReloadUnits(ctx)
+	_ = os.Remove(filepath.Dir(dropIn(unit))) // if nothing else is in it
+	if err := pacemaker.ReloadUnits(ctx); err != nil {
+		return err
+	}
+	props, err := pacemaker.UnitProperties(ctx, unit, "KillMode")
+	if err == nil && props["KillMode"] == "none" {
+		err = fmt.Errorf("systemd would not stop the process of %s: KillMode is still none", unit)
+	}
+	return err
 }
 
 // units has systemd let go of the services that come to agents of this suite, and gives it back those that leave
-// them. Backward is the other way round.
+// them; backward is the other way round. On this node that is done here, on others by way of the cluster.
 func (r *run) units(ctx context.Context, forward bool) error {
+	var let, take []string
+	nodes := map[string]bool{}
+	status, err := pacemaker.ReadStatus(ctx)
+	if err != nil {
+		return err
+	}
+	gone := map[string]bool{} // and with them their drop-ins
+	for _, n := range status.Nodes {
+		gone[n.Name] = !forward && !n.Online
+	}
 	for _, c := range r.Changes {
-		var err error
-		switch {
-		case c.Unit == "":
-		case (c.New.Attr("provider") == Provider) == forward:
-			r.Say("%s: systemd lets go of %s", c.ID, c.Unit)
-			err = release(ctx, c.Unit)
-		default:
-			err = retake(ctx, c.Unit)
+		if c.Unit == "" {
+			continue
 		}
-		if err != nil {
+		do, what := retake, "gets back"
+		if (c.New.Attr("provider") == Provider) == forward {
+			do, what = release, "lets go of"
+		}
+		r.Say("%s: systemd %s %s on %s", c.ID, what, c.Unit, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "))
+		if err := do(ctx, c.Unit); err != nil {
 			return fmt.Errorf("%s: %w", c.ID, err)
 		}
+		for n := range c.Runs {
+			if n == r.Node || gone[n] {
+				continue
+			}
+			nodes[n] = true
+			if what == "gets back" {
+				take = append(take, c.Unit)
+			} else {
+				let = append(let, c.Unit)
+			}
+		}
 	}
-	return nil
+	if len(nodes) == 0 {
+		return nil
+	}
+	return r.reach(ctx, slices.Sorted(maps.Keys(nodes)), let, take)
+}
+
+// reach starts scouts on other nodes, to do there what start does.
+func (r *run) reach(ctx context.Context, nodes, let, take []string) error {
+	err := r.apply(ctx, func(cib *pacemaker.Element) error {
+		cib.Child("configuration", "resources").Add(pacemaker.El("clone", "id", unitsID+"-clone").Add(
+			scout(unitsID, map[string]string{"version": r.Version, "let_go": strings.Join(let, " "), "retake": strings.Join(take, " ")})))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = until(ctx, time.Minute, func(ctx context.Context) error {
+		cib, err := pacemaker.CIB(ctx)
+		if err != nil {
+			return err
+		}
+		missing := slices.Clone(nodes)
+		for _, op := range pacemaker.History(cib, unitsID) {
+			switch {
+			case op.Operation != ocf.Start || !op.Done:
+			case op.Code != 0:
+				return &final{fmt.Errorf("on %s: %s", op.Node, op.Reason)}
+			default:
+				missing = slices.DeleteFunc(missing, func(n string) bool { return n == op.Node })
+			}
+		}
+		if err := present(cib, missing); err != nil {
+			return &final{err}
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("the units on %s could not be reached", strings.Join(missing, ", "))
+		}
+		return nil
+	})
+	// The drop-ins stay when the scouts go.
+	return errors.Join(err, r.apply(ctx, func(cib *pacemaker.Element) error {
+		cib.Child("configuration", "resources").Remove(func(e *pacemaker.Element) bool { return e.Attr("id") == unitsID+"-clone" })
+		return nil
+	}))
 }

@@ -1,22 +1,25 @@
-// Package swap tests `openstack-ocf swap` on a real Pacemaker cluster, with clients at work all the while.
+// Package swap tests `openstack-ocf swap` on real Pacemaker clusters, with clients at work all the while.
 package swap
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/openstack-ocf/agents/test/broker"
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
 // deadline is for one step, on a machine that has other things to do.
-const deadline = 2 * time.Minute
+const deadline = 3 * time.Minute
 
 func step(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
@@ -47,6 +50,16 @@ func swap(t *testing.T, n *cluster.Node, code int, args ...string) string {
 	return said
 }
 
+// says wants all of the words in what was said.
+func says(t *testing.T, said string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !strings.Contains(said, w) {
+			t.Errorf("no %q in:\n%s", w, said)
+		}
+	}
+}
+
 // database is the document's database, as it is before the swap.
 func database(agent string, options ...string) scenario.Service {
 	s := scenario.MySQL()
@@ -54,59 +67,225 @@ func database(agent string, options ...string) scenario.Service {
 	return s
 }
 
-func stage(t *testing.T, services ...scenario.Service) *scenario.Stage {
-	cfg, err := scenario.Config(built.Binary(t), services...)
-	must(t, err)
+// deploy makes a cluster with the document's group.
+func deploy(t *testing.T, files []cluster.File, db scenario.Service) *scenario.Stage {
 	if _, err := os.Stat("/usr/sbin/mariadbd"); err != nil {
 		t.Skip("SKIP: needs mariadb-server")
 	}
+	cfg, err := scenario.Config(built.Binary(t), db)
+	must(t, err)
+	cfg.Files = append(cfg.Files, files...)
 	c := cluster.New(t, cfg)
 	begun := time.Now()
-	s, err := scenario.Deploy(step(t), c, func(line string) { t.Logf("%5.1f s  %s", time.Since(begun).Seconds(), line) }, services...)
+	s, err := scenario.Deploy(step(t), c, func(line string) { t.Logf("%5.1f s  %s", time.Since(begun).Seconds(), line) }, db)
 	must(t, err)
 	t.Cleanup(s.Close)
 	return s
 }
 
-// untouched wants the daemon to be the same process, and its clients never to have failed.
-func untouched(t *testing.T, a *scenario.Actor, before scenario.Daemon) {
+// used is a service that a client uses, and whose process must stay the same.
+type used struct {
+	t      *testing.T
+	c      *cluster.Cluster
+	id     string
+	find   []string // pgrep's arguments that find its process
+	writer *scenario.Writer
+	was    map[string]string // its processes by node, with the time they were started
+}
+
+// use begins to use a service that runs.
+func use(t *testing.T, c *cluster.Cluster, id string, writer *scenario.Writer, find ...string) *used {
+	u := &used{t: t, c: c, id: id, find: find, writer: writer}
+	must(t, writer.WaitServed(step(t), time.Now()))
+	if u.was = u.processes(); len(u.was) == 0 {
+		t.Fatalf("%s: pgrep %v finds no process", id, find)
+	}
+	return u
+}
+
+// processes are the oldest that are found on each node.
+func (u *used) processes() map[string]string {
+	found := map[string]string{}
+	for _, n := range u.c.Nodes() {
+		res, err := n.Exec(step(u.t), append([]string{"pgrep", "--oldest"}, u.find...)...)
+		if errors.Is(err, cluster.ErrOff) || res.Code == 1 {
+			continue
+		}
+		must(u.t, err)
+		pid := strings.TrimSpace(res.Stdout)
+		stat, err := n.ReadFile(step(u.t), "/proc/"+pid+"/stat")
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it has just ended
+		}
+		must(u.t, err)
+		f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		found[n.Name] = pid + " since " + f[19]
+	}
+	return found
+}
+
+// untouched wants the same processes, and clients that never failed.
+func (u *used) untouched() {
+	u.t.Helper()
+	if now := u.processes(); fmt.Sprint(now) != fmt.Sprint(u.was) {
+		u.t.Fatalf("%s: its processes were %v, and are %v", u.id, u.was, now)
+	}
+	if done, tries := u.writer.Acknowledged(); tries > done { // one that is under way is no try yet
+		u.t.Fatalf("%s: %d of %d client operations failed", u.id, tries-done, tries)
+	}
+}
+
+// agents wants the resources to have these agents, to be managed, and to have no failures.
+func agents(t *testing.T, c *cluster.Cluster, want map[string]string) {
 	t.Helper()
-	if now, ok := a.Now(); !ok || now != before {
-		t.Fatalf("%s: it was %v, and is %v", a.ID, before, now)
+	status, err := c.Status(step(t))
+	must(t, err)
+	for id, agent := range want {
+		all := status.Resource(id)
+		if len(all) == 0 {
+			t.Errorf("there is no %s", id)
+		}
+		for _, r := range all {
+			if r.Agent != agent || !r.Managed || !r.Active {
+				t.Errorf("%s: want %s, managed and active: %+v", id, agent, r)
+			}
+		}
 	}
-	if done, tries := a.Acknowledged(); tries-done > 1 { // one may be under way
-		t.Fatalf("%s: %d of %d client operations failed", a.ID, tries-done, tries)
+	for _, f := range status.Failures {
+		t.Errorf("%s failed on %s: %s", f.Operation, f.Node, f.Reason)
+	}
+	marks, err := c.CIB(step(t), "//resources")
+	must(t, err)
+	if strings.Contains(marks, "openstack-ocf-swap") {
+		t.Errorf("the swap left something in the CIB: %s", marks)
 	}
 }
 
-func TestSwap(t *testing.T) {
-	for _, was := range []scenario.Service{database("lsb:mariadb"), database("systemd:mariadb"), database("ocf:heartbeat:mysql")} {
-		t.Run(was.Agent, func(t *testing.T) { swapped(t, stage(t, was)) })
-	}
-}
-
-func swapped(t *testing.T, s *scenario.Stage) {
-	a := s.Actors[0]
-	before, _ := a.Now()
-	n := s.Cluster.Node(before.Node)
-	said := swap(t, n, 0, "--dry-run")
-	if !strings.Contains(said, "ocf:openstack:mysql-shared-storage") {
-		t.Error("the plan names no successor")
-	}
+// recovers kills the service's process on a node, and wants it back by the cluster's doing, and once only.
+func (u *used) recovers(node string) {
+	u.t.Helper()
+	before := u.processes()
+	pid, _, _ := strings.Cut(before[node], " ")
 	began := time.Now()
-	swap(t, n, 0, "--yes")
-	t.Logf("swapped in %.1f s", time.Since(began).Seconds())
-	untouched(t, a, before)
-	must(t, s.Settled(step(t)))
-	status, err := s.Cluster.Status(step(t))
-	must(t, err)
-	if r := status.Resource("db"); len(r) != 1 || r[0].Agent != "ocf:openstack:mysql-shared-storage" || !r[0].Managed {
-		t.Fatalf("%+v", r)
+	u.c.Node(node).MustExec(step(u.t), u.t, "kill", "-9", pid)
+	must(u.t, u.c.WaitFor(step(u.t), func(*cluster.Status) error {
+		if now := u.processes()[node]; now == "" || now == before[node] {
+			return fmt.Errorf("%s: no new process on %s, %q", u.id, node, now)
+		}
+		return nil
+	}))
+	u.t.Logf("%s: killed on %s, and back after %.1f s", u.id, node, time.Since(began).Seconds())
+	must(u.t, u.writer.WaitServed(step(u.t), time.Now()))
+	must(u.t, u.c.WaitIdle(step(u.t)))
+	status, err := u.c.Status(step(u.t))
+	must(u.t, err)
+	for _, f := range status.Failures {
+		if strings.HasPrefix(f.Operation, u.id+"_monitor") && f.Node == node {
+			u.c.Node(node).MustExec(step(u.t), u.t, "crm_resource", "--cleanup", "--resource", u.id)
+			must(u.t, u.c.WaitIdle(step(u.t)))
+			return
+		}
 	}
-	r, err := s.Play(step(t), scenario.Kill)
-	must(t, err)
-	t.Logf("killed, and back after %v", r.Outages)
-	audit, err := s.Audit(step(t))
-	must(t, err)
-	t.Log(fmt.Sprint(audit))
+	u.t.Errorf("%s: somebody else than the cluster restarted it: %+v", u.id, status.Failures)
+}
+
+// qpidd is a broker, with an init script in the manner of EL's or a unit in the manner of upstream's.
+func qpidd(t *testing.T) []cluster.File {
+	path, kind := broker.Binary(t)
+	t.Logf("the broker is a %s", kind)
+	return []cluster.File{
+		{Path: "/usr/sbin/qpidd", From: path, Mode: 0o755},
+		{Path: "/etc/qpid/qpidd.conf", Content: "auth=no\ndata-dir=/var/lib/qpidd\npid-dir=/var/lib/qpidd\n"},
+		{Path: "/etc/init.d/qpidd", Mode: 0o755, Content: `#!/bin/sh
+### BEGIN INIT INFO
+# Provides: qpidd
+# Short-Description: broker
+### END INIT INFO
+pid=/var/run/qpidd.pid
+alive() { [ -s $pid ] && kill -0 "$(cat $pid)" 2>/dev/null; }
+case $1 in
+start)
+	alive && exit 0
+	install -d -o qpidd /var/lib/qpidd
+	runuser -u qpidd -- /usr/sbin/qpidd --config /etc/qpid/qpidd.conf --daemon --wait 30 </dev/null >/dev/null 2>&1 || exit 1
+	pgrep -o -u qpidd -f /usr/sbin/qpidd >$pid ;;
+stop)
+	alive && kill "$(cat $pid)" && while alive; do sleep 0.1; done
+	rm -f $pid ;;
+status)
+	alive && exit 0
+	[ -s $pid ] && exit 1
+	exit 3 ;;
+*) exit 2 ;;
+esac
+`},
+		{Path: "/etc/systemd/system/qpidd.service", Content: `[Service]
+User=qpidd
+ExecStartPre=+/usr/bin/install -d -o qpidd /var/lib/qpidd
+ExecStart=/usr/sbin/qpidd --config /etc/qpid/qpidd.conf
+Restart=always
+RestartSec=100ms
+`},
+	}
+}
+
+func addUser(t *testing.T, c *cluster.Cluster, name string) {
+	for _, n := range c.Nodes() {
+		n.MustExec(step(t), t, "useradd", "--system", "--home-dir", "/var/lib/"+name, name)
+	}
+}
+
+// haproxy answers by itself on every node.
+var haproxy = []cluster.File{{Path: "/etc/haproxy/haproxy.cfg", Content: `global
+	user haproxy
+	group haproxy
+defaults
+	mode http
+	timeout connect 10s
+	timeout client 10s
+	timeout server 10s
+frontend api
+	bind *:8774
+	http-request return status 200 content-type text/plain string ok
+`}}
+
+// web is HAProxy on all nodes as its clients see it: a request to each.
+type web struct {
+	client *http.Client
+	nodes  []*cluster.Node
+}
+
+func (w web) Put(ctx context.Context, n int) error {
+	for _, node := range w.nodes {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+node.Addr+":8774/", nil)
+		if err != nil {
+			return err
+		}
+		res, err := w.client.Do(req)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		if res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s: %s: %w", node.Name, res.Status, err)
+		}
+	}
+	return nil
+}
+
+func (w web) Numbers(context.Context) ([]int, error) { return nil, errors.New("HAProxy keeps nothing") }
+func (w web) Close() error                           { w.client.CloseIdleConnections(); return nil }
+
+// write uses a ledger until the test's end.
+func write(t *testing.T, l scenario.Ledger) *scenario.Writer {
+	w := scenario.Write(l)
+	t.Cleanup(func() {
+		w.Stop()
+		_ = l.Close()
+	})
+	return w
+}
+
+func browse(t *testing.T, c *cluster.Cluster) *scenario.Writer {
+	return write(t, web{&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: c.Dial}}, c.Nodes()})
 }

@@ -1,0 +1,99 @@
+package swap
+
+import (
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+const (
+	ourDB      = "ocf:openstack:mysql-shared-storage"
+	ourBroker  = "ocf:openstack:qpidd"
+	ourBalance = "ocf:openstack:haproxy"
+)
+
+// often has a death noticed in a short time, of which tests have little.
+var often = []string{"op", "monitor", "interval=3s", "timeout=30s"}
+
+// TestDocument swaps the document's services in one run, in the middle of the group, at its end, and as a clone: by
+// scripts, and by units. It takes that back, does it again, and then has the new agents recover each.
+func TestDocument(t *testing.T) {
+	for _, class := range []string{"lsb", "systemd"} {
+		t.Run(class, func(t *testing.T) {
+			t.Parallel()
+			s := deploy(t, append(qpidd(t), haproxy...), database(class+":mariadb", often...))
+			c := s.Cluster
+			addUser(t, c, "qpidd")
+			must(t, s.Create(step(t), scenario.Service{ID: "qpidd", Agent: class + ":qpidd", Options: often}))
+			must(t, s.PCS(step(t), append([]string{"resource", "create", "haproxy", class + ":haproxy", "clone"}, often...)...))
+			must(t, c.WaitIdle(step(t)))
+			db := use(t, c, "db", s.Actors[0].Writer, "-x", "mariadbd")
+			broker := use(t, c, "qpidd", talk(t, c, scenario.FloatingIP+":5672"), "-f", "/usr/sbin/qpidd --config")
+			balance := use(t, c, "haproxy", browse(t, c), "-x", "haproxy")
+			if len(balance.was) != 3 {
+				t.Fatalf("HAProxy runs on %v", balance.was)
+			}
+			all := []*used{db, broker, balance}
+			at, err := c.Running(step(t), "db")
+			must(t, err)
+			n := c.Node(at)
+			old := map[string]string{"db": class + ":mariadb", "qpidd": class + ":qpidd", "haproxy": class + ":haproxy"}
+			swapped := map[string]string{"db": ourDB, "qpidd": ourBroker, "haproxy": ourBalance}
+
+			says(t, swap(t, n, 0, "--dry-run"), ourDB, ourBroker, ourBalance, "no service is restarted")
+			agents(t, c, old)
+			type round struct {
+				args []string
+				want map[string]string
+			}
+			rounds := []round{{[]string{"--yes"}, swapped}, {[]string{"--yes", "--undo"}, old}, {[]string{"--yes", "--maintenance"}, swapped}}
+			if class == "systemd" {
+				rounds = rounds[:1]
+			}
+			for _, round := range rounds {
+				began := time.Now()
+				says(t, swap(t, n, 0, round.args...), "not restarted")
+				t.Logf("swap %v: %.1f s", round.args, time.Since(began).Seconds())
+				agents(t, c, round.want)
+				for _, u := range all {
+					u.untouched()
+				}
+			}
+			says(t, swap(t, n, 0, "--yes"), "nothing is left to do")
+			unitsLetGo(t, n, all...)
+
+			broker.recovers(at)
+			balance.recovers(other(c, at))
+			balance.recovers(at)
+			db.recovers(at)
+			agents(t, c, swapped)
+			must(t, s.Settled(step(t)))
+			_, err = s.Audit(step(t))
+			must(t, err)
+		})
+	}
+}
+
+// unitsLetGo has systemd stop the units that services run in, if there are any: it must not stop the services.
+func unitsLetGo(t *testing.T, n *cluster.Node, all ...*used) {
+	for _, unit := range []string{"mariadb", "qpidd", "haproxy"} {
+		if res, _ := n.Exec(step(t), "systemctl", "is-active", unit); res.Code == 0 {
+			t.Logf("stopping the unit %s", unit)
+			n.MustExec(step(t), t, "systemctl", "stop", unit)
+		}
+	}
+	for _, u := range all {
+		u.untouched()
+	}
+}
+
+func other(c *cluster.Cluster, than string) string {
+	for _, n := range c.Nodes() {
+		if n.Name != than {
+			return n.Name
+		}
+	}
+	panic("a cluster of one node")
+}

@@ -1,0 +1,331 @@
+package swap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/built"
+	"github.com/openstack-ocf/agents/test/cluster"
+)
+
+// lines calls do, once, for the first line that contains the words.
+type lines struct {
+	words string
+	do    func()
+
+	mu   sync.Mutex
+	all  bytes.Buffer
+	once sync.Once
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	l.all.Write(p)
+	found := l.words != "" && bytes.Contains(l.all.Bytes(), []byte(l.words))
+	l.mu.Unlock()
+	if found {
+		l.once.Do(l.do)
+	}
+	return len(p), nil
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+// stand is the cluster on which swaps fail: one service, ocf:heartbeat:mysql, in the middle of the group.
+type stand struct {
+	t  *testing.T
+	c  *cluster.Cluster
+	n  *cluster.Node // where the service runs
+	db *used
+}
+
+const oldDB = "ocf:heartbeat:mysql"
+
+// front runs the swap with its pid in a file, and returns its exit code and all that it said. do is called at the
+// first line with the words.
+func (s *stand) front(words string, do func(), args ...string) (int, string) {
+	s.t.Helper()
+	said := &lines{words: words, do: do}
+	argv := append([]string{"/bin/sh", "-c", `echo $$ >/run/front.pid; exec openstack-ocf swap "$@"`, "sh"}, args...)
+	res, err := s.n.Run(step(s.t), cluster.Cmd{Argv: argv, Stdout: said, Stderr: said})
+	var exit *cluster.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		s.t.Fatalf("swap: %v\n%s", err, said)
+	}
+	return res.Code, said.String()
+}
+
+// signal signals the front.
+func (s *stand) signal(name string) {
+	if _, err := s.n.Shell(step(s.t), "kill -"+name+" $(cat /run/front.pid)"); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// as wants the service untouched, under that agent, and nothing of a swap left.
+func (s *stand) as(agent string) {
+	s.t.Helper()
+	s.db.untouched()
+	agents(s.t, s.c, map[string]string{"db": agent})
+}
+
+// fails wants a swap to end with that code and words, and all to be as before.
+func (s *stand) fails(code int, words ...string) {
+	s.t.Helper()
+	got, said := s.front("", nil, "--yes")
+	s.ended(got, said, code, words...)
+}
+
+func (s *stand) ended(got int, said string, code int, words ...string) {
+	s.t.Helper()
+	if got != code {
+		s.t.Fatalf("exit code %d, want %d:\n%s", got, code, said)
+	}
+	says(s.t, said, words...)
+	s.as(oldDB)
+	s.t.Logf("%s", said[strings.Index(said, "no service is restarted")+1:])
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	st := deploy(t, nil, database(oldDB, often...))
+	c := st.Cluster
+	must(t, st.PCS(step(t), "resource", "create", "last", "ocf:pacemaker:Dummy", "--group", "test-group"))
+	must(t, c.WaitIdle(step(t)))
+	at, err := c.Running(step(t), "db")
+	must(t, err)
+	db := use(t, c, "db", st.Actors[0].Writer, "-x", "mariadbd")
+	s := &stand{t, c, c.Node(at), db}
+	away := c.Node(other(c, at))
+
+	for _, part := range []struct {
+		name string
+		do   func(*stand, *cluster.Node)
+	}{
+		{"interrupted at every step", interrupted},
+		{"terminal lost", func(s *stand, _ *cluster.Node) {
+			code, said := s.front("becomes", func() { s.signal("HUP") }, "--yes")
+			s.ended(code, said, 4, "interrupted (hangup)", "as before")
+		}},
+		{"agent missing on one node", func(s *stand, away *cluster.Node) {
+			const link = "/usr/lib/ocf/resource.d/openstack/mysql-shared-storage"
+			away.MustExec(step(s.t), s.t, "mv", link, "/root")
+			s.fails(4, away.Name, link, "install the same package")
+			away.MustExec(step(s.t), s.t, "mv", "/root/mysql-shared-storage", link)
+		}},
+		{"another version on one node", otherVersion},
+		{"a probe that disagrees", disagrees},
+		{"cluster busy", busy},
+		{"configuration changed meanwhile", func(s *stand, away *cluster.Node) {
+			code, said := s.front("db: asking", func() {
+				away.MustExec(step(s.t), s.t, "crm_attribute", "--name", "batch-limit", "--update", "7")
+			}, "--yes")
+			s.ended(code, said, 4, "somebody else has changed the cluster's configuration")
+			if got := away.MustExec(step(s.t), s.t, "crm_attribute", "--name", "batch-limit", "--query", "--quiet"); strings.TrimSpace(got) != "7" {
+				s.t.Errorf("their change is lost: %q", got)
+			}
+		}},
+		{"disk full", func(s *stand, _ *cluster.Node) {
+			s.n.MustExec(step(s.t), s.t, "mount", "-t", "tmpfs", "-o", "size=4k", "none", "/var/lib/openstack-ocf/swap")
+			_, _ = s.n.Shell(step(s.t), "cat /dev/zero >/var/lib/openstack-ocf/swap/full")
+			s.fails(1, "no space left on device")
+			s.n.MustExec(step(s.t), s.t, "umount", "/var/lib/openstack-ocf/swap")
+		}},
+		{"a second swap", func(s *stand, away *cluster.Node) {
+			var second, elsewhere string
+			code, said := s.front("becomes", func() {
+				second = swap(s.t, s.n, 6, "--yes")
+				elsewhere = swap(s.t, away, 3, "--yes")
+				s.signal("INT")
+			}, "--yes")
+			says(s.t, second, "another swap is under way")
+			says(s.t, elsewhere, "another swap is under way")
+			s.ended(code, said, 4)
+		}},
+		{"refused", refused},
+		{"killed at random", killed},
+		{"node dies", dies},
+	} {
+		if !t.Run(part.name, func(t *testing.T) {
+			sub := *s
+			sub.t, sub.db = t, &used{t: t, c: c, id: db.id, find: db.find, writer: db.writer, was: db.was}
+			part.do(&sub, away)
+		}) {
+			return // the next would meet a cluster in disorder
+		}
+	}
+	_, err = st.Audit(step(t))
+	must(t, err)
+}
+
+// interrupted presses Ctrl-C at every step that is shown.
+func interrupted(s *stand, _ *cluster.Node) {
+	for _, words := range []string{"saved the", "asking node", "maintenance for", "becomes", "db: asking", "runs on", "all is right"} {
+		code, said := s.front(words, func() { s.signal("INT") }, "--yes")
+		s.ended(code, said, 4, "interrupted (interrupt)")
+	}
+}
+
+// otherVersion builds the same program under another name of its version.
+func otherVersion(s *stand, away *cluster.Node) {
+	path := filepath.Join(s.t.TempDir(), "openstack-ocf")
+	build := exec.Command("go", "build", "-ldflags", "-X main.version=other", "-o", path, "github.com/openstack-ocf/agents/agents/openstack-ocf")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+	install := func(from string) {
+		text, err := os.ReadFile(from)
+		must(s.t, err)
+		away.MustExec(step(s.t), s.t, "rm", "/usr/sbin/openstack-ocf")
+		must(s.t, away.WriteFile(step(s.t), "/usr/sbin/openstack-ocf", text, 0o755))
+	}
+	install(path)
+	s.fails(4, away.Name, "this node has version other", "install the same package")
+	install(built.Binary(s.t))
+}
+
+// disagrees has a stray server on another node, which ocf:heartbeat:mysql does not see and the new agent does.
+func disagrees(s *stand, away *cluster.Node) {
+	_, err := away.Shell(step(s.t), `cd /; cp -a /var/lib/mysql /var/lib/mysql.kept
+		setsid runuser -u mysql -- mariadbd --datadir=/var/lib/mysql --socket=/run/stray.sock --pid-file=/var/lib/mysql/stray.pid --skip-networking </dev/null >/dev/null 2>&1 &
+		echo $! >/run/stray; until pgrep -x mariadbd; do sleep 0.1; done`)
+	must(s.t, err)
+	delete(s.db.was, away.Name)
+	was := s.db.was
+	s.db.was = s.db.processes()
+	s.fails(4, "on "+away.Name, "7 (not running) was expected")
+	away.MustExec(step(s.t), s.t, "pkill", "-9", "-x", "mariadbd") // in the node there is only this one
+	away.MustExec(step(s.t), s.t, "sh", "-c", "while pgrep -x mariadbd; do sleep 0.1; done; rm -r /var/lib/mysql; mv /var/lib/mysql.kept /var/lib/mysql")
+	s.db.was = was
+}
+
+// busy has a transition under way.
+func busy(s *stand, away *cluster.Node) {
+	away.MustExec(step(s.t), s.t, "pcs", "resource", "create", "slow", "ocf:heartbeat:Delay", "startdelay=8", "stopdelay=0", "mondelay=0")
+	s.fails(3, "a transition is in progress")
+	away.MustExec(step(s.t), s.t, "pcs", "resource", "delete", "slow", "--force")
+	must(s.t, s.c.WaitIdle(step(s.t)))
+}
+
+// refused is what the plan does not take on.
+func refused(s *stand, away *cluster.Node) {
+	says(s.t, swap(s.t, away, 3, "--yes"), "run this command on "+s.n.Name)
+	says(s.t, swap(s.t, s.n, 3, "--yes", "nothing-of-that-name"), "there is no primitive resource of that name")
+	says(s.t, swap(s.t, s.n, 3, "--yes", "last"), "name one with --to")
+	says(s.t, swap(s.t, s.n, 2, "db", "--yes"), "options come before resources")
+	swap(s.t, s.n, 2, "--frobnicate")
+	res, _ := s.n.Run(step(s.t), cluster.Cmd{Argv: []string{"openstack-ocf", "swap"}, Stdin: strings.NewReader("n\n")})
+	if res.Code != 3 {
+		s.t.Errorf("not confirmed, and exit code %d", res.Code)
+	}
+	for _, change := range []struct{ attr, words string }{
+		{"meta is-managed=false", "does not manage it"},
+		{"update db replication_user=repl", "replicate"},
+	} {
+		args := strings.Fields("pcs resource " + strings.Replace(change.attr, "meta", "meta db", 1))
+		s.n.MustExec(step(s.t), s.t, "crm_resource", "--resource", "db", "--meta", "--set-parameter", "maintenance", "--parameter-value", "true")
+		must(s.t, s.c.WaitIdle(step(s.t)))
+		_ = args
+		says(s.t, swap(s.t, s.n, 3, "--yes"), "does not manage it")
+		s.n.MustExec(step(s.t), s.t, "crm_resource", "--resource", "db", "--meta", "--delete-parameter", "maintenance")
+		must(s.t, s.c.WaitIdle(step(s.t)))
+		break
+	}
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	s.as(oldDB)
+}
+
+// killed kills the swap at random, and in some rounds its guard with it: the cluster ends swapped, or as before.
+func killed(s *stand, _ *cluster.Node) {
+	rounds, both := 10, 0
+	if testing.Short() {
+		rounds = 3
+	}
+	is := oldDB
+	ends := map[string]int{}
+	for i := range rounds {
+		args := []string{"--yes"}
+		if is == ourDB {
+			args = append(args, "--undo")
+		}
+		ctx, cancel := context.WithCancel(step(s.t))
+		after := time.Duration(rand.Int64N(int64(4 * time.Second)))
+		guardToo := i%3 == 2
+		time.AfterFunc(after, func() {
+			script := "kill -9 $(cat /run/front.pid)"
+			if guardToo {
+				script = "kill -9 $(cat /run/front.pid) $(pgrep -f 'swap --guard')"
+			}
+			_, _ = s.n.Shell(ctx, script) // it may have ended
+		})
+		code, said := s.front("", nil, args...)
+		cancel()
+		if code == -1 && guardToo {
+			both++
+			s.t.Logf("round %d: front and guard killed after %s", i, after)
+			// The next call mends what is left, be it to undo a swap that was finished.
+			c, said := s.front("", nil, "--undo", "--dry-run")
+			s.t.Logf("%d %s", c, said)
+			c, said = s.front("", nil, "--undo", "--yes")
+			s.t.Logf("%d %s", c, said)
+		}
+		is = s.settle()
+		ends[is]++
+		s.t.Logf("round %d, %v, killed after %s: exit code %d, then %s\n%s", i, args, after, code, is, said[strings.LastIndex(said, "no service is restarted")+1:])
+	}
+	s.t.Logf("of %d rounds, %d with the guard killed too: %v", rounds, both, ends)
+	if is == ourDB {
+		swap(s.t, s.n, 0, "--yes", "--undo")
+	}
+	s.as(oldDB)
+}
+
+// settle waits until nothing of a swap is left, and returns the agent that the service has.
+func (s *stand) settle() string {
+	s.t.Helper()
+	must(s.t, s.c.WaitFor(step(s.t), func(*cluster.Status) error {
+		if res, _ := s.n.Exec(step(s.t), "pgrep", "-f", "openstack-ocf swap"); res.Code == 0 {
+			return errors.New("there still is a swap, or its guard")
+		}
+		marks, err := s.c.CIB(step(s.t), "//resources")
+		if err == nil && strings.Contains(marks, "openstack-ocf-swap") {
+			err = fmt.Errorf("something of the swap is left: %s", marks)
+		}
+		return err
+	}))
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	status, err := s.c.Status(step(s.t))
+	must(s.t, err)
+	is := status.Resource("db")[0].Agent
+	s.as(is)
+	return is
+}
+
+// dies cuts the power of another node between commit and verify. It is the last: the node stays off.
+func dies(s *stand, away *cluster.Node) {
+	code, said := s.front("becomes", func() { must(s.t, away.PowerOff(step(s.t))) }, "--yes")
+	if code != 4 && code != 5 {
+		s.t.Fatalf("exit code %d:\n%s", code, said)
+	}
+	says(s.t, said, "rolled back", away.Name)
+	must(s.t, s.c.WaitStable(step(s.t)))
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	s.as(oldDB)
+	s.t.Log(said[strings.Index(said, "no service is restarted")+1:])
+	says(s.t, swap(s.t, s.n, 3, "--yes"), away.Name+" is offline")
+}
