@@ -34,10 +34,18 @@ it (shared_storage=true).
 
 With ha_cluster=true, as a promotable clone: every node runs a broker, one is promoted
 and serves clients, and the others replicate it, so that no message is lost when it
-fails. Colocate the floating IP with the promoted role. Backups that are in step get a
-high promotion score, others none; when all brokers start from nothing, the one with
-the newest store is promoted once all have been heard. Fencing is essential: without
-it two brokers may be active, and their messages diverge.
+fails:
+
+    pcs resource create qpidd ocf:openstack:qpidd ha_cluster=true \
+        ha_brokers_url=amqp:node1:5672,node2:5672,node3:5672 promotable
+    pcs constraint colocation add FLOATING-IP with promoted qpidd-clone INFINITY
+    pcs constraint order promote qpidd-clone then start FLOATING-IP
+
+It needs no notifications. The primary's promotion score is 1000, that of a backup
+which has everything 100; others have none, and the primary takes it from a backup that
+lost touch with it. When all brokers start from nothing, the one with the newest store
+is promoted once all have been heard (score 10), by the nodes' clocks. Fencing is
+essential: without it two brokers may be active, and their messages diverge.
 
 The monitor's level 0 is enough alone: the broker's process is found by the data
 directory it holds, whatever happened to pid files, and a client's login is played
