@@ -59,6 +59,8 @@ func cliApp() *cli.App {
 				Name: "link", Usage: "make the agents' links to this binary in a directory", ArgsUsage: "DIRECTORY TARGET",
 				Action: func(c *cli.Context) error { return link(c.Args().Get(0), c.Args().Get(1)) },
 			},
+			planCommand(),
+			applyCommand(),
 			swapCommand(),
 		},
 	}

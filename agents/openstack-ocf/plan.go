@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/plan"
+)
+
+const planHelp = `Reads a short description of a control plane, and writes the commands of pcs that make it, in order, as a shell
+script; what else is to do stands there as comments. pcs runs them on an empty CIB, crm_verify, crm_simulate and
+haproxy check what comes of it. Nothing is changed, and no cluster is needed, but the agents are.`
+
+const applyHelp = `Compares the cluster with a description of a control plane, shows the difference, asks, and changes only that: one
+command of pcs after the other, up to the first that fails. It never deletes a resource. The cluster's configuration
+as it was is kept in ` + plan.Dir + `. A second call finds nothing left to do.
+
+HAProxy's configuration is written on this node alone; "plan --haproxy" writes it on the others.
+
+Exit codes: 0 all is as described; 1 an error, or not confirmed.`
+
+func planCommand() *cli.Command {
+	return &cli.Command{
+		Name: "plan", Usage: "write the commands that make a control plane, from its description", ArgsUsage: "CONTROLPLANE.yaml", Description: planHelp,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "cib", Usage: "write the CIB to `FILE`"},
+			&cli.StringFlag{Name: "haproxy", Usage: "write HAProxy's configuration to `FILE`"},
+			&cli.BoolFlag{Name: "json", Usage: "write all of it as one JSON object"},
+		},
+		Action: runPlan,
+	}
+}
+
+func applyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "apply", Usage: "make the cluster what a description of a control plane says", ArgsUsage: "CONTROLPLANE.yaml", Description: applyHelp,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only show what would be done"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
+		},
+		Action: runApply,
+	}
+}
+
+func controlPlane(c *cli.Context) (*plan.ControlPlane, error) {
+	if c.NArg() != 1 {
+		return nil, errors.New("want one file that describes the control plane; options come before it")
+	}
+	file := c.Args().First()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Read(file, data, agents)
+}
+
+func runPlan(c *cli.Context) error {
+	cp, err := controlPlane(c)
+	if err != nil {
+		return err
+	}
+	if c.String("haproxy") != "" && cp.HAProxy() == "" {
+		return errors.New("there is no HAProxy in the file")
+	}
+	p, err := plan.New(c.Context, cp)
+	if err != nil {
+		return err
+	}
+	if file := c.String("cib"); file != "" {
+		if err := os.WriteFile(file, []byte(p.CIB.String()), 0o600); err != nil {
+			return err
+		}
+	}
+	if file := c.String("haproxy"); file != "" {
+		if err := plan.Replace(file, p.HAProxy); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		e := json.NewEncoder(c.App.Writer)
+		e.SetIndent("", "  ")
+		return e.Encode(p)
+	}
+	_, err = io.WriteString(c.App.Writer, p.Script())
+	return err
+}
+
+func runApply(c *cli.Context) error {
+	cp, err := controlPlane(c)
+	if err != nil {
+		return err
+	}
+	// A terminal that is gone must not end it between a command and its report.
+	signal.Ignore(unix.SIGPIPE)
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	out := c.App.Writer
+	a := &plan.Apply{ControlPlane: cp, Dir: plan.Dir, Say: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }}
+	p, err := a.Compare(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, p)
+	switch {
+	case len(p.Refused) > 0:
+		return fmt.Errorf("refused, nothing was changed:\n  %s", strings.Join(p.Refused, "\n  "))
+	case p.Nothing() || c.Bool("dry-run"):
+		return nil
+	case !c.Bool("yes"):
+		if err := confirm(ctx, out); err != nil {
+			return err
+		}
+	}
+	if err := a.Run(ctx, p); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "done: all is as described")
+	return nil
+}
+
+// confirm asks a person.
+func confirm(ctx context.Context, out io.Writer) error {
+	fmt.Fprint(out, "Go ahead? [y/N] ")
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case a := <-answer:
+		if a == "y" || a == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
+	}
+	return errors.New("not confirmed; nothing was changed (--yes does not ask)")
+}

@@ -1,0 +1,454 @@
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// Unfenced is what the file has to say in place of fencing devices.
+const Unfenced = "none-i-accept-the-risk"
+
+// ControlPlane is what a file describes.
+type ControlPlane struct {
+	file       string
+	cluster    word
+	nodes      []pair // names in the cluster, and addresses
+	floatingIP word
+	group      word
+	storage    []storage
+	services   []service
+	apis       []api
+	fencing    []device
+	unfenced   bool
+}
+
+type storage struct {
+	line                                   int
+	id, device, directory, fstype, options word
+}
+
+// service is a resource of the cluster beside addresses and storage.
+type service struct {
+	id, agent  word // agent: class:provider:type
+	own        bool // one of this suite
+	run        word // inGroup, asClone or asPromotable
+	ip         word // where whoever is promoted is reached
+	parameters []pair
+	operations []word
+	nodes      []word // where it may run; none: everywhere
+}
+
+const (
+	inGroup      = "group"
+	asClone      = "clone"
+	asPromotable = "promotable"
+)
+
+type api struct {
+	name    word
+	port    int
+	check   string
+	healthy answer
+	tunnel  bool
+	nodes   []word
+}
+
+type device struct {
+	id, agent  word
+	nodes      []word // that it fences; none: it knows by itself
+	parameters []pair
+}
+
+// Read reads a control plane from the text of a file, whose name is for errors. agents are this suite's. The error
+// joins all that is wrong with the file, each as FILE:LINE: what is expected.
+func Read(file string, data []byte, agents map[string]func() ocf.Agent) (*ControlPlane, error) {
+	r := &reader{file: file}
+	cp := &ControlPlane{file: file}
+	top := r.parse(data)
+	if top == nil {
+		return nil, errors.Join(r.errs...)
+	}
+	v := &validator{reader: r, agents: agents, ids: map[string]int{}}
+	seen := map[string]int{}
+	field := func(name string, read func(ast.Node)) func(ast.Node) {
+		return func(n ast.Node) { seen[name] = lineOf(n); read(n) }
+	}
+	fields := map[string]func(ast.Node){
+		"cluster": r.into(&cp.cluster, "the cluster's name"),
+		"nodes": func(n ast.Node) {
+			cp.nodes = r.pairs(n, "the nodes' names and addresses", "the node's address, such as 192.168.122.3")
+		},
+		"floating_ip": r.into(&cp.floatingIP, "an address, such as 192.168.122.203 or 192.168.122.203/24"),
+		"group":       r.into(&cp.group, "the name of the group"),
+		"storage":     func(n ast.Node) { r.oneOrMore(n, func(n ast.Node) { cp.storage = append(cp.storage, r.storage(n)) }) },
+		"services": func(n ast.Node) {
+			r.list(n, "services", func(n ast.Node) { cp.services = append(cp.services, v.service(n)) })
+		},
+		"apis":    func(n ast.Node) { r.list(n, "APIs", func(n ast.Node) { cp.apis = append(cp.apis, v.api(n)) }) },
+		"fencing": func(n ast.Node) { v.fencing(n, cp) },
+	}
+	for name, read := range fields {
+		fields[name] = field(name, read)
+	}
+	r.mapping(top, "a control plane", fields)
+	for _, need := range []struct{ name, like string }{
+		{"nodes", "nodes: {node1: 192.168.122.3, node2: 192.168.122.7}"},
+		{"floating_ip", "floating_ip: 192.168.122.203"},
+		{"services", "services: [mysql]"},
+	} {
+		if seen[need.name] == 0 {
+			r.errorf(1, "%s is missing, such as `%s`", need.name, need.like)
+		}
+	}
+	if seen["fencing"] == 0 {
+		r.errorf(1, "fencing is missing: %s. Name the devices, or write `fencing: %s`", unfencedRisk, Unfenced)
+	}
+	v.check(cp, seen)
+	return cp, errors.Join(r.errs...)
+}
+
+const unfencedRisk = "without it a node that the others cannot reach may still have the storage mounted when they start the services again, and two servers on one disk destroy the data; a stop that fails blocks the service until somebody comes"
+
+func (r *reader) oneOrMore(n ast.Node, read func(ast.Node)) {
+	if _, ok := n.(*ast.SequenceNode); ok {
+		r.list(n, "", read)
+		return
+	}
+	read(n)
+}
+
+func (r *reader) storage(n ast.Node) storage {
+	s := storage{line: lineOf(n)}
+	r.mapping(n, "storage", map[string]func(ast.Node){
+		"id":        r.into(&s.id, "the resource's id"),
+		"device":    r.into(&s.device, "a device, such as /dev/sdb1 or 192.168.122.1:/srv/mysql"),
+		"directory": r.into(&s.directory, "the directory to mount it on"),
+		"fstype":    r.into(&s.fstype, "the file system's type, such as ext4 or nfs"),
+		"options":   r.into(&s.options, "mount options"),
+	})
+	for _, need := range []struct {
+		name string
+		word
+	}{{"device", s.device}, {"directory", s.directory}, {"fstype", s.fstype}} {
+		if need.s == "" {
+			r.errorf(s.line, "storage needs a %s", need.name)
+		}
+	}
+	if s.directory.s != "" && !filepath.IsAbs(s.directory.s) {
+		r.errorf(s.directory.line, "directory %q: want an absolute path, such as /var/lib/mysql", s.directory.s)
+	}
+	if s.id.s == "" {
+		s.id = word{"fs-" + filepath.Base(s.directory.s), s.line}
+	}
+	return s
+}
+
+// validator reads what is named after agents.
+type validator struct {
+	*reader
+	agents map[string]func() ocf.Agent
+	ids    map[string]int // lines
+}
+
+func (v *validator) service(n ast.Node) service {
+	s := service{run: word{inGroup, lineOf(n)}}
+	if isPlain(n) {
+		s.id = v.text(n, "a service")
+	} else {
+		v.mapping(n, "a service", map[string]func(ast.Node){
+			"name":       v.into(&s.id, "the resource's id"),
+			"agent":      v.into(&s.agent, "an agent"),
+			"run":        v.into(&s.run, "group, clone or promotable"),
+			"ip":         v.into(&s.ip, "an address"),
+			"parameters": func(n ast.Node) { s.parameters = v.pairs(n, "parameters", "a value") },
+			"operations": func(n ast.Node) { s.operations = v.words(n, "operations such as `monitor interval=5s timeout=20s`") },
+			"nodes":      func(n ast.Node) { s.nodes = v.words(n, "names of nodes") },
+		})
+	}
+	if s.id.s == "" {
+		v.errorf(lineOf(n), "a service needs a name")
+		return s
+	}
+	if !slices.Contains([]string{inGroup, asClone, asPromotable}, s.run.s) {
+		v.errorf(s.run.line, "run: %s: want %s (with the floating IP), %s (on every node) or %s", s.run.s, inGroup, asClone, asPromotable)
+	}
+	if s.ip.s != "" && s.run.s != asPromotable {
+		v.errorf(s.ip.line, "an ip of its own has only a service with `run: %s`; others are reached at the floating IP", asPromotable)
+	}
+	if len(s.nodes) > 0 && s.run.s == inGroup {
+		v.errorf(s.nodes[0].line, "a service in the group runs where the group runs: nodes are for `run: %s` and `run: %s`", asClone, asPromotable)
+	}
+	v.agent(&s)
+	return s
+}
+
+// agent finds the service's agent and checks the parameters, if it is of this suite.
+func (v *validator) agent(s *service) {
+	at := s.agent
+	if at.s == "" {
+		at = s.id
+	}
+	name := strings.TrimPrefix(at.s, "ocf:openstack:")
+	name = cmp.Or(short[name], name)
+	declare, ok := v.agents[name]
+	if !ok {
+		if strings.Count(at.s, ":") >= 1 && !strings.HasPrefix(at.s, "ocf:openstack:") {
+			s.agent = at
+			v.secrets(s.parameters, nil)
+			return
+		}
+		v.errorf(at.line, "no agent %q: want one of %s, or another one in full, such as ocf:heartbeat:rabbitmq-cluster; with another name, say `agent:`", at.s, strings.Join(slices.Sorted(maps.Keys(v.agents)), ", "))
+		return
+	}
+	s.agent, s.own = word{"ocf:openstack:" + name, at.line}, true
+	a := declare()
+	secret := map[string]bool{}
+	for _, p := range s.parameters {
+		i := slices.IndexFunc(a.Parameters, func(x ocf.Parameter) bool { return x.Name == p.name.s })
+		if i < 0 {
+			v.errorf(p.name.line, "%s has no parameter %q: `openstack-ocf describe %s` lists them", name, p.name.s, name)
+			continue
+		}
+		secret[p.name.s] = a.Parameters[i].Secret
+		if err := a.Parameters[i].Value.Set(p.value.s); err != nil {
+			v.errorf(p.value.line, "%s %q: %w", p.name.s, p.value.s, err)
+		}
+	}
+	v.secrets(s.parameters, secret)
+}
+
+// secrets refuses passwords: they would be seen on pcs' command line, in the plan, and by all who may read the CIB.
+func (v *validator) secrets(params []pair, known map[string]bool) {
+	for _, p := range params {
+		if known[p.name.s] || isSecret(p.name.s) {
+			v.errorf(p.name.line, "%s does not belong here, where it would be read on pcs' command line: put it into a file that only root may read, and name that (%s)", p.name.s, "password_script, test_defaults_file, credentials_file")
+		}
+	}
+}
+
+// isSecret tells by its name a parameter whose value nobody should see.
+func isSecret(name string) bool {
+	return (strings.Contains(name, "passw") || strings.Contains(name, "secret")) && !strings.HasSuffix(name, "_script") && !strings.HasSuffix(name, "_file")
+}
+
+func (v *validator) api(n ast.Node) api {
+	var a api
+	var port, check word
+	if isPlain(n) {
+		a.name = v.text(n, "an API")
+	} else {
+		v.mapping(n, "an API", map[string]func(ast.Node){
+			"name":  v.into(&a.name, "the API's name"),
+			"port":  v.into(&port, "a port"),
+			"check": v.into(&check, "a path such as /healthcheck"),
+			"nodes": func(n ast.Node) { a.nodes = v.words(n, "names of nodes") },
+		})
+	}
+	known, ok := apis[a.name.s]
+	a.port, a.check, a.healthy, a.tunnel = known.port, cmp.Or(known.check, "/"), cmp.Or(known.healthy, versions), known.tunnel
+	switch {
+	case a.name.s == "":
+		v.errorf(lineOf(n), "an API needs a name")
+	case !validID(a.name.s):
+		v.errorf(a.name.line, "name %q: want letters, digits, - and _", a.name.s)
+	case !ok && port.s == "":
+		v.errorf(a.name.line, "%s is not one of the known APIs (%s): say its port, as `{name: %s, port: 1234}`", a.name.s, strings.Join(slices.Sorted(maps.Keys(apis)), ", "), a.name.s)
+	}
+	if port.s != "" {
+		p, err := strconv.Atoi(port.s)
+		if err != nil || p < 1 || p > 65535 {
+			v.errorf(port.line, "port %q: want a number from 1 to 65535", port.s)
+		}
+		a.port = p
+	}
+	if check.s != "" {
+		if !strings.HasPrefix(check.s, "/") || strings.ContainsAny(check.s, " \t\"'\\#") {
+			v.errorf(check.line, "check %q: want a path such as /healthcheck", check.s)
+		}
+		// A path of the operator's own is one that answers as it should.
+		a.check, a.healthy = check.s, page
+	}
+	return a
+}
+
+func (v *validator) fencing(n ast.Node, cp *ControlPlane) {
+	if isPlain(n) {
+		if w := v.text(n, "fencing devices"); w.s != Unfenced {
+			v.errorf(w.line, "fencing: want a list of devices, or `%s`", Unfenced)
+		}
+		cp.unfenced = true
+		return
+	}
+	v.list(n, "fencing devices", func(n ast.Node) {
+		var d device
+		v.mapping(n, "a fencing device", map[string]func(ast.Node){
+			"name":       v.into(&d.id, "the resource's id"),
+			"agent":      v.into(&d.agent, "a fence agent, such as fence_ipmilan"),
+			"nodes":      func(n ast.Node) { d.nodes = v.words(n, "names of nodes") },
+			"node":       func(n ast.Node) { d.nodes = []word{v.text(n, "the name of a node")} },
+			"parameters": func(n ast.Node) { d.parameters = v.pairs(n, "parameters", "a value") },
+		})
+		if d.agent.s == "" {
+			v.errorf(lineOf(n), "a fencing device needs an agent, such as fence_ipmilan")
+		}
+		if d.id.s == "" {
+			d.id = word{"fence", lineOf(n)}
+			if len(d.nodes) > 0 {
+				d.id.s += "-" + d.nodes[0].s
+			}
+		}
+		v.secrets(d.parameters, nil)
+		cp.fencing = append(cp.fencing, d)
+	})
+}
+
+// check is for what several parts of the file must agree on.
+func (v *validator) check(cp *ControlPlane, seen map[string]int) {
+	cp.cluster.s = cmp.Or(cp.cluster.s, "openstack")
+	cp.group.s = cmp.Or(cp.group.s, "control-plane")
+	if !validID(cp.cluster.s) {
+		v.errorf(cp.cluster.line, "cluster %q: want a name of letters, digits, - . and _", cp.cluster.s)
+	}
+	v.address(cp.floatingIP)
+	names := map[string]bool{}
+	addresses := map[string]string{}
+	for _, n := range cp.nodes {
+		names[n.name.s] = true
+		if !validID("n" + n.name.s) {
+			v.errorf(n.name.line, "node %q: want the name that the node has in the cluster, of letters, digits, - . and _", n.name.s)
+		}
+		if _, err := netip.ParseAddr(n.value.s); err != nil {
+			v.errorf(n.value.line, "address %q of %s: want one such as 192.168.122.3", n.value.s, n.name.s)
+		} else if other, taken := addresses[n.value.s]; taken {
+			v.errorf(n.value.line, "address %s of %s is that of %s", n.value.s, n.name.s, other)
+		}
+		addresses[n.value.s] = n.name.s
+	}
+	if other, taken := addresses[cp.ipAddress()]; taken {
+		v.errorf(cp.floatingIP.line, "the floating IP %s is the address of %s: it must be one that no node has by itself", cp.ipAddress(), other)
+	}
+	if len(cp.nodes) == 1 {
+		v.errorf(cp.nodes[0].name.line, "one node cannot take over from another: want two or more")
+	}
+
+	v.id(cp.group)
+	for _, s := range cp.storage {
+		v.id(s.id)
+	}
+	balancer := cp.balancer()
+	for _, s := range cp.services {
+		v.id(s.id)
+		if s.ip.s != "" {
+			v.address(s.ip)
+		}
+		v.known(s.nodes, names)
+	}
+	ports := map[int]string{}
+	for _, a := range cp.apis {
+		v.known(a.nodes, names)
+		if other, taken := ports[a.port]; taken && a.port != 0 {
+			v.errorf(a.name.line, "port %d of %s is that of %s", a.port, a.name.s, other)
+		}
+		ports[a.port] = a.name.s
+	}
+	switch {
+	case len(cp.apis) > 0 && balancer == nil:
+		v.errorf(seen["apis"], "nobody balances the apis: add `- haproxy` to the services")
+	case len(cp.apis) == 0 && balancer != nil:
+		v.errorf(balancer.id.line, "haproxy has nothing to balance: list the apis, such as `apis: [keystone, nova]`")
+	}
+
+	fenced := map[string]bool{}
+	all := cp.unfenced
+	for _, d := range cp.fencing {
+		v.id(d.id)
+		v.known(d.nodes, names)
+		all = all || len(d.nodes) == 0
+		for _, n := range d.nodes {
+			fenced[n.s] = true
+		}
+	}
+	for _, n := range cp.nodes {
+		if seen["fencing"] != 0 && !all && !fenced[n.name.s] {
+			v.errorf(seen["fencing"], "no device fences %s: %s", n.name.s, unfencedRisk)
+		}
+	}
+}
+
+// id notes a resource's id, which must be unique and fit for XML.
+func (v *validator) id(w word) {
+	if w.line == 0 { // not the operator's
+		return
+	}
+	if !validID(w.s) {
+		v.errorf(w.line, "name %q: want a letter first, and then letters, digits, - . and _", w.s)
+	}
+	if line, taken := v.ids[w.s]; taken {
+		v.errorf(w.line, "the name %s is taken in line %d: say another `name:`", w.s, line)
+	}
+	v.ids[w.s] = w.line
+}
+
+func validID(s string) bool {
+	for i, c := range s {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || (c < '0' || c > '9') && c != '-' && c != '.') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func (v *validator) address(w word) {
+	if w.s == "" {
+		return
+	}
+	addr, mask, ok := strings.Cut(w.s, "/")
+	ip, err := netip.ParseAddr(addr)
+	if bits, berr := strconv.Atoi(mask); err != nil || ok && (berr != nil || bits < 1 || bits > ip.BitLen()) {
+		v.errorf(w.line, "address %q: want one such as 192.168.122.203 or 192.168.122.203/24", w.s)
+	}
+}
+
+func (v *validator) known(nodes []word, names map[string]bool) {
+	for _, n := range nodes {
+		if !names[n.s] {
+			v.errorf(n.line, "%q is not one of the nodes", n.s)
+		}
+	}
+}
+
+// ipAddress is the floating IP without the length of its prefix.
+func (cp *ControlPlane) ipAddress() string {
+	addr, _, _ := strings.Cut(cp.floatingIP.s, "/")
+	return addr
+}
+
+// balancer is the service that is HAProxy, nil without one.
+func (cp *ControlPlane) balancer() *service {
+	i := slices.IndexFunc(cp.services, func(s service) bool { return s.agent.s == "ocf:openstack:haproxy" })
+	if i < 0 {
+		return nil
+	}
+	return &cp.services[i]
+}
+
+// parameter is the value of a service's parameter, "" without it.
+func (s *service) parameter(name string) string {
+	for _, p := range s.parameters {
+		if p.name.s == name {
+			return p.value.s
+		}
+	}
+	return ""
+}

@@ -1,0 +1,254 @@
+package plan
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/built"
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const (
+	file    = "/root/controlplane.yaml"
+	fakePCS = "/root/fake/pcs"
+)
+
+// TestCluster has the commands run on one cluster.
+func TestCluster(t *testing.T) {
+	for _, need := range []string{"/usr/sbin/mariadbd", "/usr/sbin/haproxy", "/usr/sbin/pcs", "/usr/sbin/fence_ipmilan"} {
+		if _, err := os.Stat(need); err != nil {
+			t.Skip("SKIP: needs " + filepath.Base(need))
+		}
+	}
+	cfg, err := scenario.Config(built.Binary(t), scenario.MySQL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Nodes = 2
+	c := cluster.New(t, cfg)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel) // the parts below are parallel
+	for _, name := range []string{"minimal", "rdo", "rdo-replicated-qpidd", "today"} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); example(ctx, t, c.Nodes()[1], name) })
+	}
+	t.Run("apply", func(t *testing.T) { t.Parallel(); apply(ctx, t, c) })
+}
+
+// example holds what plan makes of an example against golden files, and what it wrote against the tools themselves.
+func example(ctx context.Context, t *testing.T, n *cluster.Node, name string) {
+	text, err := os.ReadFile("../../packaging/examples/" + name + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, cib, cfg := name+".yaml", "/root/"+name+".xml", "/root/"+name+".cfg"
+	if err := n.WriteFile(ctx, "/root/"+in, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command := "cd /root && openstack-ocf plan --cib " + cib
+	balanced := strings.Contains(string(text), "haproxy")
+	if balanced {
+		command += " --haproxy " + cfg
+	}
+	res, err := n.Shell(ctx, command+" "+in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, name+".sh", res.Stdout)
+	n.MustExec(ctx, t, "crm_verify", "--xml-file", cib)
+	if balanced {
+		n.MustExec(ctx, t, "haproxy", "-c", "-f", cfg)
+		got, err := n.ReadFile(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".cfg", string(got))
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not what the golden file says (go test -update writes it):\n%s", name, got)
+	}
+}
+
+// stage is a cluster whose control plane is described by a file on its first node.
+type stage struct {
+	*cluster.Cluster
+	*testing.T
+	ctx context.Context
+	n   *cluster.Node
+}
+
+// describe writes the file.
+func (s stage) describe(text string) {
+	s.Helper()
+	if err := s.n.WriteFile(s.ctx, file, []byte(text), 0o644); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// apply runs it, and returns all it says.
+func (s stage) apply(code int, options string) string {
+	s.Helper()
+	began := time.Now()
+	res, err := s.n.Shell(s.ctx, "openstack-ocf apply "+options+" "+file+" </dev/null")
+	s.Logf("apply %s: %.1f s, exit code %d\n%s%s", options, time.Since(began).Seconds(), res.Code, res.Stdout, res.Stderr)
+	if res.Code != code {
+		s.Fatalf("exit code %d, want %d (%v)", res.Code, code, err)
+	}
+	return res.Stdout + res.Stderr
+}
+
+// says wants all of the words in what was said.
+func (s stage) says(text string, words ...string) {
+	s.Helper()
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			s.Errorf("it does not say %q", w)
+		}
+	}
+}
+
+// configuration is the cluster's.
+func (s stage) configuration() string {
+	s.Helper()
+	xml, err := s.CIB(s.ctx, "/cib/configuration")
+	if err != nil {
+		s.Fatal(err)
+	}
+	return xml
+}
+
+func (s stage) unchanged(before string) {
+	s.Helper()
+	if now := s.configuration(); now != before {
+		s.Errorf("the configuration was changed:\n%s\nbefore:\n%s", now, before)
+	}
+}
+
+// server is where the database runs, and as which process.
+func (s stage) server() string {
+	s.Helper()
+	at, err := s.WaitRunning(s.ctx, "db")
+	if err != nil {
+		s.Fatal(err)
+	}
+	return at + " " + strings.TrimSpace(s.Node(at).MustExec(s.ctx, s, "pgrep", "-x", "mariadbd"))
+}
+
+const described = `
+nodes: {node1: 10.76.0.11, node2: 10.76.0.12}
+floating_ip: 10.76.0.100/24
+group: test-group
+storage: {device: %s, directory: /var/lib/mysql, fstype: ext4}
+fencing: [{agent: fence_rack}]
+services:
+  - name: db
+    agent: mysql
+`
+
+// apply takes a cluster from nothing through changes of the file. The parts build on each other.
+func apply(ctx context.Context, t *testing.T, c *cluster.Cluster) {
+	scene, err := scenario.NewStage(ctx, c, nil, scenario.MySQL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stage{c, t, ctx, c.Nodes()[0]}
+	minimal := fmt.Sprintf(described, scene.Disk)
+	s.describe(minimal)
+	empty := s.configuration()
+
+	s.says(s.apply(0, "--dry-run"), "create db", "start of db on node", "pcs resource create db ocf:openstack:mysql-shared-storage --group test-group")
+	s.says(s.apply(1, ""), "not confirmed; nothing was changed")
+	s.unchanged(empty)
+
+	s.says(s.apply(0, "--yes"), "the way back: pcs cluster cib-push /var/lib/openstack-ocf/apply/", "done: all is as described")
+	server, first := s.server(), s.configuration()
+	s.says(s.apply(0, "--yes"), "nothing is left to do")
+	s.unchanged(first)
+
+	// A parameter that is reloadable, operations, HAProxy at the group's end, and a broker-like clone.
+	more := minimal + `    parameters: {degraded_disk_percent: 90}
+    operations: [monitor interval=3s timeout=20s, monitor interval=30s timeout=30s OCF_CHECK_LEVEL=10]
+  - haproxy
+  - {name: everywhere, agent: "ocf:pacemaker:Dummy", run: clone, nodes: [node1]}
+apis: [{name: keystone, nodes: [node2]}]
+`
+	s.describe(more)
+	for _, n := range c.Nodes() { // as the plan's notes say
+		if err := n.WriteFile(ctx, file, []byte(more), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		n.MustExec(ctx, t, "openstack-ocf", "plan", "--haproxy", "/etc/haproxy/haproxy.cfg", file)
+	}
+	said := s.apply(0, "--yes")
+	s.says(said, "+ degraded_disk_percent=90", "+ op monitor OCF_CHECK_LEVEL=10 interval=30s timeout=30s", "create haproxy", "create everywhere", "+ location everywhere-clone avoids node2")
+	if strings.Contains(said, "IPaddr2") || strings.Contains(said, "Filesystem") {
+		t.Error("what did not change was touched")
+	}
+	if now := s.server(); now != server {
+		t.Errorf("the database was restarted: %s, before: %s", now, server)
+	}
+	second := s.configuration()
+	s.says(s.apply(0, "--yes"), "nothing is left to do")
+	s.unchanged(second)
+
+	// The way back is a way back.
+	saved := strings.TrimSpace(s.n.MustExec(ctx, t, "/bin/sh", "-c", "ls -t /var/lib/openstack-ocf/apply/*.xml | head -n1"))
+	s.n.MustExec(ctx, t, "pcs", "cluster", "cib-push", saved, "--config")
+	s.unchanged(first)
+	if mode := s.n.MustExec(ctx, t, "stat", "-c", "%U %a", saved, filepath.Dir(saved)); mode != "root 600\nroot 700\n" {
+		t.Errorf("the configuration, which may hold passwords, is %q", mode)
+	}
+
+	// It stops at the first failure and goes on from there; what is not in the file stays.
+	s.describe(minimal + "  - {name: one, agent: \"ocf:pacemaker:Dummy\"}\n  - {name: two, agent: \"ocf:pacemaker:Dummy\"}\n  - {name: three, agent: \"ocf:pacemaker:Dummy\"}\n")
+	fake := "#!/bin/sh\ncase \"$*\" in 'resource create two '*) echo 'Error: no more of that' >&2; exit 1;; esac\nexec /usr/sbin/pcs \"$@\"\n"
+	if err := s.n.WriteFile(ctx, fakePCS, []byte(fake), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.n.Shell(ctx, "PATH="+filepath.Dir(fakePCS)+":$PATH openstack-ocf apply --yes "+file)
+	if res.Code != 1 {
+		t.Fatalf("exit code %d, want 1 (%v)\n%s", res.Code, err, res.Stdout)
+	}
+	s.says(res.Stderr, "resource create two", "no more of that", "1 of 3 commands were run", "pcs cluster cib-push /var/lib")
+	if xml := s.configuration(); !strings.Contains(xml, `id="one"`) || strings.Contains(xml, `id="two"`) || strings.Contains(xml, `id="three"`) {
+		t.Errorf("one, and neither two nor three: %s", xml)
+	}
+	if said := s.apply(0, "--yes"); strings.Contains(said, "create one") {
+		t.Error("what was done is done again")
+	}
+	if now := s.server(); now != server {
+		t.Errorf("the database was restarted: %s, before: %s", now, server)
+	}
+
+	// What would stop a service is refused, and so is a file for another cluster.
+	before := s.configuration()
+	s.describe(minimal + "  - {name: one, agent: \"ocf:heartbeat:Dummy\"}\n  - {name: two, agent: \"ocf:pacemaker:Dummy\", run: clone}\n")
+	s.says(s.apply(1, "--yes"), "openstack-ocf swap --to ocf:heartbeat:Dummy one", "two is in the group test-group in the cluster", "not in the file, and left alone: three")
+	s.describe(strings.ReplaceAll(minimal, "node2", "node7"))
+	s.says(s.apply(1, "--yes"), "node7 is not a node of this cluster, which has node1, node2")
+	s.describe(minimal + "    parameters: {datdir: /x}\n")
+	s.says(s.apply(1, "--yes"), file+":10: ")
+	s.unchanged(before)
+}
