@@ -70,7 +70,20 @@ type conversation struct {
 // errNoWitness is for a row or a bus that there is not, or that cannot be asked.
 var errNoWitness = errors.New("nothing to ask")
 
-// alive weighs what the row and the bus say:
+// alive asks the row, and the bus from level 10 on. Level 0 asks the bus only where
+// the row does not settle it, or where the process has no connection to its bus.
+func (c *conversation) alive(ctx context.Context) error {
+	row, young := c.reported(ctx)
+	if isSettled(row) && c.r.Level < 10 && !c.cutOff() {
+		return row
+	}
+	return weigh(row, c.answers(ctx), young)
+}
+
+// isSettled: the row is good, or the database is at fault.
+func isSettled(row error) bool { return row == nil || ocf.CodeOf(row) == ocf.Degraded }
+
+// weigh judges by what the row and the bus say:
 //
 //	row \ bus       answers          at fault   does not answer  none
 //	good            0                degraded   failed           0
@@ -79,32 +92,24 @@ var errNoWitness = errors.New("nothing to ask")
 //	none            0                degraded   failed           0
 //
 // (1) if the process is so young that it need not have reported yet.
-//
-// Level 0 does not ask the bus where the first two lines hold, unless the process
-// has no connection to it.
-func (c *conversation) alive(ctx context.Context) error {
-	row, young := c.reported(ctx)
-	settled := row == nil || ocf.CodeOf(row) == ocf.Degraded
-	if settled && c.r.Level < 10 && !c.cutOff() {
-		return row
-	}
-	bus := c.answers(ctx)
-	known := !errors.Is(bus, errNoWitness)
+func weigh(row, bus error, young bool) error {
+	asked := !errors.Is(bus, errNoWitness)
+	late := !isSettled(row) && !errors.Is(row, errNoWitness)
 	switch {
-	case known && ocf.CodeOf(bus) != ocf.OK && !settled && !errors.Is(row, errNoWitness):
+	case asked && bus != nil && late:
 		return ocf.Errorf(ocf.CodeOf(bus), "%w; and %w", bus, row)
-	case known && bus != nil:
+	case asked && bus != nil:
 		return bus
-	case settled:
+	case !late && errors.Is(row, errNoWitness):
+		return nil
+	case !late:
 		return row
-	case errors.Is(row, errNoWitness):
+	case asked && young:
 		return nil
-	case young && known:
-		return nil
-	case known:
+	case asked:
 		return ocf.Errorf(ocf.Degraded, "it answers over the message bus, but %w", row)
 	}
-	return ocf.Errorf(ocf.Degraded, "%w; it cannot be asked otherwise: see its log %s", row, c.s.log)
+	return ocf.Errorf(ocf.Degraded, "%w; it cannot be asked otherwise: see its log", row)
 }
 
 // cutOff tells whether the service surely cannot be reached over its bus.

@@ -48,6 +48,10 @@ const unknownColumn = 1054 // ER_BAD_FIELD_ERROR
 // resolution is that of the ages in rows.
 const resolution = time.Second
 
+// slowStart is what a service may take to its first report on a busy node, however
+// impatient its configuration is.
+const slowStart = time.Minute
+
 // reported tells whether the process has reported since it was started, and
 // lately: nil; ocf.Degraded if the database does not tell; errNoWitness if
 // there is no row that could; else what is wrong with the row. young is a process that need
@@ -66,7 +70,7 @@ func (c *conversation) reported(ctx context.Context) (late error, young bool) {
 	if err != nil {
 		return ocf.Errorf(ocf.Degraded, "%w", err), false
 	}
-	young = c.age < down
+	young = c.age < max(down, slowStart)
 	c.r.Step("reading the heartbeat of %s on %s at the database %s", c.s.prog, c.host, target)
 	beat, err := readBeat(ctx, target, kind.queries, c.host, c.s.prog)
 	since := beat.Age + resolution

@@ -90,7 +90,7 @@ func TestNova(t *testing.T) {
 		{"row deleted", func(s *service) {
 			s.await(15*time.Second, 0, ocf.OK)
 			p.row("nova-consoleauth", "deleted = id")
-			s.await(20*time.Second, 0, ocf.Degraded, "no row", "restart")
+			s.await(80*time.Second, 0, ocf.Degraded, "no row", "restart")
 			s.want(ocf.Start, ocf.OK) // it runs already, with a handicap
 			s.want(ocf.Stop, ocf.OK)
 			s.start()
@@ -99,7 +99,7 @@ func TestNova(t *testing.T) {
 		{"reports late, and answers", func(s *service) {
 			p.row("nova-consoleauth", "host = 'elsewhere'") // where its reports go from now on
 			defer p.row("nova-consoleauth", "host = 'node1'")
-			s.await(20*time.Second, 0, ocf.Degraded, "answers over the message bus")
+			s.await(80*time.Second, 0, ocf.Degraded, "answers over the message bus")
 		}},
 		{"disabled by the admin", func(s *service) {
 			s.await(15*time.Second, 0, ocf.OK)
