@@ -188,6 +188,9 @@ func (s *swapper) show(p *swap.Plan) {
 			fmt.Fprintf(s.out, "  note: %s\n", n)
 		}
 	}
+	if len(p.Still) > 0 {
+		fmt.Fprintf(s.out, "%s: not changed, but left alone by the cluster meanwhile, for it depends on what is\n", strings.Join(p.Still, ", "))
+	}
 	fmt.Fprintf(s.out, "Then: %s are asked; maintenance for a few seconds; no service is restarted.\n", strings.Join(p.Nodes, ", "))
 }
 

@@ -53,7 +53,7 @@ func (r *run) back(ctx context.Context) error {
 		}
 		unmark(cib)
 		if restore {
-			mark(cib, marked(cib, r.Changes, r.journal.Whole), r.Until)
+			mark(cib, marked(cib, r.Changes, r.Still, r.journal.Whole), r.Until)
 		}
 		return nil
 	})

@@ -125,12 +125,12 @@ func advises(a ocf.Agent, action string) bool {
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d/time.Second)) + "s" }
 
-// marked are the resources to put into maintenance for these changes.
-func marked(cib *pacemaker.Element, changes []*Change, whole bool) []string {
+// marked are the resources to put into maintenance: those that change, those that depend on them, or all.
+func marked(cib *pacemaker.Element, changes []*Change, still []string, whole bool) []string {
 	var ids []string
 	for p := range cib.Child("configuration", "resources").All("primitive") {
 		id := p.Attr("id")
-		if whole || slices.ContainsFunc(changes, func(c *Change) bool { return c.ID == id }) {
+		if whole || slices.Contains(still, id) || slices.ContainsFunc(changes, func(c *Change) bool { return c.ID == id }) {
 			ids = append(ids, id)
 		}
 	}

@@ -35,6 +35,7 @@ type journal struct {
 	Versions string    // of this program
 	Undoes   string    `json:",omitempty"` // the journal of the swap that this one takes back
 	Whole    bool      `json:",omitempty"` // all of the cluster's resources are in maintenance meanwhile
+	Still    []string  `json:",omitempty"` // resources that are in maintenance meanwhile, beside those that change
 	Until    time.Time // when the maintenance ends by itself
 	Released bool      `json:",omitempty"` // systemd units may have let go, or taken back
 	Changes  []*Change

@@ -458,30 +458,52 @@ func (c *Change) note(agent ocf.Agent, process *daemon.Process) {
 	}
 }
 
-// foresee has the cluster's own scheduler say what it will do between the replacement and the verification: ask.
+// foresee has the cluster's own scheduler say what it will do between the replacement and the verification, while
+// nothing is known of where the resources run: it must only ask. What it would stop then, because it depends on them,
+// is put into maintenance too.
 func (s *Swap) foresee(ctx context.Context, p *Plan) error {
-	cib := p.cib.Clone()
-	mark(cib, marked(cib, p.Changes, s.Whole), time.Now().Add(expiry))
 	ids := map[string]bool{}
 	for _, c := range p.Changes {
 		ids[c.ID] = true
-		put(cib, c.New)
 	}
-	cib.Child("status").Remove(func(e *pacemaker.Element) bool {
-		base, _, _ := strings.Cut(e.Attr("id"), ":")
-		return e.Name == "lrm_resource" && ids[base]
-	})
-	would, err := pacemaker.Simulate(ctx, cib)
-	if err != nil {
-		return err
-	}
-	r := &Refusal{}
-	for _, a := range would {
-		if !a.Probe() || !ids[a.Resource] {
-			r.add("the cluster would do more than ask the nodes: %s", a)
+	for {
+		cib := p.cib.Clone()
+		mark(cib, marked(cib, p.Changes, p.Still, s.Whole), time.Now().Add(expiry))
+		for _, c := range p.Changes {
+			put(cib, c.New)
+		}
+		cib.Child("status").Remove(func(e *pacemaker.Element) bool {
+			base, _, _ := strings.Cut(e.Attr("id"), ":")
+			return e.Name == "lrm_resource" && ids[base]
+		})
+		would, err := pacemaker.Simulate(ctx, cib)
+		if err != nil {
+			return err
+		}
+		r := &Refusal{}
+		more := false
+		for _, a := range would {
+			switch {
+			case a.Probe() && ids[a.Resource]:
+			case s.Whole || a.Resource == "" || ids[a.Resource] || slices.Contains(p.Still, a.Resource):
+				// A resource that is left alone already has its monitors cancelled, which is no matter.
+				if a.Operation != "cancel" {
+					r.add("the cluster would do more than ask the nodes: %s", a)
+				}
+			case resource(cib, a.Resource) == nil:
+				r.add("the cluster would do more than ask the nodes: %s", a)
+			case !slices.Contains(p.Still, a.Resource):
+				p.Still, more = append(p.Still, a.Resource), true
+			}
+		}
+		if !more || len(r.Reasons) > 0 {
+			return r.err()
 		}
 	}
-	return r.err()
+}
+
+func resource(cib *pacemaker.Element, id string) *pacemaker.Element {
+	return cib.Child("configuration", "resources").Find("primitive", id)
 }
 
 // hasMonitor tells whether a primitive has a monitor that recurs.

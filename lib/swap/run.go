@@ -49,7 +49,7 @@ type held struct {
 // before again, anything else if nothing was touched.
 func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	j, err := newJournal(s.Dir, journal{
-		Step: begun, Node: p.Node, Began: time.Now(), Versions: s.Version, Undoes: p.Undoes, Whole: s.Whole,
+		Step: begun, Node: p.Node, Began: time.Now(), Versions: s.Version, Undoes: p.Undoes, Still: p.Still, Whole: s.Whole,
 		Until: time.Now().Add(expiry), Changes: p.Changes,
 	}, p.cib)
 	if err != nil {
@@ -190,7 +190,10 @@ func (r *run) scout(ctx context.Context) error {
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { addScout(cib, r.agents(), r.Version); return nil }); err != nil {
 		return err
 	}
-	return r.answers(ctx, scoutID, "ocf:"+Provider+":"+ScoutAgent, r.nodes, nil, nil)
+	if err := r.answers(ctx, scoutID, "ocf:"+Provider+":"+ScoutAgent, r.nodes, nil, nil); err != nil {
+		return fmt.Errorf("all nodes need the agents in this version, so install the same package on all of them: %w", err)
+	}
+	return nil
 }
 
 // answers waits until all nodes have answered a probe of a resource by that agent, later than the calls in before.
@@ -253,7 +256,7 @@ func (r *run) maintain(ctx context.Context) error {
 	r.Say("maintenance for %s, until %s at the latest", r.what(), r.Until.Format(time.TimeOnly))
 	err := r.apply(ctx, func(cib *pacemaker.Element) error {
 		unmark(cib)
-		mark(cib, marked(cib, r.Changes, r.journal.Whole), r.Until)
+		mark(cib, marked(cib, r.Changes, r.Still, r.journal.Whole), r.Until)
 		return nil
 	})
 	if err != nil {
@@ -270,7 +273,7 @@ func (r *run) what() string {
 	for _, c := range r.Changes {
 		ids = append(ids, c.ID)
 	}
-	return strings.Join(ids, ", ") + " alone"
+	return strings.Join(append(ids, r.Still...), ", ") + " alone"
 }
 
 // unmanaged waits until the cluster is at rest and does not manage the resources.

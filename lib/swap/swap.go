@@ -88,7 +88,8 @@ func masked(e *pacemaker.Element) *pacemaker.Element {
 type Plan struct {
 	Node    string    `json:"node"` // this one
 	Nodes   []string  `json:"nodes"`
-	Changes []*Change `json:"changes"` // none: nothing is left to do
+	Changes []*Change `json:"changes"`         // none: nothing is left to do
+	Still   []string  `json:"still,omitempty"` // resources that depend on them, and are in maintenance meanwhile too
 	Undoes  string    `json:"undoes,omitempty"`
 
 	cib *pacemaker.Element
