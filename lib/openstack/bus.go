@@ -43,11 +43,20 @@ func (c *conversation) ping(ctx context.Context, bus oslo.Transport, o rpcping.O
 	if c.Bus.BaseAPI {
 		return rpcping.Ping(ctx, bus, c.Bus.Topic, c.host, o)
 	}
-	enabled, err := c.s.cfg.RPCPingEnabled()
-	if err == nil && !enabled && c.Bus.Quiet.Method != "" {
+	if !c.pingEnabled() && c.Bus.Quiet.Method != "" {
 		return c.request(ctx, bus, c.Bus.Quiet, o)
 	}
 	return rpcping.ServerPing(ctx, bus, c.Bus.Topic, c.host, o)
+}
+
+func (c *conversation) pingEnabled() bool {
+	enabled, err := c.s.cfg.RPCPingEnabled()
+	return err == nil && enabled
+}
+
+// loud tells whether a ping makes the service log a traceback.
+func (c *conversation) loud() bool {
+	return !c.Bus.BaseAPI && c.Bus.Quiet.Method == "" && !c.pingEnabled()
 }
 
 // probe asks what only this service can answer.

@@ -71,9 +71,13 @@ type conversation struct {
 var errNoWitness = errors.New("nothing to ask")
 
 // alive asks the row, and the bus from level 10 on. Level 0 asks the bus only where
-// the row does not settle it, or where the process has no connection to its bus.
+// the row does not settle it, or where the process has no connection to its bus; and
+// not every few seconds where each question leaves a traceback in the service's log.
 func (c *conversation) alive(ctx context.Context) error {
 	row, young := c.reported(ctx)
+	if c.r.Level < 10 && c.r.Action != ocf.Start && errors.Is(row, errNoWitness) && c.loud() && !c.cutOff() {
+		return nil
+	}
 	if isSettled(row) && c.r.Level < 10 && !c.cutOff() {
 		return row
 	}
