@@ -3,7 +3,9 @@ package scenario_test
 import (
 	"context"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +69,9 @@ func report(b *testing.B, what, unit string, d []time.Duration) time.Duration {
 	slices.Sort(d)
 	median := (d[(len(d)-1)/2] + d[len(d)/2]) / 2
 	b.Logf("%-42s %.2f / %.2f / %.2f s (min/median/max, n=%d)", what, d[0].Seconds(), median.Seconds(), d[len(d)-1].Seconds(), len(d))
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		b.Logf("load average of the machine: %s", strings.TrimSpace(string(load))) // others at work lengthen ours, theirs mostly sleeps
+	}
 	b.ReportMetric(0, "ns/op") // of several things together: says nothing
 	b.ReportMetric(median.Seconds(), unit)
 	return median
