@@ -3,7 +3,7 @@
 // saying what it lacks: a skip's message starts with "SKIP: needs".
 //
 // Environment: GO is the go command (default "go"), RUN a regular expression that chooses tests, SHORT leaves out
-// the long ones when it is not empty.
+// the long ones when it is not empty, RETRY runs the little that failed once more.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -62,6 +63,14 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 		}
 		status = cmp.Or(status, code)
 	}
+	if os.Getenv("RETRY") != "" && ctx.Err() == nil {
+		if err := retry(ctx, t); err != nil {
+			return 1, err
+		}
+		if len(t.failures) == 0 {
+			status = 0
+		}
+	}
 	t.summary()
 	if status == 0 && (len(t.failures) > 0 || ctx.Err() != nil) {
 		status = 1
@@ -69,12 +78,39 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 	return status, nil
 }
 
+// retry runs what failed once more, where that is little: on a noisy machine a cluster may miss a deadline. What
+// passes then is told apart from what passed at once.
+func retry(ctx context.Context, t *tally) error {
+	const little = 4
+	if len(t.failures) > little {
+		return nil
+	}
+	failed := t.failures
+	t.failures = nil
+	for pkg, tests := range t.again {
+		fmt.Fprintf(t.w, "once more: %s %s\n", pkg, strings.Join(tests, " "))
+		flags := []string{"-p=1"}
+		if !slices.Contains(tests, "") {
+			flags = append(flags, "-run=^("+strings.Join(tests, "|")+")$")
+		}
+		before := t.passed
+		if _, err := goTest(ctx, t, flags, []string{pkg}); err != nil {
+			return err
+		}
+		t.passed = before // they were counted, but for those that failed
+	}
+	t.second = slices.DeleteFunc(failed, func(f string) bool { return slices.Contains(t.failures, f) })
+	t.passed += len(t.second)
+	return nil
+}
+
 // goTest runs go test over the packages, counts in the tally what it says, and returns its exit status.
 func goTest(ctx context.Context, t *tally, flags, packages []string) (int, error) {
-	args := append([]string{"test", "-json", "-count=1", "-timeout=80m"}, flags...)
+	args := []string{"test", "-json", "-count=1", "-timeout=80m"}
 	if tests := os.Getenv("RUN"); tests != "" {
 		args = append(args, "-run="+tests)
 	}
+	args = append(args, flags...)
 	if os.Getenv("SHORT") != "" {
 		args = append(args, "-short")
 	}

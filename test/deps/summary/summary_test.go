@@ -30,6 +30,33 @@ func module(t *testing.T, files map[string]string) {
 	t.Chdir(dir)
 	t.Setenv("RUN", "")
 	t.Setenv("SHORT", "")
+	t.Setenv("RETRY", "")
+}
+
+// What fails once and passes then is no failure with RETRY, and is told apart.
+func TestRetry(t *testing.T) {
+	module(t, map[string]string{"test/a": `
+func TestOnce(t *testing.T) { t.Run("sub", func(t *testing.T) {
+	if _, err := os.Stat("tried"); err != nil { os.WriteFile("tried", nil, 0o600); t.Error("not yet") }
+}) }
+func TestGood(*testing.T) {}
+`, "test/b": `func TestNever(t *testing.T) { t.Error("never") }`})
+	for _, c := range []struct {
+		retry, pattern, want string
+		code                 int
+	}{
+		{"", "./test/a", "1 passed, 1 failed, 0 skipped\n", 1},
+		{"1", "./test/a", "PASSED AT THE SECOND TRY ONLY: m/test/a TestOnce/sub\n2 passed, 0 failed, 0 skipped\n", 0},
+		{"1", "./test/b", "FAILED: m/test/b TestNever\n0 passed, 1 failed, 0 skipped\n", 1},
+	} {
+		_ = os.Remove("test/a/tried")
+		t.Setenv("RETRY", c.retry)
+		var out bytes.Buffer
+		code, err := run(t.Context(), &out, []string{c.pattern})
+		if err != nil || code != c.code || !strings.HasSuffix(out.String(), c.want) {
+			t.Errorf("%+v: exit %d, %v\n%s", c, code, err, out.String())
+		}
+	}
 }
 
 // What a real go test says about packages that pass, fail and break in each way is counted and shown.

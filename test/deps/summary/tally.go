@@ -62,14 +62,16 @@ type tally struct {
 	w        io.Writer
 	running  map[string]*pkg
 	passed   int
-	skips    map[string]int // reasons, and how many tests were skipped for each
-	failures []string       // what failed, as "package test"
+	skips    map[string]int      // reasons, and how many tests were skipped for each
+	failures []string            // what failed, as "package test"
+	again    map[string][]string // the top-level tests to run again, by package; "" is all of it
+	second   []string            // what passed at the second try only
 	times    []duration
 	brokers  map[string]int // brokers that tests said they ran against, and how many said so
 }
 
 func newTally(w io.Writer) *tally {
-	return &tally{w: w, running: map[string]*pkg{}, skips: map[string]int{}, brokers: map[string]int{}}
+	return &tally{w: w, running: map[string]*pkg{}, skips: map[string]int{}, again: map[string][]string{}, brokers: map[string]int{}}
 }
 
 // read counts what a go test -json says until it ends; what has not finished by then has failed.
@@ -146,6 +148,8 @@ func (t *tally) finish(path string) {
 	fail := func(x *test, why string) {
 		failed++
 		t.failures = append(t.failures, strings.TrimSpace(path+" "+x.name)+why)
+		top, _, _ := strings.Cut(x.name, "/")
+		t.again[path] = append(t.again[path], top)
 		fmt.Fprint(t.w, strings.Join(x.output, ""))
 	}
 	for _, x := range p.tests {
@@ -208,6 +212,9 @@ func (t *tally) summary() {
 	}
 	for _, broker := range slices.Sorted(maps.Keys(t.brokers)) {
 		fmt.Fprintf(t.w, "broker: %s (%d tests)\n", broker, t.brokers[broker])
+	}
+	for _, name := range t.second {
+		fmt.Fprintln(t.w, "PASSED AT THE SECOND TRY ONLY:", name)
 	}
 	for _, name := range t.failures {
 		fmt.Fprintln(t.w, "FAILED:", name)
