@@ -33,7 +33,8 @@ func (a Agent) Man(provider string) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 	full := "ocf:" + provider + ":" + a.Name
-	p(".TH %s 7 \"\" \"%s %s\" \"OCF resource agents\"\n", roff("ocf_"+provider+"_"+a.Name), roff(provider), roff(a.Version))
+	// The full name would run into the head line's other parts at 80 columns.
+	p(".TH %s 7 \"\" \"%s %s\" \"OCF resource agents\"\n.ad l\n", roff(a.Name), roff(provider), roff(a.Version))
 	p(".SH NAME\n%s \\- %s\n.SH SYNOPSIS\n.nf\n", roff("ocf_"+provider+"_"+a.Name), roff(a.Short))
 	p("pcs resource create NAME %s [parameter=value ...]\n.fi\n.SH DESCRIPTION\n%s\n.SH PARAMETERS\n", roff(full), roffText(a.Long))
 	for _, x := range a.Parameters {

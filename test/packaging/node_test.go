@@ -242,7 +242,7 @@ func createDatabase(t *testing.T, n *node) {
 		umount /mnt
 		pcs resource create fs ocf:heartbeat:Filesystem device="$1" directory=/var/lib/mysql fstype=ext4 options=_netdev --group g
 		pcs resource create db ocf:openstack:mysql-shared-storage --group g
-		pcs resource create slow ocf:pacemaker:Dummy op_sleep=2 --group g
+		pcs resource create slow ocf:heartbeat:Delay startdelay=0 mondelay=0 stopdelay=2 --group g
 		crm_resource --wait --timeout=1m
 		crm_resource --force-check --resource db`, disk)
 	n.server = n.sh(t, "pgrep -x mariadbd; systemctl show -P MainPID pacemaker")
