@@ -56,6 +56,9 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 		}
 	}
 	if at, err = a.answers(ctx, r, s, p.PID); err != nil {
+		if !p.Alive() { // and no word of what the connection says to that
+			return place{}, ocf.Errorf(ocf.Generic, "%s has just died: see its log %s", p, a.log)
+		}
 		return at, fmt.Errorf("%s: %w", p, err)
 	}
 	if r.Level >= 10 {

@@ -25,22 +25,22 @@ const (
 	HeatRow    Row = "heat"
 )
 
-// rows says how each kind is read, and after how long without a report the
-// project itself calls a service down. Of several queries the first that
-// suits the database's version counts.
+// rows says how each kind is read, after how long without a report the project
+// itself calls a service down, and how often it reports. Of several queries the
+// first that suits the database's version counts.
 var rows = map[Row]struct {
-	queries []string
-	down    func(*oslo.Config) (time.Duration, error)
-	writer  string // who writes the row, beside the service
+	queries     []string
+	down, every func(*oslo.Config) (time.Duration, error)
+	writer      string // who writes the row in the service's place
 }{
-	NovaRow:    {[]string{oslo.NovaServices, oslo.NovaServicesHavana}, (*oslo.Config).ServiceDownTime, ""},
-	CinderRow:  {[]string{oslo.CinderServices}, (*oslo.Config).ServiceDownTime, ""},
-	NeutronRow: {[]string{oslo.NeutronAgents}, (*oslo.Config).AgentDownTime, "neutron-server"},
-	// Heat's engines report every periodic_interval, and are down after two without.
-	HeatRow: {[]string{oslo.HeatServices}, func(c *oslo.Config) (time.Duration, error) {
-		interval, err := c.Seconds(time.Minute, "DEFAULT.periodic_interval")
-		return 2 * interval, err
-	}, ""},
+	NovaRow:    {[]string{oslo.NovaServices, oslo.NovaServicesHavana}, (*oslo.Config).ServiceDownTime, (*oslo.Config).ReportInterval, ""},
+	CinderRow:  {[]string{oslo.CinderServices}, (*oslo.Config).ServiceDownTime, (*oslo.Config).ReportInterval, ""},
+	NeutronRow: {[]string{oslo.NeutronAgents}, (*oslo.Config).AgentDownTime, (*oslo.Config).AgentReportInterval, "neutron-server"},
+	HeatRow:    {[]string{oslo.HeatServices}, heatInterval, heatInterval, ""}, // down after two without a report
+}
+
+func heatInterval(c *oslo.Config) (time.Duration, error) {
+	return c.Seconds(time.Minute, "DEFAULT.periodic_interval")
 }
 
 const unknownColumn = 1054 // ER_BAD_FIELD_ERROR
@@ -66,10 +66,12 @@ func (c *conversation) reported(ctx context.Context) (late error, young bool) {
 	if err != nil {
 		return err, false
 	}
-	down, err := kind.down(c.s.cfg)
-	if err != nil {
+	down, err1 := kind.down(c.s.cfg)
+	every, err2 := kind.every(c.s.cfg)
+	if err := errors.Join(err1, err2); err != nil {
 		return ocf.Errorf(ocf.Degraded, "%w", err), false
 	}
+	down += every // a database that was away has the report before its outage until the next one comes
 	young = c.age < max(down, slowStart)
 	c.r.Step("reading the heartbeat of %s on %s at the database %s", c.s.prog, c.host, target)
 	beat, err := readBeat(ctx, target, kind.queries, c.host, c.s.prog)

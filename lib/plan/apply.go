@@ -163,13 +163,13 @@ func join(steps []Step, sep string) string {
 }
 
 // Run does what is pending, one command after the other, and stops at the first that fails. Then it waits until the
-// cluster has nothing left to do, and the error names what does not run. When ctx ends, it stops between two commands.
+// cluster has nothing left to do; the error names what does not run. When ctx ends, it stops between two commands.
 func (a *Apply) Run(ctx context.Context, p *Pending) error {
 	if len(p.Refused) > 0 {
 		return errors.New(strings.Join(p.Refused, "\n"))
 	}
 	short, cancel := context.WithTimeout(ctx, time.Second)
-	release, err := lock.Take(short, filepath.Join(a.Dir, "lock"))
+	release, err := lock.Take(short, a.Dir+".lock")
 	cancel()
 	if err != nil {
 		return fmt.Errorf("another apply is under way: %w", err)
@@ -213,33 +213,31 @@ func (a *Apply) Run(ctx context.Context, p *Pending) error {
 		return fmt.Errorf("all commands were run, but %w; the way back: %s", err, way)
 	}
 	if err := a.running(ctx); err != nil {
-		return fmt.Errorf("all commands were run, but %w\nthe way back: %s", err, way)
+		return fmt.Errorf("all commands were run, but %w; the way back: %s", err, way)
 	}
 	return nil
 }
 
-// running names what of the file does not run, and why.
+// running names what of the file does not run. What failed or is degraded, and runs all the same, is only told.
 func (a *Apply) running(ctx context.Context) error {
 	st, err := pacemaker.ReadStatus(ctx)
 	if err != nil {
 		return err
 	}
-	var errs []string
-	for _, s := range a.Steps() {
-		if s.kind != resource {
-			continue
-		}
-		if !slices.ContainsFunc(st.Instances(s.Makes), func(r pacemaker.Resource) bool { return r.Active && !r.Failed }) {
-			errs = append(errs, s.Makes+" does not run")
-		}
-	}
 	for _, f := range st.Failures {
-		errs = append(errs, fmt.Sprintf("%s failed on %s: %s", f.Operation, f.Node, f.Reason))
+		a.Say("%s on %s: %s", f.Operation, f.Node, f.Reason)
 	}
-	if len(errs) == 0 {
-		return nil
+	var stopped []string
+	for _, s := range a.Steps() {
+		runs := slices.ContainsFunc(st.Instances(s.Makes), func(r pacemaker.Resource) bool { return r.Active })
+		if s.kind == resource && !runs {
+			stopped = append(stopped, s.Makes)
+		}
 	}
-	return errors.New(strings.Join(errs, "\n"))
+	if len(stopped) > 0 {
+		return fmt.Errorf("%s: not running", strings.Join(stopped, ", "))
+	}
+	return nil
 }
 
 // Replace writes a file in one step, that all may read.

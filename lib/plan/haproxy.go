@@ -23,7 +23,8 @@ global
     log /dev/log local0
     user haproxy
     group haproxy
-    maxconn 10000
+    # Each takes two file descriptors; HAProxy does not start if the limit, often 20000, does not allow that.
+    maxconn 8000
 
 defaults
     mode http
@@ -35,7 +36,7 @@ defaults
     # A request that meets a server that just died goes to another one.
     retries 3
     option redispatch 1
-    maxconn 10000
+    maxconn 8000
     timeout connect 2s
     timeout queue 10s
     timeout http-request 10s

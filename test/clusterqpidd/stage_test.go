@@ -201,19 +201,19 @@ func (s *stage) otherPrimary(t *testing.T, than string) (node string) {
 	return node
 }
 
-// failure is the failed action on the node whose reason has all the words.
-func (s *stage) failure(t *testing.T, node string, words ...string) cluster.Failure {
+// failure is the failed action on the node whose reason matches.
+func (s *stage) failure(t *testing.T, node, reason string) cluster.Failure {
 	t.Helper()
+	matches := regexp.MustCompile(reason).MatchString
 	var found cluster.Failure
 	err := s.WaitFor(step(t), func(st *cluster.Status) error {
 		for _, f := range st.Failures {
-			missing := slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(f.Reason, w) })
-			if f.Node == node && !missing {
+			if f.Node == node && matches(f.Reason) {
 				found = f
 				return nil
 			}
 		}
-		return fmt.Errorf("no failure on %s says %q; there are %+v", node, words, st.Failures)
+		return fmt.Errorf("no failure on %s says %q; there are %+v", node, reason, st.Failures)
 	})
 	if err != nil {
 		t.Fatal(err)

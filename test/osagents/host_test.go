@@ -90,20 +90,26 @@ func (s *service) monitor(level int, code ocf.Code, words ...string) ocftest.Res
 	return r
 }
 
-// await repeats a monitor until it exits with code.
+// await repeats a monitor until it exits with code twice in a row, and wants the words.
 func (s *service) await(limit time.Duration, level int, code ocf.Code, words ...string) {
 	s.t.Helper()
 	var last ocftest.Result
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		last = s.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: s.p, Interval: 10 * time.Second, Level: level, Timeout: 10 * time.Second})
-		if last.Code == code {
-			break
+	for deadline, seen := time.Now().Add(limit), 0; seen < 2; {
+		if last = s.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: s.p, Interval: 10 * time.Second, Level: level, Timeout: 10 * time.Second}); last.Code == code {
+			seen++
+			continue
+		}
+		seen = 0
+		if time.Now().After(deadline) {
+			s.t.Fatalf("monitor at level %d did not come to exit %d within %v: %s", level, code, limit, last)
+		}
+		time.Sleep(200 * time.Millisecond) // between two looks
+	}
+	for _, w := range words {
+		if !strings.Contains(last.Reason, w) {
+			s.t.Errorf("monitor at level %d: the reason does not say %q: %s", level, w, last)
 		}
 	}
-	if last.Code != code {
-		s.t.Fatalf("monitor at level %d did not come to exit %d within %v: %s", level, code, limit, last)
-	}
-	s.monitor(level, code, words...)
 }
 
 // pids are the service's processes, found without the agent.

@@ -215,18 +215,20 @@ func otherVersion(s *stand, away *cluster.Node) {
 	install(built.Binary(s.t))
 }
 
-// disagrees has a stray server on another node, which ocf:heartbeat:mysql does not see and the new agent does.
+// disagrees has a process on another node that holds the data directory there: ocf:heartbeat:mysql, which goes by its
+// pid file, does not see it, and the new agent does.
 func disagrees(s *stand, away *cluster.Node) {
-	_, err := away.Shell(step(s.t), `cd /; cp -a /var/lib/mysql /var/lib/mysql.kept
-		setsid runuser -u mysql -- mariadbd --datadir=/var/lib/mysql --socket=/run/stray.sock --pid-file=/var/lib/mysql/stray.pid --skip-networking </dev/null >/dev/null 2>&1 &
-		echo $! >/run/stray; until pgrep -x mariadbd; do sleep 0.1; done`)
+	_, err := away.Shell(step(s.t), `cp /bin/sleep /root/mariadbd; cd /var/lib/mysql
+		setsid /root/mariadbd 1000 </dev/null >/dev/null 2>&1 & echo $! >/run/stray`)
 	must(s.t, err)
-	delete(s.db.was, away.Name)
 	was := s.db.was
 	s.db.was = s.db.processes()
+	if len(s.db.was) != 2 {
+		s.t.Fatalf("the stray process is not there: %v", s.db.was)
+	}
 	s.fails(4, "on "+away.Name, "7 (not running) was expected")
-	away.MustExec(step(s.t), s.t, "pkill", "-9", "-x", "mariadbd") // in the node there is only this one
-	away.MustExec(step(s.t), s.t, "sh", "-c", "while pgrep -x mariadbd; do sleep 0.1; done; rm -r /var/lib/mysql; mv /var/lib/mysql.kept /var/lib/mysql")
+	_, err = away.Shell(step(s.t), "kill -9 $(cat /run/stray); while [ -e /proc/$(cat /run/stray)/exe ]; do sleep 0.1; done")
+	must(s.t, err)
 	s.db.was = was
 }
 
