@@ -1,0 +1,75 @@
+package pacemaker
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParseStatus(t *testing.T) {
+	s, err := parseStatus(`<pacemaker-result api-version="2.25"><summary><current_dc present="true" name="node3" with_quorum="true"/>
+<cluster_options maintenance-mode="false"/></summary>
+<nodes><node name="node1" online="true" standby="true" maintenance="false" pending="false" unclean="false"/><node name="node2" online="false" pending="false" unclean="true"/></nodes>
+<resources><group id="g"><resource id="db" resource_agent="lsb:mysqld" role="Started" active="true" managed="true" failed="false"><node name="node1"/></resource></group>
+<clone id="c"><resource id="q:0" resource_agent="lsb:qpidd" role="Started" active="true" managed="false"><node name="node1"/></resource>
+<resource id="q:1" resource_agent="lsb:qpidd" role="Stopped" active="false" managed="true"/></clone></resources>
+<failures><failure op_key="db_monitor_1000" node="node2" exitreason="a &amp;quot;b&amp;quot;"/></failures></pacemaker-result>`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.DC != "node3" || !s.Quorum || s.Maintenance || len(s.Nodes) != 2 || !s.Nodes[0].Standby || s.Nodes[1].Online || !s.Nodes[1].Unclean {
+		t.Errorf("%+v", s)
+	}
+	if q := s.Instances("q"); len(q) != 2 || q[0].Managed || !slices.Equal(q[0].Nodes, []string{"node1"}) || q[1].Active {
+		t.Errorf("%+v", q)
+	}
+	if db := s.Instances("db"); len(db) != 1 || db[0].Agent != "lsb:mysqld" || db[0].Role != "Started" {
+		t.Errorf("%+v", db)
+	}
+	if len(s.Failures) != 1 || s.Failures[0] != (Failure{"db_monitor_1000", "node2", `a "b"`}) {
+		t.Errorf("%+v", s.Failures)
+	}
+	if _, err := parseStatus("<pacemaker-result/>"); err == nil {
+		t.Error("a status without nodes is taken")
+	}
+}
+
+func TestHistory(t *testing.T) {
+	cib, err := ParseXML(strings.NewReader(`<cib><status><node_state uname="node2"><lrm><lrm_resources><lrm_resource id="db" type="foo" class="ocf" provider="openstack">
+<lrm_rsc_op id="db_last_0" operation="monitor" exit-reason="why" call-id="29" rc-code="7" op-status="0" interval="0"/>
+<lrm_rsc_op id="db_monitor_15000" operation="monitor" call-id="30" rc-code="193" op-status="-1" interval="15000"/></lrm_resource>
+<lrm_resource id="q:1" type="qpidd" class="lsb"><lrm_rsc_op operation="start" call-id="5" rc-code="0" op-status="0" interval="0"/></lrm_resource></lrm_resources></lrm></node_state></status></cib>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Op{
+		{Node: "node2", Agent: "ocf:openstack:foo", Operation: "monitor", Interval: "0", CallID: 29, Code: 7, Done: true, Reason: "why"},
+		{Node: "node2", Agent: "ocf:openstack:foo", Operation: "monitor", Interval: "15000", CallID: 30, Code: 193},
+	}
+	if got := History(cib, "db"); !slices.Equal(got, want) || !got[0].Probe() || got[1].Probe() {
+		t.Errorf("%+v", got)
+	}
+	if got := History(cib, "q"); len(got) != 1 || got[0].Agent != "lsb:qpidd" || got[0].Probe() {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestActions(t *testing.T) {
+	graph, err := ParseXML(strings.NewReader(`<transition_graph><synapse><action_set><rsc_op operation="monitor" on_node="node2"><primitive id="db"/><attributes CRM_meta_interval="15000"/></rsc_op></action_set>
+<inputs><trigger><rsc_op operation="probe_is_no_action" on_node="node1"/></trigger></inputs></synapse>
+<synapse><action_set><pseudo_event operation="running"/></action_set></synapse>
+<synapse><action_set><rsc_op operation="monitor" on_node="node1"><primitive id="q:1"/><attributes/></rsc_op></action_set></synapse>
+<synapse><action_set><rsc_op operation="stop" on_node="node1"><primitive id="z"/><attributes/></rsc_op></action_set></synapse>
+<synapse><action_set><crm_event operation="stonith" on_node="node3"/></action_set></synapse></transition_graph>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, a := range actions(graph) {
+		got = append(got, a.String())
+	}
+	want := []string{"monitor every 15000 ms of db on node2", "probe of q on node1", "stop of z on node1", "stonith of  on node3"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}

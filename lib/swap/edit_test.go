@@ -1,0 +1,125 @@
+package swap
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+const cibText = `<cib epoch="7" num_updates="3" admin_epoch="0"><configuration><crm_config/><nodes/><resources>
+<group id="g"><primitive id="ip" class="ocf" provider="heartbeat" type="IPaddr2"/>
+<primitive id="db" class="lsb" type="mysqld"><operations><op id="db-start" name="start" interval="0s" timeout="15"/>
+<op id="db-monitor" name="monitor" interval="60s" timeout="15"/><op id="db-restart" name="restart" interval="0s" timeout="15"/></operations>
+<meta_attributes id="db-meta"><nvpair id="db-meta-x" name="migration-threshold" value="3"/></meta_attributes></primitive></group>
+<clone id="c"><primitive id="q" class="ocf" provider="heartbeat" type="mysql"><instance_attributes id="q-params">
+<nvpair id="q-params-datadir" name="datadir" value="/srv/&quot;a&quot;&amp;b"/></instance_attributes></primitive></clone>
+</resources><constraints/></configuration><status/></cib>`
+
+func parse(t *testing.T, text string) *pacemaker.Element {
+	t.Helper()
+	e, err := pacemaker.ParseXML(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestMarksLeaveNothing(t *testing.T) {
+	cib := parse(t, cibText)
+	before := cib.Clone()
+	mark(cib, []string{"db", "q"}, time.Now())
+	mark(cib, []string{"db", "q"}, time.Now()) // again: a mark replaces a mark
+	addScout(cib, []string{"qpidd"}, "1")
+	text := cib.String()
+	if n := strings.Count(text, `name="maintenance"`); n != 3 {
+		t.Errorf("%d maintenances, want those of db, q and the scout:\n%s", n, text)
+	}
+	if strings.Contains(resource(cib, "ip").String(), prefix) {
+		t.Error("ip is marked too")
+	}
+	unmark(cib)
+	if !cib.Equal(before) {
+		t.Errorf("it was\n%s\nand is\n%s", before, cib)
+	}
+}
+
+func TestPutKeepsTheMarkAndThePlace(t *testing.T) {
+	cib := parse(t, cibText)
+	old := resource(cib, "db").Clone()
+	mark(cib, []string{"db"}, time.Now())
+	put(cib, successor(old, "mysql-shared-storage", map[string]string{"datadir": "/data"}))
+	db := resource(cib, "db")
+	if pacemaker.AgentOf(db) != "ocf:openstack:mysql-shared-storage" || !isMark(db.Children[0]) {
+		t.Fatalf("%s", db)
+	}
+	if g := cib.Find("group", "g"); len(g.Children) != 2 || g.Children[1].Attr("id") != "db" {
+		t.Errorf("its place in the group: %s", g)
+	}
+	put(cib, old)
+	unmark(cib)
+	if !cib.Equal(parse(t, cibText)) {
+		t.Errorf("back, it is\n%s", cib)
+	}
+}
+
+func TestSuccessorKeepsAllElse(t *testing.T) {
+	cib := parse(t, cibText)
+	q := successor(resource(cib, "q"), "mysql-shared-storage", map[string]string{"socket": "/s", "config": "/c"})
+	if got := params(q); !maps.Equal(got, map[string]string{"datadir": `/srv/"a"&b`, "socket": "/s", "config": "/c"}) {
+		t.Errorf("%v", got)
+	}
+	if q.Find("nvpair", "q-params-socket") == nil {
+		t.Errorf("%s", q)
+	}
+	db := successor(resource(cib, "db"), "mysql-shared-storage", nil)
+	if len(db.Children) != 2 || db.Find("op", "db-restart") == nil || db.Find("nvpair", "db-meta-x") == nil {
+		t.Errorf("%s", db)
+	}
+	run := ocf.Agent{Actions: []ocf.Action{
+		{Name: ocf.Start, Timeout: time.Minute},
+		{Name: ocf.Monitor, Timeout: time.Second, Interval: 2 * time.Second},
+		{Name: ocf.Monitor, Timeout: time.Second, Interval: 30 * time.Second, Depth: 10},
+		{Name: ocf.Monitor, Timeout: time.Second, Interval: 3 * time.Second, Role: "Promoted"},
+	}}
+	advised(db, run)
+	var ops []string
+	for op := range db.All("op") {
+		ops = append(ops, op.Attr("name")+" "+op.Attr("interval")+" "+op.Attr("timeout"))
+	}
+	if want := []string{"restart 0s 15", "start 0s 60s", "monitor 2s 1s"}; !slices.Equal(ops, want) {
+		t.Errorf("%q, want %q", ops, want)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	c := Change{
+		Old: parse(t, `<primitive id="db" class="ocf" provider="heartbeat" type="mysql"><instance_attributes id="a"><nvpair id="b" name="test_passwd" value="hunter22"/></instance_attributes></primitive>`),
+	}
+	c.New = successor(c.Old, "mysql-shared-storage", map[string]string{"config": "/c"})
+	diff := strings.Join(c.Diff(), "\n")
+	for _, want := range []string{`- <primitive id="db" class="ocf" provider="heartbeat"`, `+ <primitive id="db" class="ocf" provider="openstack"`, `+     <nvpair id="a-config"`, `      <nvpair id="b" name="test_passwd" value="(secret)"`} {
+		if !strings.Contains(diff, want) {
+			t.Errorf("no %q in\n%s", want, diff)
+		}
+	}
+	if strings.Contains(diff, "hunter22") {
+		t.Error("the secret is shown")
+	}
+}
+
+func TestConfigurationIsComparedWithoutWhatControllersWrite(t *testing.T) {
+	a := parse(t, `<cib><configuration><crm_config><cluster_property_set id="o"><nvpair id="x" name="stonith-enabled" value="true"/></cluster_property_set></crm_config></configuration></cib>`)
+	b := parse(t, `<cib><configuration><crm_config><cluster_property_set id="o"><nvpair name="stonith-enabled" id="x" value="true"/><nvpair id="y" name="last-lrm-refresh" value="1"/></cluster_property_set></crm_config></configuration></cib>`)
+	if !configured(a).Equal(configured(b)) {
+		t.Error("they differ")
+	}
+	b.Find("nvpair", "x").Set("value", "false")
+	if configured(a).Equal(configured(b)) {
+		t.Error("they do not differ")
+	}
+}
