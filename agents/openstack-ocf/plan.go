@@ -142,6 +142,8 @@ func confirm(ctx context.Context, out io.Writer) error {
 			return nil
 		}
 	case <-ctx.Done():
+		fmt.Fprintln(out)
+		return fmt.Errorf("%w; nothing was changed", context.Cause(ctx))
 	}
 	return errors.New("not confirmed; nothing was changed (--yes does not ask)")
 }

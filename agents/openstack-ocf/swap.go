@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -195,22 +194,10 @@ func (s *swapper) show(p *swap.Plan) {
 }
 
 func (s *swapper) confirm(ctx context.Context) error {
-	fmt.Fprint(s.out, "Go ahead? [y/N] ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case a := <-answer:
-		if a == "y" || a == "yes" {
-			return nil
-		}
-		return &swap.Refusal{Reasons: []string{"not confirmed; nothing was changed (--yes does not ask)"}}
-	case <-ctx.Done():
-		fmt.Fprintln(s.out)
-		return &swap.Refusal{Reasons: []string{context.Cause(ctx).Error() + "; nothing was changed"}}
+	if err := confirm(ctx, s.out); err != nil {
+		return &swap.Refusal{Reasons: []string{err.Error()}}
 	}
+	return nil
 }
 
 // tell writes the outcome, and turns an error into an exit code.
