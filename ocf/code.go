@@ -54,7 +54,8 @@ func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 // Errorf makes an Error; format and args are those of [fmt.Errorf], %w included.
-// Write what was found, where, and what to do about it, in one line.
+// Write what was found, where, and what to do about it, in one line, and the
+// gist first: Pacemaker keeps the first 128 bytes for crm_mon, and logs the rest.
 func Errorf(code Code, format string, args ...any) error {
 	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -204,5 +205,7 @@ func (l *logSink) exitReason(code Code, why string) {
 	why = l.redact(why)
 	fmt.Fprintf(l.stderr, "%s%s\n", cookie, why)
 	l.trace(fmt.Sprintf("exit %d (%s): %s", int(code), code, why))
-	l.toFiles(levelOf(code, l.request), why)
+	if level := levelOf(code, l.request); l.debug || level >= slog.LevelInfo {
+		l.toFiles(level, why)
+	}
 }

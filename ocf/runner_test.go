@@ -182,6 +182,19 @@ func TestLogsGoWhereTheClusterWants(t *testing.T) {
 	}
 }
 
+func TestAProbeThatFindsNothingIsNotLogged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	a := specimen(func(context.Context, *Request) error { return Errorf(NotRunning, "no process") })
+	call(context.Background(), a, Monitor, "HA_logfile="+file)
+	if b, err := os.ReadFile(file); err != nil || len(b) != 0 {
+		t.Errorf("%v %s", err, b)
+	}
+	call(context.Background(), a, Monitor, "HA_logfile="+file, "OCF_RESKEY_CRM_meta_interval=10000")
+	if b, _ := os.ReadFile(file); !strings.Contains(string(b), "ERROR: no process") {
+		t.Errorf("a service that is gone is not in the log: %s", b)
+	}
+}
+
 func TestMetaData(t *testing.T) {
 	got := call(context.Background(), specimen(nil), MetaData)
 	for _, want := range []string{`<parameter name="port" required="0" unique="1" unique-group="address" reloadable="1">`, `<action name="reload-agent" timeout="20s"/>`, `depth="10"`, "Use port instead", `<action name="validate-all"`} {
