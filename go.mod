@@ -2,6 +2,8 @@ module github.com/openstack-ocf/agents
 
 go 1.26.0
 
+toolchain go1.26.8
+
 require (
 	github.com/Azure/go-amqp v1.7.0
 	github.com/go-sql-driver/mysql v1.10.1

@@ -82,7 +82,14 @@ func stubborn([]string) error {
 	if err := mark("ready"); err != nil {
 		return err
 	}
-	select {}
+	return forever()
+}
+
+// forever waits; a bare select is a deadlock to a runtime without cgo's threads.
+func forever() error {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // die prints its arguments and ends with status 3.
@@ -217,7 +224,7 @@ func halfDead([]string) error {
 			time.Sleep(time.Millisecond)
 		}
 		_ = mark("ready")
-		select {}
+		forever()
 	}()
 	unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
 	return errors.New("the main thread did not end")
@@ -253,7 +260,7 @@ func openFile(args []string) error {
 	if err := os.WriteFile(args[0]+".ready", nil, 0o644); err != nil {
 		return err
 	}
-	select {}
+	return forever()
 }
 
 // site is one daemon's world in a test.

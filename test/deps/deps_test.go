@@ -64,8 +64,8 @@ func (m *machine) goVersion(path, version, toolchain string) {
 func (m *machine) run(name string) (string, int) {
 	m.t.Helper()
 	cmd := exec.Command("/bin/sh", filepath.Join(m.dir, "test/deps", name))
-	// A go that this machine has elsewhere is as old as its version says.
-	cmd.Env = []string{"PATH=" + m.bin, "HOME=" + m.home, "TMPDIR=" + m.t.TempDir(), "GOTOOLCHAIN=local"}
+	// A go that this machine has elsewhere is as old as its version says, and leaves no telemetry behind in HOME.
+	cmd.Env = []string{"XDG_CONFIG_HOME=/dev/null", "PATH=" + m.bin, "HOME=" + m.home, "TMPDIR=" + m.t.TempDir(), "GOTOOLCHAIN=local"}
 	out, err := cmd.CombinedOutput()
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
 		m.t.Fatal(err)
