@@ -81,13 +81,13 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 // retry runs what failed once more, where that is little: on a noisy machine a cluster may miss a deadline. What
 // passes then is told apart from what passed at once.
 func retry(ctx context.Context, t *tally) error {
-	const little = 4
+	const little = 6
 	if len(t.failures) > little {
 		return nil
 	}
-	failed := t.failures
-	t.failures = nil
-	for pkg, tests := range t.again {
+	failed, again := t.failures, t.again
+	t.failures, t.again = nil, map[string][]string{}
+	for pkg, tests := range again {
 		fmt.Fprintf(t.w, "once more: %s %s\n", pkg, strings.Join(tests, " "))
 		flags := []string{"-p=1"}
 		if !slices.Contains(tests, "") {
