@@ -12,7 +12,7 @@ import (
 // RabbitMQ is answered by Ping, is foreign to RoundTrip, and keeps nothing of either.
 func TestRabbitMQ(t *testing.T) {
 	if testing.Short() {
-		t.Skip("SKIP: -short: takes 10 s")
+		t.Skip("SKIP: needs 10 s: without SHORT=1")
 	}
 	r := openstack.StartRabbit(t, "rabbitmq_amqp1_0")
 	state := func() string {
@@ -65,7 +65,7 @@ func TestRabbitMQ(t *testing.T) {
 // Without its plugin RabbitMQ speaks AMQP 0-9-1 only.
 func TestRabbitMQWithoutPlugin(t *testing.T) {
 	if testing.Short() {
-		t.Skip("SKIP: -short: takes 10 s")
+		t.Skip("SKIP: needs 10 s: without SHORT=1")
 	}
 	r := openstack.StartRabbit(t)
 	a := ask(t, amqp.Ping, amqp.Target{Address: r.Address()}, 5*time.Second)
