@@ -122,7 +122,7 @@ func (cp *ControlPlane) Steps() []Step {
 				add(constraint, "", []string{"constraint", "colocation", "add", cp.group.s, "with", clone})
 			}
 		case asPromotable:
-			add(resource, s.id.s, create, []string{"promotable", "promoted-max=1", "notify=true", "interleave=true"})
+			add(resource, s.id.s, create, []string{"promotable", "promoted-max=1", "interleave=true"})
 			if s.ip.s != "" {
 				id, args := ip(s.ip.s)
 				args[2] = id

@@ -15,7 +15,7 @@ pcs property set stonith-enabled=true
 pcs resource defaults update resource-stickiness=1
 pcs resource create ip-192.168.122.203 ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group test-group
 pcs resource create nfs-mysql ocf:heartbeat:Filesystem device=192.168.122.1:/srv/mysql directory=/var/lib/mysql fstype=nfs --group test-group
-pcs resource create qpidd ocf:openstack:qpidd store=linearstore ha_public_url=amqp:192.168.122.204:5672 ha_cluster=true ha_brokers_url=amqp:192.168.122.3:5672,192.168.122.7:5672,192.168.122.8:5672 promotable promoted-max=1 notify=true interleave=true
+pcs resource create qpidd ocf:openstack:qpidd store=linearstore ha_public_url=amqp:192.168.122.204:5672 ha_cluster=true ha_brokers_url=amqp:192.168.122.3:5672,192.168.122.7:5672,192.168.122.8:5672 promotable promoted-max=1 interleave=true
 pcs resource create ip-192.168.122.204 ocf:heartbeat:IPaddr2 ip=192.168.122.204
 pcs constraint colocation add ip-192.168.122.204 with Promoted qpidd-clone
 pcs constraint order promote qpidd-clone then start ip-192.168.122.204
