@@ -22,6 +22,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -350,7 +351,7 @@ func (c *Config) value(e entry, path string) (Value, error) {
 
 // reference is oslo.config's Template: $$, $name, ${name}; a name may hold
 // dots, so "$host.example.org" is one (unknown) name.
-var reference = regexp.MustCompile(`\$(?:\$|([_a-zA-Z][._a-zA-Z0-9]*)|\{([_a-zA-Z][._a-zA-Z0-9]*)\})`)
+var reference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(?:\$|([_a-zA-Z][._a-zA-Z0-9]*)|\{([_a-zA-Z][._a-zA-Z0-9]*)\})`) })
 
 // Bounds on references that go round in a circle or double at every step.
 const (
@@ -367,7 +368,7 @@ func (c *Config) interpolate(text, group string, depth int) (string, error) {
 	}
 	var failed error
 	grown := 0
-	text = reference.ReplaceAllStringFunc(strings.ReplaceAll(text, `\$`, "$$"), func(ref string) string {
+	text = reference().ReplaceAllStringFunc(strings.ReplaceAll(text, `\$`, "$$"), func(ref string) string {
 		if ref == "$$" || failed != nil {
 			return "$"
 		}
