@@ -351,7 +351,9 @@ func (c *Config) value(e entry, path string) (Value, error) {
 
 // reference is oslo.config's Template: $$, $name, ${name}; a name may hold
 // dots, so "$host.example.org" is one (unknown) name.
-var reference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(?:\$|([_a-zA-Z][._a-zA-Z0-9]*)|\{([_a-zA-Z][._a-zA-Z0-9]*)\})`) })
+var reference = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$(?:\$|([_a-zA-Z][._a-zA-Z0-9]*)|\{([_a-zA-Z][._a-zA-Z0-9]*)\})`)
+})
 
 // Bounds on references that go round in a circle or double at every step.
 const (
