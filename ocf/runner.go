@@ -27,10 +27,23 @@ type Call struct {
 
 // Main runs the agent as this process was called, and exits.
 func Main(a Agent) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	ctx := context.Background()
+	if len(os.Args) > 1 && changes(os.Args[1]) {
+		ctx, _ = signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
+	}
 	code := Run(ctx, a, Call{Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Stdin: os.Stdin})
-	stop()
 	os.Exit(int(code))
+}
+
+// changes tells the actions that have something to put in order when a signal
+// interrupts them. The others die of it: to catch it takes a thread, which is a
+// tenth of what a monitor costs.
+func changes(action string) bool {
+	switch action {
+	case Monitor, Status, ValidateAll, MetaData:
+		return false
+	}
+	return true
 }
 
 // Run runs one action of the agent and returns its exit code. Whatever the

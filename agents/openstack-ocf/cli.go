@@ -27,8 +27,9 @@ func cliApp() *cli.App {
 			{
 				Name: "agents", Usage: "list the agents",
 				Action: func(c *cli.Context) error {
-					for _, name := range slices.Sorted(maps.Keys(agents)) {
-						fmt.Fprintf(c.App.Writer, "ocf:%s:%-24s %s\n", provider, name, agents[name]().Short)
+					all := agents()
+					for _, name := range slices.Sorted(maps.Keys(all)) {
+						fmt.Fprintf(c.App.Writer, "ocf:%s:%-24s %s\n", provider, name, all[name]().Short)
 					}
 					return nil
 				},
@@ -67,7 +68,7 @@ func cliApp() *cli.App {
 }
 
 func agentNamed(name string) (ocf.Agent, error) {
-	if a, ok := agents[name]; ok {
+	if a, ok := find(name); ok {
 		return a(), nil
 	}
 	return ocf.Agent{}, fmt.Errorf("no agent %q; `openstack-ocf agents` lists them", name)
@@ -102,7 +103,7 @@ func link(dir, target string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for name := range agents {
+	for name := range agents() {
 		path := filepath.Join(dir, name)
 		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 			return err

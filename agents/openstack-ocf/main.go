@@ -15,7 +15,7 @@ import (
 var version = "devel"
 
 func main() {
-	if agent, ok := agents[filepath.Base(os.Args[0])]; ok {
+	if agent, ok := find(filepath.Base(os.Args[0])); ok {
 		ocf.Main(agent())
 	}
 	if err := cliApp().Run(os.Args); err != nil {

@@ -61,7 +61,7 @@ func controlPlane(c *cli.Context) (*plan.ControlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.Read(file, data, agents)
+	return plan.Read(file, data, agents())
 }
 
 func runPlan(c *cli.Context) error {
