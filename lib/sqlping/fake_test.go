@@ -92,7 +92,7 @@ func TestFakes(t *testing.T) {
 		parts []string
 	}{
 		"healthy":           {say(false, fakeGreeting, ok, packet(1, okBody)), Healthy, []string{"10.11.19-MariaDB"}},
-		"silent":            {say(false), Hung, []string{"greeting: no answer within 30"}},
+		"silent":            {say(false), Hung, []string{"greeting: no answer within"}},
 		"silent at login":   {say(false, fakeGreeting), Hung, []string{"login: no answer within"}},
 		"silent at ping":    {say(false, fakeGreeting, ok), Hung, []string{"ping: no answer within"}},
 		"half a header":     {say(false, fakeGreeting[:3]), Hung, []string{"greeting"}},
@@ -140,7 +140,7 @@ func TestFakes(t *testing.T) {
 			target := fake(t, c.serve)
 			start := time.Now()
 			a := Ping(within(t, budget), target)
-			if d := time.Since(start); d > budget+200*time.Millisecond {
+			if d := time.Since(start); d > budget+time.Second {
 				t.Errorf("took %s of %s", d, budget)
 			}
 			check(t, a, c.state, c.parts...)
