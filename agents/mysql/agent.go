@@ -167,7 +167,7 @@ func (onlyDefault) Type() string { return "string" }
 
 func (d onlyDefault) Set(s string) error {
 	if s != string(d) {
-		return fmt.Errorf("this agent does not replicate, and takes nothing but %q here: use ocf:heartbeat:mysql or galera for replication, or remove the parameter", string(d))
+		return fmt.Errorf("this agent does not replicate: remove it, or use ocf:heartbeat:galera (it takes nothing but %q)", string(d))
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/openstack-ocf/agents/lib/service"
@@ -34,8 +33,8 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.answers(ctx, r, s); err != nil {
-		return fmt.Errorf("%s: %w", p, err)
+	if err := service.Because(p, a.answers(ctx, r, s)); err != nil {
+		return err
 	}
 	if r.Level >= 10 {
 		if err := a.look(ctx, r, s); err != nil {
@@ -69,7 +68,7 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings) error {
 		return ocf.Errorf(ocf.Generic, "%s", ans.Reason())
 	}
 	if credentials != nil {
-		return ocf.Errorf(ocf.Degraded, "the server is alive, but the health check has nobody to log in as: test_defaults_file: %w", credentials)
+		return ocf.Errorf(ocf.Degraded, "alive, but the check cannot log in: test_defaults_file: %w", credentials)
 	}
 	return nil
 }

@@ -56,14 +56,14 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 		}
 	}
 	if at, err = a.answers(ctx, r, s, p.PID); err != nil {
-		if !p.Alive() { // and no word of what the connection says to that
-			return place{}, ocf.Errorf(ocf.Generic, "%s has just died: see its log %s", p, a.log)
+		if !p.Alive() {
+			at = place{} // no word of what its connection said last
 		}
-		return at, fmt.Errorf("%s: %w", p, err)
+		return at, service.Because(p, err)
 	}
 	if r.Level >= 10 {
 		if err := a.look(ctx, r, s, p.PID); err != nil {
-			return at, fmt.Errorf("%s: %w", p, err)
+			return at, service.Because(p, err)
 		}
 	}
 	return at, full
@@ -74,7 +74,7 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int) (at place, err error) {
 	t, known, err := a.target(s, pid)
 	if err != nil {
-		return at, ocf.Errorf(ocf.Degraded, "the health check has nobody to log in as: credentials_file: %w", err)
+		return at, ocf.Errorf(ocf.Degraded, "alive, but the check cannot log in: credentials_file: %w", err)
 	}
 	r.Step("waiting for an answer on %s", t.Address)
 	if !a.haCluster {

@@ -74,7 +74,7 @@ var kinds = [...]struct {
 	OK:      {Healthy, "ok", "serves clients", ""},
 	Standby: {Healthy, "standby", "is alive as an HA backup or joining broker and admits administrators only", ""},
 
-	OldProtocol: {Degraded, "amqp-0-10-only", "speaks AMQP 0-10 only: its AMQP 1.0 module is not loaded", "install amqp.so (package qpid-cpp-server) and check module-dir, load-module and no-module-dir in qpidd.conf"},
+	OldProtocol: {Degraded, "amqp-0-10-only", "speaks AMQP 0-10 only: its module amqp.so is not loaded", "install it (package qpid-cpp-server) and check module-dir, load-module and no-module-dir in qpidd.conf"},
 	Full:        {Degraded, "full", "turns every new client away: its connection limit is reached, or its ACL has a rule for connections", "raise max-connections (or connection-limit-per-ip, -per-user) in qpidd.conf, or find the client that leaks connections; its log names the limit"},
 	BadLogin:    {Degraded, "bad-login", "refuses the login", "check user and password, and the broker's SASL database"},
 	NoMechanism: {Degraded, "no-mechanism", "does not offer the SASL mechanism", "check user and mechanism here, auth in qpidd.conf and mech_list in sasl2/qpidd.conf"},

@@ -53,7 +53,7 @@ func (a Account) CanWrite(dir string) error {
 		need = 0o030
 	}
 	if fi.Mode()&need != need {
-		return fmt.Errorf("%s belongs to uid %d, gid %d with mode %04o, and %s is uid %d, gid %d: chown it", dir, st.Uid, st.Gid, fi.Mode().Perm(), a.name, a.UID, a.GID)
+		return fmt.Errorf("chown %s: it belongs to uid %d, gid %d with mode %04o, and %s is uid %d, gid %d", dir, st.Uid, st.Gid, fi.Mode().Perm(), a.name, a.UID, a.GID)
 	}
 	return nil
 }

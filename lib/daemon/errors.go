@@ -32,16 +32,32 @@ type DiedError struct {
 
 func (e *DiedError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s (pid %d) died %s after its start: %s", e.Name, e.PID, e.After.Round(10*time.Millisecond), e.Status)
-	if len(e.Words) > 0 {
-		fmt.Fprintf(&b, ": %s", strings.Join(e.Words, " | "))
-	} else if len(e.Logs) > 0 {
-		b.WriteString(", and it logged nothing")
-	}
+	fmt.Fprintf(&b, "%s died %s after its start: ", e.Name, e.After.Round(10*time.Millisecond))
+	// What it said comes before how it ended, for crm_mon shows 128 bytes.
+	end := e.Status
 	if len(e.Logs) > 0 {
-		fmt.Fprintf(&b, " (log: %s)", strings.Join(e.Logs, ", "))
+		end += "; log: " + strings.Join(e.Logs, ", ")
+	}
+	switch {
+	case len(e.Words) > 0:
+		fmt.Fprintf(&b, "%s (%s)", strings.Join(e.Words, " | "), end)
+	case len(e.Logs) > 0:
+		fmt.Fprintf(&b, "it logged nothing (%s)", end)
+	default:
+		b.WriteString(end)
 	}
 	return b.String()
+}
+
+// FrozenError says that a daemon was stopped by a signal (SIGSTOP and its kin) before it was ready. It is still there.
+type FrozenError struct {
+	Name  string
+	PID   int
+	State byte // as in proc_pid_stat(5)
+}
+
+func (e *FrozenError) Error() string {
+	return fmt.Sprintf("%s (pid %d) was frozen during its start (state %c, stopped by a signal): find out by whom", e.Name, e.PID, e.State)
 }
 
 // NotReadyError says that the context ended before a started daemon was ready. The daemon may well be on its
@@ -92,11 +108,12 @@ type StillAlive struct {
 }
 
 func (e *StillAlive) Error() string {
-	switch {
-	case e.State == 'D' && e.WChan != "":
-		return fmt.Sprintf("%s (pid %d) is still alive after SIGKILL: stuck in the kernel (state D) in %s, most likely on storage that does not answer", e.Name, e.PID, e.WChan)
-	case e.State == 'D':
-		return fmt.Sprintf("%s (pid %d) is still alive after SIGKILL: stuck in the kernel (state D), most likely on storage that does not answer", e.Name, e.PID)
+	if e.State != 'D' {
+		return fmt.Sprintf("%s (pid %d) is still alive after SIGKILL (state %c)", e.Name, e.PID, e.State)
 	}
-	return fmt.Sprintf("%s (pid %d) is still alive after SIGKILL (state %c)", e.Name, e.PID, e.State)
+	in := ""
+	if e.WChan != "" {
+		in = " in " + e.WChan
+	}
+	return fmt.Sprintf("%s (pid %d) is stuck in the kernel (state D%s) and outlived SIGKILL, most likely on storage that does not answer", e.Name, e.PID, in)
 }

@@ -43,6 +43,7 @@ func init() {
 		"serve":    serve,
 		"stubborn": stubborn,
 		"die":      die,
+		"freeze":   func([]string) error { return unix.Kill(os.Getpid(), unix.SIGSTOP) },
 		"report":   report,
 		"fork":     fork,
 		"respawn":  respawn,

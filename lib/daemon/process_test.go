@@ -230,7 +230,7 @@ func TestStuck(t *testing.T) {
 	}
 	p.name = "mysqld"
 	err = p.stuck()
-	want := "mysqld (pid 100) is still alive after SIGKILL: stuck in the kernel (state D) in nfs_wait_bit_killable, most likely on storage that does not answer"
+	want := "mysqld (pid 100) is stuck in the kernel (state D in nfs_wait_bit_killable) and outlived SIGKILL, most likely on storage that does not answer"
 	if err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

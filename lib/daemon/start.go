@@ -63,10 +63,15 @@ const (
 	lastAsk  = 100 * time.Millisecond
 )
 
+// freezeLook is how often Start looks whether the daemon was stopped by a signal; twice in a row counts, for a
+// debugger that attaches stops it for a moment.
+const freezeLook = 300 * time.Millisecond
+
 // Start starts a daemon and returns it as soon as ready returns nil; a nil ready asks nothing. The daemon has
 // a session of its own and inherits no file descriptor, so it outlives the caller and whoever waits for that.
 //
-// The error is a *DiedError as soon as the daemon died, a *NotReadyError if the context ended first. What
+// The error is a *DiedError as soon as the daemon died, a *FrozenError if it was stopped by a signal, a
+// *NotReadyError if the context ended first. What
 // keeps it from being started wraps fs.ErrNotExist, fs.ErrPermission or user.UnknownUserError.
 func Start(ctx context.Context, c Command, ready func(context.Context) error) (*Process, error) {
 	if c.Name == "" {
@@ -100,6 +105,8 @@ func Start(ctx context.Context, c Command, ready func(context.Context) error) (*
 		}
 	}
 
+	frozen, looks := time.NewTicker(freezeLook), 0
+	defer frozen.Stop()
 	var last error
 	died := func(status string) error {
 		return &DiedError{
@@ -116,12 +123,24 @@ func Start(ctx context.Context, c Command, ready func(context.Context) error) (*
 			}
 			answer <- ready(ctx)
 		}()
-		select {
-		case status := <-f.died:
-			return nil, died(status)
-		case <-ctx.Done():
-			return nil, c.unready(ctx, child.Pid, p, began, last)
-		case last = <-answer:
+		for asked := true; asked; {
+			select {
+			case status := <-f.died:
+				return nil, died(status)
+			case <-ctx.Done():
+				return nil, c.unready(ctx, child.Pid, p, began, last)
+			case <-frozen.C:
+				if state := frozenState(p); state == 0 {
+					looks = 0
+				} else if looks++; looks == 2 {
+					if c.KillUnready {
+						_ = end(ctx, []*Process{p}, StopOptions{Signal: unix.SIGKILL, Log: c.Log})
+					}
+					return nil, &FrozenError{c.Name, child.Pid, state}
+				}
+			case last = <-answer:
+				asked = false
+			}
 		}
 		if last == nil {
 			// An answer may be somebody else's; the daemon must be there as well.
@@ -145,6 +164,17 @@ func Start(ctx context.Context, c Command, ready func(context.Context) error) (*
 		case <-time.After(pause):
 		}
 	}
+}
+
+// frozenState is the process's state if a signal stopped it, else 0; p may be nil.
+func frozenState(p *Process) byte {
+	if p == nil {
+		return 0
+	}
+	if st, err := p.Stat(); err == nil && st.Stopped() {
+		return st.State
+	}
+	return 0
 }
 
 // fate is what becomes of a started child.

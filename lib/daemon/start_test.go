@@ -174,8 +174,8 @@ func TestStartReadyLate(t *testing.T) {
 
 func TestStartDied(t *testing.T) {
 	s := newSite(t)
-	c := s.command("die", "starting", "2026-11-23 1 [ERROR] InnoDB: Unable to lock ./ibdata1 error: 11",
-		"2026-11-24 2 [ERROR] InnoDB: Unable to lock ./ibdata1 error: 11", "bye")
+	c := s.command("die", "starting", "2026-11-23  7:08:19 1 [ERROR] InnoDB: Unable to lock ./ibdata1 error: 11",
+		"2026-11-24T07:08:19.123456Z 2 [ERROR] InnoDB: Unable to lock ./ibdata1 error: 11", "bye")
 	c.Output = s.path("out")
 	if err := os.WriteFile(c.Output, []byte("[ERROR] of yesterday\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -190,11 +190,37 @@ func TestStartDied(t *testing.T) {
 	if d := time.Since(began); d > 5*time.Second {
 		t.Errorf("its death was told after %v", d)
 	}
-	want := []string{"2026-11-23 1 [ERROR] InnoDB: Unable to lock ./ibdata1 error: 11"}
+	want := []string{"InnoDB: Unable to lock ./ibdata1 error: 11"}
 	if died.Status != "exit status 3" || !slices.Equal(died.Words, want) || !slices.Equal(died.Logs, []string{c.Output}) {
 		t.Errorf("%+v", died)
 	}
 	s.gone()
+}
+
+// To wait for a frozen daemon is in vain, whatever the question does.
+func TestStartFrozen(t *testing.T) {
+	for name, ready := range map[string]func(context.Context) error{
+		"no answer":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"bad answer": func(context.Context) error { return errors.New("not yet") },
+	} {
+		for _, kill := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, kill=%t", name, kill), func(t *testing.T) {
+				s := newSite(t)
+				c := s.command("freeze")
+				c.KillUnready = kill
+				_, err := Start(s.ctx, c, ready)
+				var frozen *FrozenError
+				if !errors.As(err, &frozen) || !strings.Contains(err.Error(), "state T") {
+					t.Fatalf("err = %v, want a FrozenError", err)
+				}
+				if kill {
+					s.gone()
+				} else {
+					s.find()
+				}
+			})
+		}
+	}
 }
 
 // An answer that comes from another than the daemon, which is dead.

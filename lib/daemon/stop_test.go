@@ -228,11 +228,11 @@ func TestErrorsAreForOperators(t *testing.T) {
 		{&DoubtError{PID: 7, Name: "mysqld", Err: errors.New("why")}, "process 7 may be the mysqld looked for: why"},
 		{
 			&DiedError{Name: "qpidd", PID: 7, After: 1234 * time.Millisecond, Status: "exit status 1", Words: []string{"a", "b"}, Logs: []string{"/var/log/q"}},
-			"qpidd (pid 7) died 1.23s after its start: exit status 1: a | b (log: /var/log/q)",
+			"qpidd died 1.23s after its start: a | b (exit status 1; log: /var/log/q)",
 		},
 		{
 			&DiedError{Name: "qpidd", PID: 7, Status: "exit status 1", Logs: []string{"/var/log/q"}},
-			"qpidd (pid 7) died 0s after its start: exit status 1, and it logged nothing (log: /var/log/q)",
+			"qpidd died 0s after its start: it logged nothing (exit status 1; log: /var/log/q)",
 		},
 		{
 			&NotReadyError{Name: "qpidd", PID: 7, After: time.Second, Last: errors.New("refused"), Killed: true, Cause: context.DeadlineExceeded},

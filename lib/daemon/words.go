@@ -88,30 +88,37 @@ func lazy(expr string) func() *regexp.Regexp {
 
 var (
 	telling = lazy(`(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`)
+	// What a log line begins with: date and time as in RFC 3339, more or less, the number of a thread or process,
+	// and the level. crm_mon has no room for it.
+	head = lazy(`^\s*[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ]\s*[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?\s+(?:[0-9]+\s+)?(?:\[\w+\]\s+)*(?:(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?`)
 	// How logs mark the level of a line.
 	marked = lazy(`(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `)
 	// What differs between repetitions of a message: time stamps, pids, counters.
 	varying = lazy(`[0-9]+`)
 )
 
-// informative picks at most maxWords lines: those that speak of trouble, or else the last ones. The first complaints
-// name the cause and the last ones the consequence, so of many the middle goes. Repetitions count once.
+// informative picks at most maxWords lines, without their heads: those that speak of trouble, or else the last ones.
+// The first complaints name the cause and the last ones the consequence, so of many the middle goes. Repetitions
+// count once.
 func informative(lines []string) []string {
-	var all, bad []string
+	var all, bad, errs []string
 	seen := map[string]bool{}
 	for _, line := range lines {
-		line = printable(line)
-		if key := varying().ReplaceAllString(line, "0"); line == "" || seen[key] {
+		said := printable(head().ReplaceAllString(line, ""))
+		if key := varying().ReplaceAllString(said, "0"); said == "" || seen[key] {
 			continue
 		} else {
 			seen[key] = true
 		}
-		all = append(all, line)
+		all = append(all, said)
 		if telling().MatchString(line) {
-			bad = append(bad, line)
+			bad = append(bad, said)
+			if marked().MatchString(line) {
+				errs = append(errs, said)
+			}
 		}
 	}
-	if errs := slices.DeleteFunc(slices.Clone(bad), func(l string) bool { return !marked().MatchString(l) }); len(errs) > 0 {
+	if len(errs) > 0 {
 		bad = errs // a log that marks its errors needs no guessing
 	}
 	switch {

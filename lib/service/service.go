@@ -65,6 +65,21 @@ func Thawed(p *daemon.Process) error {
 	return nil
 }
 
+// Because names the process in the error of a question it was asked, and what
+// became of it meanwhile if that is the cause.
+func Because(p *daemon.Process, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case !p.Alive():
+		return ocf.Errorf(ocf.Generic, "%s has just died: see its log", p)
+	}
+	if frozen := Thawed(p); frozen != nil {
+		return frozen
+	}
+	return fmt.Errorf("%s: %w", p, err)
+}
+
 // Serves tells whether an answer means that clients are served, be it with a
 // handicap.
 func Serves(err error) bool {
@@ -159,7 +174,7 @@ func (s Service) Stop(ctx context.Context, r *ocf.Request, o daemon.StopOptions)
 			if errors.Is(err, fs.ErrPermission) {
 				return ocf.Errorf(ocf.Permission, "cannot look at or signal the %s: run as root: %w", s.Name, err)
 			}
-			return ocf.Errorf(ocf.Generic, "the %s on %s could not be stopped: %w", s.Name, s.On, err)
+			return ocf.Errorf(ocf.Generic, "not stopped: %w (the %s on %s)", err, s.Name, s.On)
 		}
 		// A start that was under way sees its daemon die and gives up the lock.
 		soon, cancel := context.WithTimeout(ctx, time.Second)
@@ -228,7 +243,7 @@ func Account(user, group string) (daemon.Account, error) {
 func CanWrite(account daemon.Account, user string, dirs ...string) error {
 	for _, dir := range dirs {
 		if err := account.CanWrite(dir); err != nil {
-			return ocf.Errorf(ocf.Permission, "user %s cannot write to the directory: %w", user, err)
+			return ocf.Errorf(ocf.Permission, "user %s cannot write: %w", user, err)
 		}
 	}
 	return nil

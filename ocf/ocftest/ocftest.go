@@ -125,6 +125,10 @@ func Program(path string) Runner {
 	}
 }
 
+// Shown is what crm_mon shows of the reason: Pacemaker's executor keeps its
+// first 128 bytes (EXIT_REASON_MAX_LEN).
+func (r Result) Shown() string { return r.Reason[:min(len(r.Reason), 128)] }
+
 func result(code ocf.Code, stdout, stderr string, begin time.Time) Result {
 	r := Result{Code: code, Stdout: stdout, Stderr: stderr, Elapsed: time.Since(begin)}
 	for _, line := range strings.Split(stderr, "\n") {
@@ -137,7 +141,7 @@ func result(code ocf.Code, stdout, stderr string, begin time.Time) Result {
 }
 
 // Want runs c and fails the test unless it exits with code and, where words
-// are given, its reason contains each of them. The rules that hold for every
+// are given, crm_mon would show each of them. The rules that hold for every
 // action are checked as well: one reason for an exit that is not 0 and none
 // for 0, and an end before the timeout.
 func (run Runner) Want(t testing.TB, c Call, code ocf.Code, words ...string) Result {
@@ -154,8 +158,11 @@ func (run Runner) Want(t testing.TB, c Call, code ocf.Code, words ...string) Res
 		t.Errorf("%s: exit %d with %d exit reasons: %s", what, int(code), r.Reasons, r)
 	}
 	for _, w := range words {
-		if !strings.Contains(r.Reason, w) {
+		switch {
+		case !strings.Contains(r.Reason, w):
 			t.Errorf("%s: the reason does not say %q: %s", what, w, r)
+		case !strings.Contains(r.Shown(), w):
+			t.Errorf("%s: crm_mon would not show %q, only this: %s", what, w, r.Shown())
 		}
 	}
 	return r
