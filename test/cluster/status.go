@@ -40,6 +40,7 @@ type ResourceStatus struct {
 	Failed  bool   `xml:"failed,attr"`
 	Blocked bool   `xml:"blocked,attr"`
 	Managed bool   `xml:"managed,attr"`
+	Pending string `xml:"pending,attr"` // an action under way, as a role: Starting, Stopping, Monitoring, ...
 	On      []struct {
 		Name string `xml:"name,attr"`
 	} `xml:"node"`
@@ -281,8 +282,10 @@ func (c *Cluster) WaitRunning(ctx context.Context, id string) (at string, err er
 			if r.Failed || r.Blocked {
 				return fmt.Errorf("%s has failed on %v", id, nodes)
 			}
-			if r.Role == "Starting" || r.Role == "Stopping" {
-				return fmt.Errorf("%s is %s on %v", id, strings.ToLower(r.Role), nodes)
+			for _, doing := range []string{r.Role, r.Pending} {
+				if doing == "Starting" || doing == "Stopping" {
+					return fmt.Errorf("%s is %s on %v", id, strings.ToLower(doing), nodes)
+				}
 			}
 		}
 		if len(nodes) != 1 {
