@@ -196,6 +196,31 @@ func Until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// Signal sends processes a signal. SIGSTOP it sees through: a frozen process
+// answers until the last of its threads has stopped, a moment later.
+func Signal(t testing.TB, sig syscall.Signal, pids ...int) {
+	t.Helper()
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatalf("sending %v to %d: %v", sig, pid, err)
+		}
+	}
+	if sig != syscall.SIGSTOP {
+		return
+	}
+	for _, pid := range pids {
+		Until(t, fmt.Sprintf("all threads of %d have stopped", pid), func() bool {
+			threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+			for _, stat := range threads {
+				if b, err := os.ReadFile(stat); err == nil && !strings.Contains(string(b), ") T ") {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
 // Background runs a command, in a session of its own, until the test ends.
 func Background(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()

@@ -24,6 +24,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/openstack-ocf/agents/test/box"
 )
 
 // Kind says what a broker is.
@@ -212,12 +214,7 @@ func (b *Broker) Log() string {
 }
 
 // Signal sends the broker a signal.
-func (b *Broker) Signal(sig syscall.Signal) {
-	b.t.Helper()
-	if err := b.cmd.Process.Signal(sig); err != nil {
-		b.t.Fatalf("sending %v to the broker: %v", sig, err)
-	}
-}
+func (b *Broker) Signal(sig syscall.Signal) { b.t.Helper(); box.Signal(b.t, sig, b.cmd.Process.Pid) }
 
 // Kill ends the broker with SIGKILL and waits until it is gone. It may be
 // called again.

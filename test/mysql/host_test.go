@@ -146,9 +146,7 @@ func (h *host) server() int {
 func (h *host) signal(sig syscall.Signal) int {
 	h.t.Helper()
 	pid := h.server()
-	if err := syscall.Kill(pid, sig); err != nil {
-		h.t.Fatal(err)
-	}
+	box.Signal(h.t, sig, pid)
 	if sig == syscall.SIGKILL {
 		h.until("the server is dead", func() bool { return len(h.servers()) == 0 })
 	}

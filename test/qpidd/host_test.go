@@ -128,17 +128,9 @@ func (h *host) signal(sig syscall.Signal) {
 	if len(pids) != 1 {
 		h.t.Fatalf("want one broker, there are %v", pids)
 	}
-	if err := syscall.Kill(pids[0], sig); err != nil {
-		h.t.Fatal(err)
-	}
+	box.Signal(h.t, sig, pids[0])
 	if sig == syscall.SIGKILL {
 		box.Until(h.t, "the broker is dead", func() bool { return len(h.brokers()) == 0 })
-	}
-	if sig == syscall.SIGSTOP { // it takes effect a moment later
-		box.Until(h.t, "the broker is frozen", func() bool {
-			st, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pids[0]))
-			return strings.Contains(string(st), ") T ")
-		})
 	}
 }
 
