@@ -196,8 +196,8 @@ func Until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Signal sends processes a signal. SIGSTOP it sees through: a frozen process
-// answers until the last of its threads has stopped, a moment later.
+// Signal sends processes a signal. SIGSTOP and SIGKILL it sees through, for they
+// have their effect a moment later: when every thread has stopped, or is gone.
 func Signal(t testing.TB, sig syscall.Signal, pids ...int) {
 	t.Helper()
 	for _, pid := range pids {
@@ -205,14 +205,17 @@ func Signal(t testing.TB, sig syscall.Signal, pids ...int) {
 			t.Fatalf("sending %v to %d: %v", sig, pid, err)
 		}
 	}
-	if sig != syscall.SIGSTOP {
+	states := map[syscall.Signal]string{syscall.SIGSTOP: "T", syscall.SIGKILL: "ZX"}[sig]
+	if states == "" {
 		return
 	}
 	for _, pid := range pids {
-		Until(t, fmt.Sprintf("all threads of %d have stopped", pid), func() bool {
+		Until(t, fmt.Sprintf("%v has had its effect on %d", sig, pid), func() bool {
 			threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 			for _, stat := range threads {
-				if b, err := os.ReadFile(stat); err == nil && !strings.Contains(string(b), ") T ") {
+				b, err := os.ReadFile(stat)
+				_, rest, _ := strings.Cut(string(b), ") ")
+				if err == nil && rest != "" && !strings.Contains(states, rest[:1]) {
 					return false
 				}
 			}

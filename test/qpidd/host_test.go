@@ -129,9 +129,6 @@ func (h *host) signal(sig syscall.Signal) {
 		h.t.Fatalf("want one broker, there are %v", pids)
 	}
 	box.Signal(h.t, sig, pids[0])
-	if sig == syscall.SIGKILL {
-		box.Until(h.t, "the broker is dead", func() bool { return len(h.brokers()) == 0 })
-	}
 }
 
 func (h *host) background(name string, args ...string) *exec.Cmd {
