@@ -34,7 +34,7 @@ func planCommand() *cli.Command {
 		Name: "plan", Usage: "write the commands that make a control plane, from its description", ArgsUsage: "CONTROLPLANE.yaml", Description: planHelp,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "cib", Usage: "write the CIB to `FILE`"},
-			&cli.StringFlag{Name: "haproxy", Usage: "write HAProxy's configuration to `FILE`"},
+			&cli.StringFlag{Name: "haproxy", Usage: "only write HAProxy's configuration, to `FILE`"},
 			&cli.BoolFlag{Name: "json", Usage: "write all of it as one JSON object"},
 		},
 		Action: runPlan,
@@ -69,8 +69,15 @@ func runPlan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.String("haproxy") != "" && cp.HAProxy() == "" {
-		return errors.New("there is no HAProxy in the file")
+	if file := c.String("haproxy"); file != "" {
+		if c.String("cib") != "" || c.Bool("json") {
+			return errors.New("--haproxy writes HAProxy's configuration and nothing else: give it alone")
+		}
+		if err := cp.WriteHAProxy(c.Context, file); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.App.Writer, "wrote", file)
+		return nil
 	}
 	p, err := plan.New(c.Context, cp)
 	if err != nil {
@@ -78,11 +85,6 @@ func runPlan(c *cli.Context) error {
 	}
 	if file := c.String("cib"); file != "" {
 		if err := os.WriteFile(file, []byte(p.CIB.String()), 0o600); err != nil {
-			return err
-		}
-	}
-	if file := c.String("haproxy"); file != "" {
-		if err := plan.Replace(file, p.HAProxy); err != nil {
 			return err
 		}
 	}

@@ -176,7 +176,7 @@ func (a *Apply) Run(ctx context.Context, p *Pending) error {
 	}
 	defer release()
 	if p.HAProxy != "" {
-		if err := Replace(p.HAProxy, a.ControlPlane.HAProxy()); err != nil {
+		if err := replace(p.HAProxy, a.ControlPlane.HAProxy()); err != nil {
 			return err
 		}
 		a.Say("wrote %s; the same on the other nodes: %s", p.HAProxy, a.writeHAProxy())
@@ -240,8 +240,8 @@ func (a *Apply) running(ctx context.Context) error {
 	return nil
 }
 
-// Replace writes a file in one step, that all may read.
-func Replace(path, text string) error {
+// replace writes a file in one step, that all may read.
+func replace(path, text string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}

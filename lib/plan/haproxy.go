@@ -2,8 +2,11 @@ package plan
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +39,8 @@ defaults
     # A request that meets a server that just died goes to another one.
     retries 3
     option redispatch 1
+    # So does one that the server took with it, if asking twice does no harm (disable-l7-retry below).
+    retry-on conn-failure empty-response
     maxconn 8000
     timeout connect 2s
     timeout queue 10s
@@ -62,6 +67,7 @@ func (cp *ControlPlane) HAProxy() string {
 		if a.tunnel {
 			b.WriteString("    balance source\n    timeout tunnel 1h\n")
 		}
+		b.WriteString("    http-request disable-l7-retry unless METH_GET\n")
 		fmt.Fprintf(&b, "    option httpchk GET %s\n    http-check expect %s\n", a.check, a.healthy)
 		for _, n := range cp.nodes {
 			if len(a.nodes) == 0 || slices.Contains(names(a.nodes), n.name.s) {
@@ -70,4 +76,21 @@ func (cp *ControlPlane) HAProxy() string {
 		}
 	}
 	return b.String()
+}
+
+// WriteHAProxy writes HAProxy's configuration into a file, in one step, if HAProxy finds no fault in it.
+func (cp *ControlPlane) WriteHAProxy(ctx context.Context, file string) error {
+	text := cp.HAProxy()
+	if text == "" {
+		return errors.New("the file describes no HAProxy")
+	}
+	dir, err := os.MkdirTemp("", "plan")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := checkHAProxy(ctx, dir, text); err != nil {
+		return err
+	}
+	return replace(file, text)
 }

@@ -53,18 +53,14 @@ func example(ctx context.Context, t *testing.T, n *cluster.Node, name string) {
 	if err := n.WriteFile(ctx, "/root/"+in, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	command := "cd /root && openstack-ocf plan --cib " + cib
-	balanced := strings.Contains(string(text), "haproxy")
-	if balanced {
-		command += " --haproxy " + cfg
-	}
-	res, err := n.Shell(ctx, command+" "+in)
+	res, err := n.Shell(ctx, "cd /root && openstack-ocf plan --cib "+cib+" "+in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, name+".sh", res.Stdout)
 	n.MustExec(ctx, t, "crm_verify", "--xml-file", cib)
-	if balanced {
+	if strings.Contains(string(text), "haproxy") {
+		n.MustExec(ctx, t, "openstack-ocf", "plan", "--haproxy", cfg, "/root/"+in)
 		n.MustExec(ctx, t, "haproxy", "-c", "-f", cfg)
 		got, err := n.ReadFile(ctx, cfg)
 		if err != nil {
