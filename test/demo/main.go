@@ -45,7 +45,7 @@ func run(ctx context.Context, out *story, keep bool, markdown string) (err error
 	if err := cluster.Missing(""); err != nil {
 		return fmt.Errorf("%w: the demo builds hosts out of namespaces, with systemd, corosync and Pacemaker", err)
 	}
-	out.chapter("A cluster of three nodes")
+	out.chapter("Three control nodes")
 	group := services(out)
 	c, err := build(ctx, out, keep, group)
 	if err != nil {
@@ -71,8 +71,11 @@ func run(ctx context.Context, out *story, keep bool, markdown string) (err error
 	}
 	defer s.Close()
 	var figures []figure
-	for i, sc := range scenes {
-		f, err := sc.show(ctx, out, i+1, s)
+	for _, sc := range scenes {
+		if !s.Can(sc.Act) {
+			continue
+		}
+		f, err := sc.show(ctx, out, len(figures)+1, s)
 		if err != nil {
 			return err
 		}
@@ -111,15 +114,17 @@ func build(ctx context.Context, out *story, keep bool, group []scenario.Service)
 func deploy(ctx context.Context, out *story, c *cluster.Cluster, group []scenario.Service) (*scenario.Stage, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	out.chapter("The deployment: floating address, shared storage, service, in one group")
-	s, err := scenario.Deploy(ctx, c, out.command, group...)
+	out.chapter("The control plane, from its description")
+	s, err := scenario.Apply(ctx, c, out.command, group...)
 	if err != nil {
 		return nil, err
 	}
 	out.crmMon(ctx, c)
+	var units []string
 	for _, a := range s.Actors {
-		out.say("A client on the network now writes %s through %s, one after the other, and counts those acknowledged.", a.Unit, scenario.FloatingIP)
+		units = append(units, a.Unit)
 	}
+	out.say("Clients on the network now send %s to %s, one after the other, and count those acknowledged.", strings.Join(units, ", "), scenario.FloatingIP)
 	return s, nil
 }
 
@@ -129,16 +134,20 @@ func count(ctx context.Context, out *story, s *scenario.Stage, figures []figure,
 	defer cancel()
 	out.chapter("The count")
 	audits, err := s.Audit(ctx)
-	lines := make([]string, 0, len(audits))
+	var lines []string
 	for i, a := range audits {
-		unit := s.Actors[i].Unit
-		line := fmt.Sprintf("%d %s acknowledged, %d %s found", a.Acknowledged, unit, a.Found, unit)
-		if s.Actors[i].Forgets {
-			line = fmt.Sprintf("%d %s acknowledged by a stand-in that keeps none over a restart", a.Acknowledged, unit)
+		actor := s.Actors[i]
+		line := fmt.Sprintf("%d %s acknowledged, %d %s found", a.Acknowledged, actor.Unit, a.Found, actor.Unit)
+		switch {
+		case actor.Diskless:
+			acknowledged, tries := actor.Acknowledged()
+			line = fmt.Sprintf("%d %s, %d answered", tries, actor.Unit, acknowledged)
+		case actor.Forgets:
+			line = fmt.Sprintf("%d %s acknowledged by a stand-in that keeps none over a restart", a.Acknowledged, actor.Unit)
 		}
 		lines = append(lines, line)
 	}
-	table := tabulate(s, figures)
+	table := tabulate(s, figures, audits)
 	out.table(table)
 	for _, l := range lines {
 		out.say("%s", l)

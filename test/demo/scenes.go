@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/openstack-ocf/agents/test/cluster"
 	"github.com/openstack-ocf/agents/test/scenario"
@@ -16,17 +15,24 @@ import (
 // services are what the group holds, beside address and storage.
 func services(out *story) []scenario.Service {
 	list := []scenario.Service{scenario.MySQL()}
-	b, kind, err := scenario.Broker()
-	if err != nil {
+	if b, kind, err := scenario.Broker(); err != nil {
 		out.say("No broker in the group: %v.", err)
-		return list
-	}
-	if b.Forgets {
-		out.say("The broker is a %s, which keeps no message over a restart: its messages are counted, but none is missed.", kind)
 	} else {
-		out.say("The broker is a real %s with linearstore, on a disk of its own.", kind)
+		if b.Forgets {
+			out.say("The broker is a %s, which keeps no message over a restart: its messages are counted, but none is missed.", kind)
+		} else {
+			out.say("The broker is a real %s with linearstore, on a disk of its own.", kind)
+		}
+		list = append(list, b)
 	}
-	return append(list, b)
+	if api, err := scenario.API(); err != nil {
+		out.say("No HAProxy in the group, and no API behind it: %v.", err)
+	} else {
+		out.say("HAProxy balances OpenStack's Placement, a real API, which runs on every node and keeps its data in the group's database.")
+		list = append(list, api)
+	}
+	out.say("nova-consoleauth, which is in the document's group too, is left out: see `make test PKG=./test/osagents`.")
+	return list
 }
 
 // scene is an act, and what an operator wants to know of it beforehand.
@@ -36,16 +42,19 @@ type scene struct {
 }
 
 var scenes = []scene{
-	{scenario.Kill, "The server dies, as after a bug or the kernel's OOM killer. The cluster finds it gone and starts it again, in place."},
-	{scenario.Freeze, "The server is there, but answers nobody. A check of the process or its pid file would call it healthy for ever."},
+	{scenario.Kill.On("db", "MySQL killed (kill -9)"), "The server dies, as after a bug or the kernel's OOM killer. The cluster finds it gone and starts it again, in place."},
+	{scenario.Freeze.On("db", "MySQL frozen (SIGSTOP)"), "The server is there, but answers nobody. A check of the process or its pid file would call it healthy for ever."},
+	{scenario.Kill.On("qpidd", "broker killed (kill -9)"), "In the group only what stands behind the broker is restarted with it: the database is not."},
+	{scenario.KillAPI.On("haproxy", "API killed on one node"), "The cluster knows nothing of the APIs. HAProxy gives the requests to the others."},
+	{scenario.Kill.On("haproxy", "HAProxy killed (kill -9)"), "It stands at the group's end: nothing else is restarted."},
 	{scenario.Move, "Maintenance: everything stops here and starts there, in order."},
-	{scenario.PowerCut, "The node is gone from one moment to the next. It is fenced before anything starts elsewhere: its data must not be written twice."},
+	{scenario.PowerCut, "The node is gone from one moment to the next, its API with it. It is fenced before anything starts elsewhere: its data must not be written twice."},
 }
 
 // figure is what came of a scene.
 type figure struct {
 	scenario.Result
-	crmMon string // what crm_mon has to say, in a line
+	seen string // what the cluster has to say, in a line
 }
 
 // show plays a scene and puts everything back.
@@ -54,43 +63,56 @@ func (sc scene) show(ctx context.Context, out *story, number int, s *scenario.St
 	defer cancel()
 	out.chapter(fmt.Sprintf("%d. %s", number, sc.Title))
 	out.say("%s", sc.about)
-	began := time.Now()
 	if f.Result, err = s.Play(ctx, sc.Act); err != nil {
 		return f, err
 	}
 	where := "again on " + f.To.Node
-	if f.To.Node != f.From.Node {
+	switch {
+	case sc.Spares:
+		where = "all the while on " + f.To.Node
+	case sc.Moves:
 		where = "on " + f.To.Node + " now"
 	}
+	var results []string
 	for i, a := range s.Actors {
-		out.result("%s answered again after %.2f s, %s.", a.Speaks, f.Outages[i].Length().Seconds(), where)
+		results = append(results, fmt.Sprintf("%s %.2f s", a.Speaks, f.Outages[i].Length().Seconds()))
 	}
+	out.result("The longest time without an answer: %s; %s.", strings.Join(results, ", "), where)
 	if err := s.Settled(ctx); err != nil {
 		return f, err
 	}
 	out.crmMon(ctx, s.Cluster)
-	if f.crmMon, err = verdict(ctx, s.Cluster, began); err != nil {
+	if f.seen, err = verdict(ctx, s, f.Result); err != nil {
 		return f, err
 	}
 	return f, s.Restore(ctx)
 }
 
-// verdict is what the cluster says happened since began: failures with their reasons, and who was fenced.
-func verdict(ctx context.Context, c *cluster.Cluster, began time.Time) (string, error) {
-	status, err := c.Status(ctx)
+// verdict is what there is to be seen of it: failures in crm_mon with their reasons, who was fenced, and what HAProxy says.
+func verdict(ctx context.Context, s *scenario.Stage, r scenario.Result) (string, error) {
+	status, err := s.Cluster.Status(ctx)
 	if err != nil {
 		return "", err
 	}
 	var said []string
 	for _, f := range status.Failures {
-		said = append(said, fmt.Sprintf("%s on %s: %s", f.Operation, f.Node, f.Reason))
+		said = append(said, f.Reason)
 	}
-	events, err := c.Events(ctx)
+	events, err := s.Cluster.Events(ctx)
 	if err != nil {
 		return "", err
 	}
-	for _, e := range slices.DeleteFunc(events, func(e cluster.Event) bool { return e.Time.Before(began) }) {
+	for _, e := range slices.DeleteFunc(events, func(e cluster.Event) bool { return e.Time.Before(r.Began) }) {
 		said = append(said, fmt.Sprintf("%s fenced (%s)", e.Node, e.Action))
+	}
+	if r.Act.Spares {
+		log, err := s.BalancerSaid(ctx, r.To.Node, r.Began)
+		if err != nil {
+			return "", err
+		}
+		for _, line := range log {
+			said = append(said, "HAProxy's log: "+line)
+		}
 	}
 	if len(said) == 0 {
 		return "no failures", nil

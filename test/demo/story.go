@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -18,6 +19,7 @@ import (
 type story struct {
 	w     io.Writer
 	begun time.Time
+	shown []string // by crm_mon the last time
 }
 
 func newStory(w io.Writer) *story { return &story{w: w, begun: time.Now()} }
@@ -35,38 +37,72 @@ func (st *story) result(format string, args ...any) {
 // command is a scenario.Commentary.
 func (st *story) command(line string) { st.say("%s", line) }
 
-// crmMon shows what crm_mon says, without its head.
+// crmMon shows what crm_mon says, without its head, and without what it said the last time.
 func (st *story) crmMon(ctx context.Context, c *cluster.Cluster) {
 	res, err := c.OnAny(ctx, "crm_mon", "-1")
 	if err != nil {
 		st.say("crm_mon: %v", err)
 		return
 	}
-	st.say("# crm_mon -1")
 	_, body, _ := strings.Cut(res.Stdout, "Node List:\n")
-	for line := range strings.Lines(body) {
-		if line = strings.TrimRight(line, "\n"); strings.TrimSpace(line) != "" {
-			fmt.Fprintf(st.w, "   | %s\n", line)
-		}
+	lines := slices.DeleteFunc(strings.Split(body, "\n"), func(l string) bool { return strings.TrimSpace(l) == "" })
+	fresh := slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return slices.Contains(st.shown, l) })
+	switch {
+	case st.shown == nil:
+		st.say("# crm_mon -1")
+	case len(fresh) == 0:
+		st.say("# crm_mon -1 says what it said before")
+	default:
+		st.say("# crm_mon -1, what is new in it:")
 	}
+	for _, line := range fresh {
+		st.say("| %s", line)
+	}
+	st.shown = lines
 	fmt.Fprintln(st.w)
 }
 
 // rows is a table, its head first.
 type rows [][]string
 
-func tabulate(s *scenario.Stage, figures []figure) rows {
-	head := []string{"what happened", "where", "then"}
+// tabulate lists for each scene how long every client went without an answer, and what it lost.
+func tabulate(s *scenario.Stage, figures []figure, audits []scenario.Audit) rows {
+	head := []string{"fault", "what was seen", "node"}
 	for _, a := range s.Actors {
-		head = append(head, a.Speaks+" back after")
+		head = append(head, "s without "+a.Speaks)
 	}
-	t := rows{append(head, "crm_mon")}
-	for _, f := range figures {
-		row := []string{f.Act.Title, f.From.Node, f.To.Node}
-		for _, o := range f.Outages {
-			row = append(row, o.String())
+	for _, a := range s.Actors {
+		lost := "lost "
+		if a.Diskless {
+			lost = "failed "
 		}
-		t = append(t, append(row, f.crmMon))
+		head = append(head, lost+a.Unit)
+	}
+	t := rows{head}
+	for n, f := range figures {
+		node := f.From.Node
+		if f.Act.Moves {
+			node += " to " + f.To.Node
+		}
+		row := []string{f.Act.Title, f.seen, node}
+		for _, o := range f.Outages {
+			row = append(row, fmt.Sprintf("%.2f", o.Length().Seconds()))
+		}
+		until := time.Now()
+		if n+1 < len(figures) {
+			until = figures[n+1].Began
+		}
+		for i, a := range s.Actors {
+			switch {
+			case a.Diskless:
+				row = append(row, fmt.Sprint(f.Failed[i]))
+			case a.Forgets:
+				row = append(row, "-")
+			default:
+				row = append(row, fmt.Sprint(a.Between(audits[i].Lost, f.Began, until)))
+			}
+		}
+		t = append(t, row)
 	}
 	return t
 }
@@ -102,6 +138,7 @@ func (st *story) lookAround() {
 		{"status", "nodes, fencing, crm_mon"},
 		{"exec node1 pcs status", "a command on a node"},
 		{"exec node1 bash", "a shell on a node"},
+		{fmt.Sprintf("client curl -i http://%s:8778/", scenario.FloatingIP), "an API, through HAProxy"},
 		{"client mariadb -h " + scenario.FloatingIP + " -u " + scenario.SQLUser + " -p" + scenario.SQLPassword + " " + scenario.SQLSchema, "a client on the network"},
 		{"cut node2", "pull its network cable; heal plugs it in"},
 		{"off node2", "pull its mains plug; on plugs it in"},

@@ -2,8 +2,14 @@ package scenario
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/cluster"
 )
 
 // The acts of every play.
@@ -33,4 +39,45 @@ var (
 		s.say("pulling the network cable of " + d.Node)
 		return s.Cluster.Node(d.Node).Cut(ctx)
 	}}
+	KillAPI = Act{Name: "kill API", Title: "kill -9 of an API on one node", Spares: true, Do: func(ctx context.Context, s *Stage, _ *Actor, d Daemon) error {
+		return s.loseAPI(ctx, d, func(n *cluster.Node) error {
+			s.say("on " + n.Name + ": # systemctl kill -s KILL " + apiUnit)
+			_, err := n.Exec(ctx, "systemctl", "kill", "-s", "KILL", apiUnit)
+			return err
+		})
+	}}
+	LoseAPINode = Act{Name: "lose API node", Title: "power cut of a node with nothing but an API", Spares: true, Do: func(ctx context.Context, s *Stage, _ *Actor, d Daemon) error {
+		return s.loseAPI(ctx, d, func(n *cluster.Node) error {
+			s.say("pulling the mains plug of " + n.Name)
+			return n.PowerOff(ctx)
+		})
+	}}
 )
+
+// On is the act, with another actor as its victim.
+func (act Act) On(id, title string) Act {
+	act.To, act.Title = id, title
+	act.Name += " " + id
+	return act
+}
+
+// loseAPI breaks the API on a node where the group is not, and waits until HAProxy has found that out.
+func (s *Stage) loseAPI(ctx context.Context, active Daemon, lose func(*cluster.Node) error) error {
+	nodes := s.Cluster.Nodes()
+	victim := nodes[slices.IndexFunc(nodes, func(n *cluster.Node) bool { return n.Name != active.Node })]
+	began := time.Now()
+	if err := lose(victim); err != nil {
+		return err
+	}
+	for {
+		said, err := s.BalancerSaid(ctx, active.Node, began)
+		if err != nil || slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, "/"+victim.Name+" ") }) {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("HAProxy has not found the API on %s dead, only %v: %w", victim.Name, said, ctx.Err())
+		}
+	}
+}

@@ -31,8 +31,8 @@ func (m *memory) Numbers(context.Context) ([]int, error) { return m.numbers, nil
 
 func (m *memory) Close() error { return nil }
 
-// write has a writer put numbers up to last, or a few more.
-func write(t *testing.T, m *memory, last int) *Writer {
+// written has a writer put numbers up to last, or a few more.
+func written(t *testing.T, m *memory, last int) *Writer {
 	t.Helper()
 	w := Write(m)
 	defer w.Stop()
@@ -87,7 +87,7 @@ func TestAudit(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			m := &memory{put: c.put}
-			w := write(t, m, 6)
+			w := written(t, m, 6)
 			m.numbers = append(m.numbers, c.add...)
 			got, err := w.Audit(t.Context())
 			if err != nil {
@@ -200,7 +200,7 @@ func TestTwoDaemons(t *testing.T) {
 	}
 	second := daemons(t, dir, "watched-d")[0]
 	look()
-	if err := w.Err(); err == nil || !strings.Contains(err.Error(), "2 daemons") {
+	if err := w.Err(); err == nil || !strings.Contains(err.Error(), "2 of the daemons") {
 		t.Errorf("two daemons at once: %v", err)
 	}
 	if err := first.Signal(unix.SIGKILL); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,8 +39,15 @@ type Service struct {
 	Files   []cluster.File // that every node needs
 	Dir     string         // where a disk of its own is mounted; "": it works on the group's
 	Forgets bool           // it keeps nothing over a restart, so that what is lost is not held against it
+	// Diskless says that it works on no disk, and so keeps nothing at all: what counts is how many tries fail.
+	Diskless bool
+	APIs     []string      // that it balances, by their names in a control plane's description
+	Pause    time.Duration // between two tries of its client; 0: 5 ms
 	// Fill puts data on the new disk, mounted at dir on the node; nil: none is needed.
 	Fill func(ctx context.Context, n *cluster.Node, dir string) error
+	// Setup is done once, when the cluster runs it, on the node where it does. Heal starts what the cluster does not.
+	Setup func(ctx context.Context, s *Stage, at string) error
+	Heal  func(ctx context.Context, s *Stage) error
 	// Ledger is the service as its client sees it, who reaches it by dial.
 	Ledger func(dial Dialer) (Ledger, error)
 }
@@ -187,20 +195,39 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	if at == "" {
 		return nil, fmt.Errorf("%s does not run\n%s", service.ID, s.Cluster.CrmMon(ctx))
 	}
+	if service.Setup != nil {
+		if err := service.Setup(ctx, s, at); err != nil {
+			return nil, err
+		}
+	}
+	if err := service.heal(ctx, s); err != nil {
+		return nil, err
+	}
 	ledger, err := service.Ledger(s.Cluster.Dial)
 	if err != nil {
 		return nil, err
 	}
-	watch, err := NewWatch(s.Cluster, cmp.Or(s.disks[service.ID], s.Disk), service.Daemon...)
+	device := cmp.Or(s.disks[service.ID], s.Disk)
+	if service.Diskless {
+		device = ""
+	}
+	watch, err := NewWatch(s.Cluster, device, service.Daemon...)
 	if err != nil {
 		return nil, errors.Join(err, ledger.Close())
 	}
-	a := &Actor{Service: service, Writer: Write(ledger), Watch: watch, ledger: ledger}
+	a := &Actor{Service: service, Writer: write(ledger, cmp.Or(service.Pause, pause)), Watch: watch, ledger: ledger}
 	s.Actors = append(s.Actors, a)
 	if _, err := watch.WaitOther(ctx, Daemon{}); err != nil {
 		return nil, err
 	}
 	return a, a.WaitServed(ctx, time.Now())
+}
+
+func (service Service) heal(ctx context.Context, s *Stage) error {
+	if service.Heal == nil {
+		return nil
+	}
+	return service.Heal(ctx, s)
 }
 
 // Settled returns when nothing is left to do and all of the group runs.
@@ -238,49 +265,93 @@ func (s *Stage) PCS(ctx context.Context, args ...string) error {
 type Act struct {
 	Name  string // of a test: "kill"
 	Title string // for people: "kill -9 of the server"
+	// To is the ID of the actor that it happens to; "": the first.
+	To string
 	// Moves says that the service must come back on another node; otherwise on the same.
 	Moves bool
+	// Spares says that the actor itself goes on: what breaks is beside it.
+	Spares bool
 	// Do makes it happen to the actor's daemon, which is where it runs.
 	Do func(ctx context.Context, s *Stage, a *Actor, d Daemon) error
 }
 
 // Result is what came of an act.
 type Result struct {
-	Act      Act
-	From, To Daemon
-	Outages  []Outage // of each of the stage's actors
+	Act         Act
+	From, To    Daemon
+	Began, Over time.Time // over: when all clients were served again
+	Outages     []Outage  // of each of the stage's actors
+	Failed      []int     // tries of each actor's client that were not acknowledged
 }
 
-// Play has the act happen to the first actor, and returns when its daemon was replaced and all clients are served again.
+// Play has the act happen to an actor, and returns when its daemon was replaced and all clients are served again. In the
+// group what stands before the actor must not be restarted, unless all of it moves.
 func (s *Stage) Play(ctx context.Context, act Act) (r Result, err error) {
-	a := s.Actors[0]
+	number := s.index(act.To)
+	if number < 0 {
+		return r, fmt.Errorf("%s: there is no %s on the stage", act.Name, act.To)
+	}
+	a := s.Actors[number]
 	r.Act = act
 	var ok bool
 	if r.From, ok = a.Watch.Now(); !ok {
 		return r, fmt.Errorf("%s: there is no %s to begin with", act.Name, a.ID)
 	}
-	started := a.Started()
-	began := time.Now()
+	want := s.started()
+	for i := range want {
+		if act.Moves || i == number && !act.Spares {
+			want[i]++
+		}
+	}
+	r.Began = time.Now()
 	if err := act.Do(ctx, s, a, r.From); err != nil {
 		return r, fmt.Errorf("%s: %w", act.Name, err)
 	}
-	if r.To, err = a.WaitOther(ctx, r.From); err != nil {
-		return r, fmt.Errorf("%s: %w", act.Name, err)
+	r.To = r.From
+	if !act.Spares {
+		if r.To, err = a.WaitOther(ctx, r.From); err != nil {
+			return r, fmt.Errorf("%s: %w", act.Name, err)
+		}
 	}
 	again := time.Now()
 	for _, a := range s.Actors {
 		if err := a.WaitServed(ctx, again); err != nil {
 			return r, fmt.Errorf("%s: %s: %w", act.Name, a.ID, err)
 		}
-		r.Outages = append(r.Outages, a.Outage(began))
+	}
+	r.Over = time.Now()
+	for _, a := range s.Actors {
+		r.Outages = append(r.Outages, a.Outage(r.Began))
+		r.Failed = append(r.Failed, a.Failed(r.Began))
 	}
 	if moved := r.To.Node != r.From.Node; moved != act.Moves {
 		return r, fmt.Errorf("%s: %s was on %s and is on %s now", act.Name, a.ID, r.From.Node, r.To.Node)
 	}
-	if n := a.Started() - started; n != 1 {
-		return r, fmt.Errorf("%s: %s was started %d times", act.Name, a.ID, n)
+	for i, n := range s.started()[:number+1] {
+		if n != want[i] {
+			return r, fmt.Errorf("%s: %s was started %d times, want %d", act.Name, s.Actors[i].ID, n, want[i])
+		}
 	}
 	return r, nil
+}
+
+// index is which actor has the ID, -1 for none; "" is the first.
+func (s *Stage) index(id string) int {
+	if id == "" {
+		return 0
+	}
+	return slices.IndexFunc(s.Actors, func(a *Actor) bool { return a.ID == id })
+}
+
+// Can tells whether whom the act happens to is on the stage.
+func (s *Stage) Can(act Act) bool { return s.index(act.To) >= 0 }
+
+// started is how often each actor's daemon was started so far.
+func (s *Stage) started() (counts []int) {
+	for _, a := range s.Actors {
+		counts = append(counts, a.Started())
+	}
+	return counts
 }
 
 // Restore brings all nodes back, out of standby and with their cables in, forgets failures, and waits until nothing is left
@@ -290,10 +361,7 @@ func (s *Stage) Restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var before []int
-	for _, a := range s.Actors {
-		before = append(before, a.Started())
-	}
+	before := s.started()
 	for _, st := range states {
 		n := s.Cluster.Node(st.Name)
 		if st.Cut {
@@ -327,12 +395,17 @@ func (s *Stage) Restore(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, a := range s.Actors {
+		if err := a.heal(ctx, s); err != nil {
+			return err
+		}
+	}
 	if err := s.Settled(ctx); err != nil {
 		return err
 	}
-	for i, a := range s.Actors {
-		if n := a.Started(); n != before[i] {
-			return fmt.Errorf("%s was restarted although nothing was broken", a.ID)
+	for i, n := range s.started() {
+		if n != before[i] {
+			return fmt.Errorf("%s was restarted although nothing was broken", s.Actors[i].ID)
 		}
 	}
 	return nil
@@ -346,7 +419,7 @@ func (s *Stage) Audit(ctx context.Context) (audits []Audit, err error) {
 		if aerr == nil {
 			aerr = audit.Err()
 		}
-		if a.Forgets {
+		if a.Forgets || a.Diskless {
 			aerr = nil
 		}
 		if err = errors.Join(err, a.Watch.Err()); aerr != nil {

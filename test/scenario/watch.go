@@ -45,10 +45,11 @@ func (d Daemon) lives() bool {
 func (d Daemon) String() string { return fmt.Sprintf("pid %d on %s", d.PID, d.Node) }
 
 // Watch looks at a disk from outside of all nodes: at the processes that work on it, whatever they were started
-// by and whatever Pacemaker knows of them, and at who has it mounted.
+// by and whatever Pacemaker knows of them, and at who has it mounted. Of a service without a disk it looks at the
+// processes alone, at the first of each daemon.
 type Watch struct {
 	cluster     *cluster.Cluster
-	device      string
+	device      string // "": without a disk
 	rdev        uint64
 	executables []string
 	cancel      context.CancelFunc
@@ -64,11 +65,13 @@ type Watch struct {
 }
 
 // NewWatch starts to watch for processes of these executables (base names) that have their working directory or a
-// file open on the device, until Stop.
+// file open on the device, if there is one, until Stop.
 func NewWatch(c *cluster.Cluster, device string, executables ...string) (*Watch, error) {
 	var st unix.Stat_t
-	if err := unix.Stat(device, &st); err != nil {
-		return nil, fmt.Errorf("%s: %w", device, err)
+	if device != "" {
+		if err := unix.Stat(device, &st); err != nil {
+			return nil, fmt.Errorf("%s: %w", device, err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Watch{
@@ -85,7 +88,7 @@ func (w *Watch) run(ctx context.Context) {
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		w.look(onDevice(w.rdev, w.executables, w.cluster.Name()))
-		if i%2 == 0 {
+		if i%2 == 0 && w.device != "" {
 			at, err := w.cluster.MountedOn(ctx, w.device)
 			if ctx.Err() == nil {
 				w.mounts(at, err)
@@ -109,7 +112,7 @@ func (w *Watch) look(found []Daemon) {
 	defer w.mu.Unlock()
 	w.looks++
 	if len(found) > 1 && !slices.Equal(found, w.now) {
-		w.wrong = append(w.wrong, fmt.Errorf("%s: %d daemons work on %s at once: %v", clock(), len(found), w.device, found))
+		w.wrong = append(w.wrong, fmt.Errorf("%s: %d of %s at once: %v", clock(), len(found), w.what(), found))
 	}
 	for _, d := range found {
 		if !slices.Contains(w.seen, d) {
@@ -138,6 +141,13 @@ func (w *Watch) mounts(at []string, err error) {
 	if len(at) > 1 {
 		w.wrong = append(w.wrong, fmt.Errorf("%s: %s is mounted on %s at once", clock(), w.device, strings.Join(at, " and ")))
 	}
+}
+
+func (w *Watch) what() string {
+	if w.device == "" {
+		return w.executables[0]
+	}
+	return "the daemons on " + w.device
 }
 
 func clock() string { return time.Now().Format("15:04:05.000") }
@@ -194,7 +204,8 @@ func (w *Watch) WaitOther(ctx context.Context, old Daemon) (Daemon, error) {
 	}
 }
 
-// onDevice finds the living processes of these executables that use files of the device, on nodes of the cluster.
+// onDevice finds the living processes of these executables that use files of the device, or for 0 lead a session, on
+// nodes of the cluster.
 func onDevice(rdev uint64, executables []string, clusterName string) []Daemon {
 	links, _ := filepath.Glob("/proc/[0-9]*/exe")
 	var found []Daemon
@@ -204,7 +215,7 @@ func onDevice(rdev uint64, executables []string, clusterName string) []Daemon {
 			continue
 		}
 		dir := filepath.Dir(link)
-		if !uses(dir, rdev) {
+		if rdev != 0 && !uses(dir, rdev) || rdev == 0 && !leads(dir) {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -212,7 +223,11 @@ func onDevice(rdev uint64, executables []string, clusterName string) []Daemon {
 		if err != nil {
 			continue
 		}
-		found = append(found, Daemon{Node: nodeOf(dir, clusterName), PID: pidInside(dir), host: pid, start: start})
+		node := nodeOf(dir, clusterName)
+		if rdev == 0 && node == "" { // the machine's own, or another cluster's
+			continue
+		}
+		found = append(found, Daemon{Node: node, PID: pidInside(dir), host: pid, start: start})
 	}
 	return found
 }
@@ -225,6 +240,16 @@ func uses(proc string, rdev uint64) bool {
 		var st unix.Stat_t
 		return unix.Stat(link, &st) == nil && st.Dev == rdev
 	})
+}
+
+// leads says whether a process is a daemon's first: not a worker, and not the one that started it (proc_pid_status(5)).
+func leads(proc string) bool {
+	text, err := os.ReadFile(proc + "/status")
+	if err != nil || lastField(string(text), "NSpid:") != lastField(string(text), "NSsid:") {
+		return false
+	}
+	parent := "/proc/" + lastField(string(text), "PPid:")
+	return pidInside(parent) == 1
 }
 
 // nodeOf tells a process's node by its cgroup, which lies in one named after the cluster and the node.
@@ -244,13 +269,15 @@ func pidInside(proc string) int {
 	if err != nil {
 		return 0
 	}
-	_, line, _ := strings.Cut(string(text), "\nNSpid:")
-	line, _, _ = strings.Cut(line, "\n")
-	pid := 0
-	if ids := strings.Fields(line); len(ids) > 0 {
-		pid, _ = strconv.Atoi(ids[len(ids)-1])
-	}
+	pid, _ := strconv.Atoi(lastField(string(text), "NSpid:"))
 	return pid
+}
+
+// lastField is the last word of a line of /proc/PID/status.
+func lastField(status, name string) string {
+	_, line, _ := strings.Cut(status, "\n"+name)
+	line, _, _ = strings.Cut(line, "\n")
+	return line[strings.LastIndexByte(line, '\t')+1:]
 }
 
 // startTime is field 22 of /proc/PID/stat (proc_pid_stat(5)); it fails for a process that has ended, also a zombie.

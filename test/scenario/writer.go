@@ -19,17 +19,19 @@ type Ledger interface {
 	Close() error
 }
 
-// pause is the time between two tries of a Writer, and so the resolution of what it measures.
+// pause is the time between two tries of a Writer, and so the resolution of what it measures, unless its service wants another.
 const pause = 5 * time.Millisecond
 
 // Writer puts 1, 2, 3, ... into a ledger without end: one try a number, whatever comes of it.
 type Writer struct {
 	ledger Ledger
+	pause  time.Duration
 	cancel context.CancelFunc
 	done   chan struct{}
 
 	mu      sync.Mutex
-	acks    []ack // in order of time
+	acks    []ack       // in order of time
+	fails   []time.Time // when tries failed, in order
 	tries   int
 	lastErr error
 	changed chan struct{} // closed and replaced at every acknowledgement
@@ -41,16 +43,18 @@ type ack struct {
 }
 
 // Write starts a writer, until Stop.
-func Write(l Ledger) *Writer {
+func Write(l Ledger) *Writer { return write(l, pause) }
+
+func write(l Ledger, pause time.Duration) *Writer {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &Writer{ledger: l, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
+	w := &Writer{ledger: l, pause: pause, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
 	go w.run(ctx)
 	return w
 }
 
 func (w *Writer) run(ctx context.Context) {
 	defer close(w.done)
-	tick := time.NewTicker(pause)
+	tick := time.NewTicker(w.pause)
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		select {
@@ -67,7 +71,8 @@ func (w *Writer) run(ctx context.Context) {
 			w.acks = append(w.acks, ack{n, begun, done})
 			close(w.changed)
 			w.changed = make(chan struct{})
-		} else {
+		} else if ctx.Err() == nil { // a try that Stop ended is no failure
+			w.fails = append(w.fails, done)
 			w.lastErr = err
 		}
 		w.mu.Unlock()
@@ -128,6 +133,26 @@ func (w *Writer) Outage(since time.Time) (longest Outage) {
 		}
 	}
 	return longest
+}
+
+// Failed is how many tries ended without an acknowledgement after since.
+func (w *Writer) Failed(since time.Time) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first, _ := slices.BinarySearchFunc(w.fails, since, time.Time.Compare)
+	return len(w.fails) - first
+}
+
+// Between is how many of the numbers were acknowledged after from, and not after to.
+func (w *Writer) Between(numbers []int, from, to time.Time) (count int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.acks {
+		if a.done.After(from) && !a.done.After(to) && slices.Contains(numbers, a.n) {
+			count++
+		}
+	}
+	return count
 }
 
 // Audit is what a ledger holds, held against what was acknowledged.

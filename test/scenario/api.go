@@ -1,0 +1,148 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/cluster"
+)
+
+const (
+	apiName   = "placement"
+	apiPort   = 8778
+	apiUnit   = "placement-api.service"
+	apiBinary = "/usr/bin/placement-api"
+	apiManage = "/usr/bin/placement-manage"
+	apiPause  = 25 * time.Millisecond // between two requests: each costs a few ms of CPU
+	// apiPatience is longer than HAProxy takes to give a request for a node that is dead to another one.
+	apiPatience = 4 * time.Second
+)
+
+// API is the document's load balancer in the group, in front of a stateless API on every node, which the cluster knows
+// nothing of: OpenStack's Placement as Debian packages it, with its data in the group's database. The error says what is
+// missing.
+func API() (Service, error) {
+	for _, need := range []string{"/usr/sbin/haproxy", apiBinary} {
+		if _, err := os.Stat(need); err != nil {
+			return Service{}, errors.New("needs " + need)
+		}
+	}
+	const conf = "/etc/placement/placement.conf"
+	return Service{
+		ID: "haproxy", Agent: "ocf:openstack:haproxy", Daemon: []string{"haproxy"}, Speaks: "API", Unit: "requests",
+		Diskless: true, APIs: []string{apiName}, Pause: apiPause,
+		Files: []cluster.File{
+			{Path: conf, Content: "[api]\nauth_strategy = noauth2\n[placement_database]\nconnection = mysql+pymysql://" +
+				apiName + ":" + SQLPassword + "@" + FloatingIP + "/" + apiName + "\nmax_retries = -1\nretry_interval = 1\n"},
+			{Path: "/etc/systemd/system/" + apiUnit, Content: "[Service]\nExecStart=" + apiBinary + " --host %H --port " + strconv.Itoa(apiPort) +
+				"\n[Install]\nWantedBy=multi-user.target\n"},
+		},
+		Setup: func(ctx context.Context, s *Stage, at string) error {
+			s.say("on " + at + ": # placement-manage db sync, into a database of its own")
+			_, err := s.Cluster.Node(at).Shell(ctx, fmt.Sprintf(`set -e
+				mariadb -e "CREATE DATABASE %[1]s; GRANT ALL ON %[1]s.* TO %[1]s@'%%' IDENTIFIED BY '%[2]s'"
+				%[3]s db sync`, apiName, SQLPassword, apiManage))
+			return err
+		},
+		Heal: startAPIs,
+		Ledger: func(dial Dialer) (Ledger, error) {
+			return &httpLedger{url: fmt.Sprintf("http://%s:%d/", FloatingIP, apiPort), client: httpClient(dial)}, nil
+		},
+	}, nil
+}
+
+// startAPIs starts the API where it does not run, as its operator or a boot does, and returns when all answer and
+// HAProxy knows.
+func startAPIs(ctx context.Context, s *Stage) error {
+	states, err := s.Cluster.States(ctx)
+	if err != nil {
+		return err
+	}
+	for _, st := range states {
+		if !st.On {
+			continue
+		}
+		// A unit that is enabled starts at boot.
+		res, err := s.Cluster.Node(st.Name).Shell(ctx, "systemctl is-active -q "+apiUnit+" || { echo stopped; systemctl enable -q --now "+apiUnit+"; }")
+		if err != nil {
+			return err
+		}
+		if res.Stdout != "" {
+			s.say("on " + st.Name + ": # systemctl enable --now " + apiUnit)
+		}
+	}
+	for _, st := range states {
+		direct := &httpLedger{url: fmt.Sprintf("http://%s:%d/", st.Addr, apiPort), client: httpClient(s.Cluster.Dial)}
+		for err := direct.Put(ctx, 0); st.On && err != nil; err = direct.Put(ctx, 0) {
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+				return fmt.Errorf("the API on %s: %w", st.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// httpLedger counts requests that are answered as they should be, each over a connection of its own. It keeps nothing.
+type httpLedger struct {
+	client *http.Client
+	url    string
+}
+
+func httpClient(dial Dialer) *http.Client {
+	return &http.Client{Timeout: apiPatience, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (c net.Conn, err error) {
+			ctx, cancel := context.WithTimeout(ctx, amqpConnect)
+			defer cancel()
+			return dial(ctx, network, addr)
+		},
+	}}
+}
+
+func (l *httpLedger) Put(ctx context.Context, _ int) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := l.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && (answer.StatusCode != http.StatusOK || !strings.Contains(string(text), "versions")) {
+		err = fmt.Errorf("%s: %.80q", answer.Status, text)
+	}
+	return err
+}
+
+func (l *httpLedger) Numbers(context.Context) ([]int, error) { return nil, nil }
+
+func (l *httpLedger) Close() error { return nil }
+
+// BalancerSaid are the servers that HAProxy has found dead since then, each with the reason, as its log on the node has them.
+func (s *Stage) BalancerSaid(ctx context.Context, node string, since time.Time) ([]string, error) {
+	res, err := s.Cluster.Node(node).Exec(ctx, "journalctl", "-q", "-t", "haproxy", "-o", "cat", "--since", fmt.Sprintf("@%d", since.Unix()))
+	if err != nil {
+		return nil, err
+	}
+	var said []string
+	for line := range strings.Lines(res.Stdout) {
+		// Server placement/node3 is DOWN, reason: Layer4 connection problem, info: "Connection refused", check duration: ...
+		if server, reason, ok := strings.Cut(line, " is DOWN, reason: "); ok {
+			reason, _, _ = strings.Cut(reason, ", check duration")
+			said = append(said, strings.TrimPrefix(server, "Server ")+" is DOWN: "+reason)
+		}
+	}
+	return said, nil
+}

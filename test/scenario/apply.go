@@ -1,0 +1,99 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/openstack-ocf/agents/test/cluster"
+)
+
+// planFile is where every node has the description of the control plane.
+const planFile = "/root/controlplane.yaml"
+
+// Apply does what Deploy does as an operator would: by `openstack-ocf apply` of a description of the control plane.
+func Apply(ctx context.Context, c *cluster.Cluster, say Commentary, services ...Service) (*Stage, error) {
+	s, err := NewStage(ctx, c, say, services[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, service := range services[1:] {
+		if service.Dir == "" {
+			continue
+		}
+		if s.disks[service.ID], err = s.newDisk(ctx, service); err != nil {
+			return nil, err
+		}
+	}
+	text := s.describe(services)
+	s.say("# cat controlplane.yaml")
+	s.quote(text)
+	balanced := strings.Contains(text, "\napis:\n")
+	for i, n := range c.Nodes() {
+		if err := n.WriteFile(ctx, planFile, []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+		if balanced && i > 0 { // apply writes it on its own node
+			const command = "openstack-ocf plan --haproxy /etc/haproxy/haproxy.cfg "
+			s.say("on " + n.Name + ": # " + command + "controlplane.yaml")
+			if _, err := n.Shell(ctx, command+planFile); err != nil {
+				return nil, err
+			}
+		}
+	}
+	n := c.Nodes()[0]
+	s.say("on " + n.Name + ": # openstack-ocf apply --yes controlplane.yaml")
+	res, err := n.Exec(ctx, "openstack-ocf", "apply", "--yes", planFile)
+	s.quote(res.Stdout)
+	if err != nil {
+		return nil, err
+	}
+	for _, service := range services {
+		if _, err := s.Enter(ctx, service); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Stage) quote(text string) {
+	for line := range strings.Lines(text) {
+		s.say("| " + strings.TrimRight(line, "\n"))
+	}
+}
+
+// describe is the control plane as a file for openstack-ocf: packaging/examples/rdo.yaml on the cluster's own network.
+func (s *Stage) describe(services []Service) string {
+	var nodes, disks, list, apis []string
+	for _, n := range s.Cluster.Nodes() {
+		nodes = append(nodes, n.Name+": "+n.Addr)
+	}
+	disk := func(id, device, dir string) {
+		disks = append(disks, fmt.Sprintf("{id: %s, device: %s, directory: %s, fstype: ext4}", id, device, dir))
+	}
+	disk(StorageID, s.Disk, DataDir)
+	for _, service := range services {
+		if service.Dir != "" {
+			disk("fs-"+service.ID, s.disks[service.ID], service.Dir)
+		}
+		item := fmt.Sprintf("{name: %s, agent: %s", service.ID, strings.TrimPrefix(service.Agent, "ocf:openstack:"))
+		if len(service.Options) > 0 {
+			item += ", parameters: {" + strings.ReplaceAll(strings.Join(service.Options, ", "), "=", ": ") + "}"
+		}
+		list = append(list, item+"}")
+		apis = append(apis, service.APIs...)
+	}
+	var b strings.Builder
+	section := func(name string, lines []string) {
+		if len(lines) > 0 {
+			fmt.Fprintf(&b, "%s:\n  - %s\n", name, strings.Join(lines, "\n  - "))
+		}
+	}
+	fmt.Fprintf(&b, "nodes: {%s}\nfloating_ip: %s\ngroup: %s\n", strings.Join(nodes, ", "), FloatingIP, GroupID)
+	section("storage", disks)
+	section("services", list)
+	section("apis", apis)
+	section("fencing", []string{"agent: fence_rack"})
+	return b.String()
+}
