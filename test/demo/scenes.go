@@ -42,11 +42,11 @@ type scene struct {
 }
 
 var scenes = []scene{
-	{scenario.Kill.On("db", "MySQL killed (kill -9)"), "The server dies, as after a bug or the kernel's OOM killer. The cluster finds it gone and starts it again, in place."},
-	{scenario.Freeze.On("db", "MySQL frozen (SIGSTOP)"), "The server is there, but answers nobody. A check of the process or its pid file would call it healthy for ever."},
-	{scenario.Kill.On("qpidd", "broker killed (kill -9)"), "In the group only what stands behind the broker is restarted with it: the database is not."},
-	{scenario.KillAPI.On("haproxy", "API killed on one node"), "The cluster knows nothing of the APIs. HAProxy gives the requests to the others."},
-	{scenario.Kill.On("haproxy", "HAProxy killed (kill -9)"), "It stands at the group's end: nothing else is restarted."},
+	{scenario.Kill.On("db").Called("MySQL killed (kill -9)"), "The server dies, as after a bug or the kernel's OOM killer. The cluster finds it gone and starts it again, in place."},
+	{scenario.Freeze.On("db").Called("MySQL frozen (SIGSTOP)"), "The server is there, but answers nobody. A check of the process or its pid file would call it healthy for ever."},
+	{scenario.Kill.On("qpidd").Called("broker killed (kill -9)"), "In the group only what stands behind the broker is restarted with it: the database is not."},
+	{scenario.KillAPI.On("haproxy").Called("API killed on one node"), "The cluster knows nothing of the APIs. HAProxy gives the requests to the others."},
+	{scenario.Kill.On("haproxy").Called("HAProxy killed (kill -9)"), "It stands at the group's end: nothing else is restarted."},
 	{scenario.Move, "Maintenance: everything stops here and starts there, in order."},
 	{scenario.PowerCut, "The node is gone from one moment to the next, its API with it. It is fenced before anything starts elsewhere: its data must not be written twice."},
 }
@@ -106,12 +106,14 @@ func verdict(ctx context.Context, s *scenario.Stage, r scenario.Result) (string,
 		said = append(said, fmt.Sprintf("%s fenced (%s)", e.Node, e.Action))
 	}
 	if r.Act.Spares {
-		log, err := s.BalancerSaid(ctx, r.To.Node, r.Began)
+		rows, err := s.Servers(ctx)
 		if err != nil {
 			return "", err
 		}
-		for _, line := range log {
-			said = append(said, "HAProxy's log: "+line)
+		for _, row := range rows {
+			if row.Status == "DOWN" {
+				said = append(said, fmt.Sprintf("HAProxy: %s/%s is DOWN: %s", row.Proxy, row.Service, row.Check))
+			}
 		}
 	}
 	if len(said) == 0 {

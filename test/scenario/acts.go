@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
-	"time"
 
+	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/test/cluster"
 )
 
@@ -54,10 +53,15 @@ var (
 	}}
 )
 
-// On is the act, with another actor as its victim.
-func (act Act) On(id, title string) Act {
-	act.To, act.Title = id, title
-	act.Name += " " + id
+// On is the act that happens to another actor than the first.
+func (act Act) On(id string) Act {
+	act.To = id
+	return act
+}
+
+// Called is the act under another title.
+func (act Act) Called(title string) Act {
+	act.Title = title
 	return act
 }
 
@@ -65,19 +69,13 @@ func (act Act) On(id, title string) Act {
 func (s *Stage) loseAPI(ctx context.Context, active Daemon, lose func(*cluster.Node) error) error {
 	nodes := s.Cluster.Nodes()
 	victim := nodes[slices.IndexFunc(nodes, func(n *cluster.Node) bool { return n.Name != active.Node })]
-	began := time.Now()
 	if err := lose(victim); err != nil {
 		return err
 	}
-	for {
-		said, err := s.BalancerSaid(ctx, active.Node, began)
-		if err != nil || slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, "/"+victim.Name+" ") }) {
-			return err
+	return s.balancerSays(ctx, func(rows []haproxy.Row) error {
+		if slices.ContainsFunc(rows, func(r haproxy.Row) bool { return r.Service == victim.Name && r.Status == "DOWN" }) {
+			return nil
 		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("HAProxy has not found the API on %s dead, only %v: %w", victim.Name, said, ctx.Err())
-		}
-	}
+		return fmt.Errorf("HAProxy has not found the API on %s dead: %+v", victim.Name, rows)
+	})
 }

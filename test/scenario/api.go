@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/test/cluster"
 )
 
@@ -59,8 +60,8 @@ func API() (Service, error) {
 	}, nil
 }
 
-// startAPIs starts the API where it does not run, as its operator or a boot does, and returns when all answer and
-// HAProxy knows.
+// startAPIs starts the API where it does not run, as its operator or a boot does, and returns when
+// HAProxy finds it healthy on all nodes.
 func startAPIs(ctx context.Context, s *Stage) error {
 	states, err := s.Cluster.States(ctx)
 	if err != nil {
@@ -79,17 +80,44 @@ func startAPIs(ctx context.Context, s *Stage) error {
 			s.say("on " + st.Name + ": # systemctl enable --now " + apiUnit)
 		}
 	}
-	for _, st := range states {
-		direct := &httpLedger{url: fmt.Sprintf("http://%s:%d/", st.Addr, apiPort), client: httpClient(s.Cluster.Dial)}
-		for err := direct.Put(ctx, 0); st.On && err != nil; err = direct.Put(ctx, 0) {
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-ctx.Done():
-				return fmt.Errorf("the API on %s: %w", st.Name, err)
+	return s.balancerSays(ctx, func(rows []haproxy.Row) error {
+		for _, st := range states {
+			for _, row := range rows {
+				if st.On && row.Service == st.Name && row.Status != "UP" {
+					return fmt.Errorf("the API on %s is %s (%s)", row.Service, row.Status, row.Check)
+				}
 			}
 		}
+		return nil
+	})
+}
+
+// balancerSays returns when HAProxy says of its servers what is wanted, or with why not when ctx ends.
+func (s *Stage) balancerSays(ctx context.Context, ok func([]haproxy.Row) error) error {
+	for {
+		rows, err := s.Servers(ctx)
+		if err == nil {
+			err = ok(rows)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
 	}
-	return nil
+}
+
+// Servers are what HAProxy says of the APIs behind it.
+func (s *Stage) Servers(ctx context.Context) ([]haproxy.Row, error) {
+	running := onDevice(0, []string{"haproxy"}, s.Cluster.Name())
+	if len(running) != 1 {
+		return nil, fmt.Errorf("%d HAProxies run", len(running))
+	}
+	api := haproxy.API{Address: fmt.Sprintf("/proc/%d/root/run/haproxy.ocf/worker.sock", running[0].host)}
+	return api.Stat(ctx, haproxy.Servers)
 }
 
 // httpLedger counts requests that are answered as they should be, each over a connection of its own. It keeps nothing.
@@ -129,20 +157,3 @@ func (l *httpLedger) Put(ctx context.Context, _ int) error {
 func (l *httpLedger) Numbers(context.Context) ([]int, error) { return nil, nil }
 
 func (l *httpLedger) Close() error { return nil }
-
-// BalancerSaid are the servers that HAProxy has found dead since then, each with the reason, as its log on the node has them.
-func (s *Stage) BalancerSaid(ctx context.Context, node string, since time.Time) ([]string, error) {
-	res, err := s.Cluster.Node(node).Exec(ctx, "journalctl", "-q", "-t", "haproxy", "-o", "cat", "--since", fmt.Sprintf("@%d", since.Unix()))
-	if err != nil {
-		return nil, err
-	}
-	var said []string
-	for line := range strings.Lines(res.Stdout) {
-		// Server placement/node3 is DOWN, reason: Layer4 connection problem, info: "Connection refused", check duration: ...
-		if server, reason, ok := strings.Cut(line, " is DOWN, reason: "); ok {
-			reason, _, _ = strings.Cut(reason, ", check duration")
-			said = append(said, strings.TrimPrefix(server, "Server ")+" is DOWN: "+reason)
-		}
-	}
-	return said, nil
-}

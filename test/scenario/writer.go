@@ -143,6 +143,13 @@ func (w *Writer) Failed(since time.Time) int {
 	return len(w.fails) - first
 }
 
+// LastError is why the last try that failed did; nil if none has.
+func (w *Writer) LastError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lastErr
+}
+
 // Between is how many of the numbers were acknowledged after from, and not after to.
 func (w *Writer) Between(numbers []int, from, to time.Time) (count int) {
 	w.mu.Lock()
