@@ -131,7 +131,7 @@ func TestComplete(t *testing.T) {
 	want := []string{
 		"/usr/lib/systemd/system/pacemaker.service.d/openstack-ocf.conf", "/usr/sbin/openstack-ocf",
 		"/usr/share/bash-completion/completions/openstack-ocf", "/usr/share/doc/openstack-ocf/README.md",
-		"/usr/share/doc/openstack-ocf/copyright", "/usr/share/doc/openstack-ocf/third-party.txt",
+		"/usr/share/doc/openstack-ocf/copyright", "/usr/share/doc/openstack-ocf/third-party.txt", "/usr/share/doc/openstack-ocf/guide.md",
 		"/usr/share/man/man8/openstack-ocf.8.gz",
 	}
 	for _, a := range agents {
@@ -140,6 +140,13 @@ func TestComplete(t *testing.T) {
 		if target := path.Join(path.Dir(link), strings.TrimPrefix(files[link], "-> ")); target != "/usr/sbin/openstack-ocf" {
 			t.Errorf("%s leads to %s", link, target)
 		}
+	}
+	examples, err := filepath.Glob("../../packaging/examples/*.yaml")
+	if err != nil || len(examples) == 0 {
+		t.Fatal("no examples", err)
+	}
+	for _, e := range examples {
+		want = append(want, "/usr/share/doc/openstack-ocf/examples/"+filepath.Base(e))
 	}
 	slices.Sort(want)
 	if got := keys(files); !slices.Equal(got, want) {
