@@ -243,14 +243,28 @@ func TestFaults(t *testing.T) {
 		}},
 		{"backend down", func(h *host) {
 			h.start()
-			h.until("the check has failed", func() bool {
-				return strings.Contains(h.tell("show stat"), "keystone,BACKEND,0,0,0,0,50,0,0,0,0,0,,0,0,0,0,DOWN")
-			})
+			h.until("the check has failed", func() bool { return h.status("keystone", "BACKEND") == "DOWN" })
 			h.monitor(h.p, 0, ocf.OK)
 			h.monitor(h.p, 10, ocf.Degraded, "keystone", "c1 DOWN", "Connection refused")
 			h.servers()
 			h.until("the check has passed", func() bool { _, err := get(url); return err == nil })
 			h.monitor(h.p, 10, ocf.OK)
+		}},
+		{"one of two servers down", func(h *host) {
+			h.servers()
+			const c1 = "    server c1 127.0.0.1:8000 check inter 100ms\n"
+			h.write(config, with(h.t, c1, c1+"    server c2 127.0.0.1:8002 check inter 100ms\n"))
+			h.start()
+			h.until("c2 is down", func() bool { return h.status("keystone", "c2") == "DOWN" })
+			h.monitor(h.p, 10, ocf.OK)
+		}},
+		{"two backends down", func(h *host) {
+			h.write(config, with(h.t, "bind :9696\n", "bind :9696\n    default-server check inter 100ms\n"))
+			h.start()
+			for _, backend := range []string{"keystone", "neutron"} {
+				h.until(backend+" is down", func() bool { return h.status(backend, "BACKEND") == "DOWN" })
+			}
+			h.monitor(h.p, 10, ocf.Degraded, "no server is up in: keystone (c1 DOWN", "neutron (c1 DOWN")
 		}},
 		{"check_url", func(h *host) {
 			h.write(config, with(h.t, "check inter 100ms", ""))

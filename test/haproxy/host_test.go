@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
@@ -216,6 +217,21 @@ func (h *host) tell(command string) string {
 		h.t.Fatal(err)
 	}
 	return strings.TrimSpace(string(b))
+}
+
+// status is what HAProxy says of a backend's server, or of the backend itself ("BACKEND").
+func (h *host) status(proxy, service string) string {
+	h.t.Helper()
+	rows, err := haproxy.API{Address: socket}.Stat(h.t.Context(), haproxy.Backends|haproxy.Servers)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, r := range rows {
+		if r.Proxy == proxy && r.Service == service {
+			return r.Status
+		}
+	}
+	return ""
 }
 
 // until polls, for half a minute at most.
