@@ -20,9 +20,6 @@ import (
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
-// rootPackages are what this test needs on a node, beside what makes it a node.
-var rootPackages = []string{"mariadb-server", "crmsh", "libxml2-utils", "iputils-arping", "e2fsprogs", "ethtool", "kmod"}
-
 // deadline is for one step, on a machine that has other things to do.
 const deadline = 2 * time.Minute
 
@@ -32,7 +29,7 @@ func TestMySQL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Root = root(t)
+	cfg.Root = scenario.Root(t)
 	if _, err := os.Stat(filepath.Join("/", cfg.Root, "usr/sbin/mariadbd")); err != nil {
 		t.Skip("SKIP: needs mariadb-server")
 	}
@@ -60,21 +57,6 @@ func TestMySQL(t *testing.T) {
 	}
 	t.Run("degraded", func(t *testing.T) { degraded(t, s) })
 	t.Run("audit", func(t *testing.T) { audit(t, s) })
-}
-
-func root(t *testing.T) string {
-	root, suite := os.Getenv("ROOT"), os.Getenv("SUITE")
-	if suite != "" {
-		if root == "" {
-			t.Fatal("SUITE without ROOT: where shall it be made?")
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
-		defer cancel()
-		if err := cluster.Debootstrap(ctx, suite, root, rootPackages...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
 }
 
 // step is the context of one step.

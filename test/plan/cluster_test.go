@@ -24,16 +24,16 @@ const (
 
 // TestCluster has the commands run on one cluster.
 func TestCluster(t *testing.T) {
-	for _, need := range []string{"/usr/sbin/mariadbd", "/usr/sbin/haproxy", "/usr/sbin/pcs", "/usr/sbin/fence_ipmilan"} {
-		if _, err := os.Stat(need); err != nil {
-			t.Skip("SKIP: needs " + filepath.Base(need))
-		}
-	}
 	cfg, err := scenario.Config(built.Binary(t), scenario.MySQL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Nodes = 2
+	cfg.Nodes, cfg.Root = 2, scenario.Root(t)
+	for _, need := range []string{"usr/sbin/mariadbd", "usr/sbin/haproxy", "usr/sbin/pcs", "usr/sbin/fence_ipmilan"} {
+		if _, err := os.Stat(filepath.Join("/", cfg.Root, need)); err != nil {
+			t.Skip("SKIP: needs " + filepath.Base(need))
+		}
+	}
 	c := cluster.New(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	t.Cleanup(cancel) // the parts below are parallel
