@@ -180,7 +180,9 @@ func (a *Apply) Run(ctx context.Context, p *Pending) error {
 			return err
 		}
 		a.Say("wrote %s; the same on the other nodes: %s", p.HAProxy, a.writeHAProxy())
-		a.Say("an HAProxy that runs already takes it over by: %s", a.reload())
+		if p.live.Find("primitive", a.balancer().id.s) != nil {
+			a.Say("the HAProxy that runs takes it over, without losing a connection, where it runs: %s", a.reload())
+		}
 	}
 	if len(p.Changes) == 0 {
 		return nil
@@ -203,7 +205,7 @@ func (a *Apply) Run(ctx context.Context, p *Pending) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("interrupted: %d of %d commands were run; call apply again to go on, or go back: %s", i, len(steps), way)
 		}
-		a.Say("%s", s)
+		a.Say("%d of %d: %s", i+1, len(steps), s)
 		if err := pacemaker.PCS(context.WithoutCancel(ctx), "", s.Args...); err != nil {
 			return fmt.Errorf("%s: %w\n%d of %d commands were run before; call apply again to go on, or go back: %s", s, err, i, len(steps), way)
 		}

@@ -157,22 +157,20 @@ func (cp *ControlPlane) simulate(ctx context.Context, cib *pacemaker.Element) ([
 	if err != nil {
 		return nil, err
 	}
-	started := map[string]bool{}
+	// In the order of the file: crm_simulate's own differs from release to release.
 	var list []string
-	for _, a := range actions {
-		switch a.Operation {
-		case "start":
-			started[a.Resource] = true
-			list = append(list, a.String())
-		case "promote":
-			list = append(list, a.String())
-		}
-	}
-	slices.Sort(list)
 	for p := range cib.All("primitive") {
-		if id := p.Attr("id"); !started[id] {
+		id := p.Attr("id")
+		its := map[string][]string{} // by operation
+		for _, a := range actions {
+			if a.Resource == id {
+				its[a.Operation] = append(its[a.Operation], a.String())
+			}
+		}
+		if len(its["start"]) == 0 {
 			return list, fmt.Errorf("crm_simulate: the cluster would not start %s", id)
 		}
+		list = slices.Concat(list, slices.Sorted(slices.Values(its["start"])), slices.Sorted(slices.Values(its["promote"])))
 	}
 	return list, nil
 }
