@@ -67,7 +67,7 @@ type rows [][]string
 
 // tabulate lists for each scene how long every client went without an answer, and what it lost.
 func tabulate(s *scenario.Stage, figures []figure, audits []scenario.Audit) rows {
-	head := []string{"fault", "what was seen", "node"}
+	head := []string{"fault", "node"}
 	for _, a := range s.Actors {
 		head = append(head, "s without "+a.Speaks)
 	}
@@ -78,13 +78,13 @@ func tabulate(s *scenario.Stage, figures []figure, audits []scenario.Audit) rows
 		}
 		head = append(head, lost+a.Unit)
 	}
-	t := rows{head}
+	t := rows{append(head, "what was seen")}
 	for n, f := range figures {
 		node := f.From.Node
 		if f.Act.Moves {
 			node += " to " + f.To.Node
 		}
-		row := []string{f.Act.Title, f.seen, node}
+		row := []string{f.Act.Title, node}
 		for _, o := range f.Outages {
 			row = append(row, fmt.Sprintf("%.2f", o.Length().Seconds()))
 		}
@@ -102,7 +102,7 @@ func tabulate(s *scenario.Stage, figures []figure, audits []scenario.Audit) rows
 				row = append(row, fmt.Sprint(a.Between(audits[i].Lost, f.Began, until)))
 			}
 		}
-		t = append(t, row)
+		t = append(t, append(row, f.seen))
 	}
 	return t
 }

@@ -54,6 +54,11 @@ func Apply(ctx context.Context, c *cluster.Cluster, say Commentary, services ...
 			return nil, err
 		}
 	}
+	// HAProxy was degraded while nothing stood behind it.
+	if err := s.Restore(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
