@@ -37,7 +37,7 @@ func TestAlerts(t *testing.T) {
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const want = "parsing [/run/t.cfg:4] : cannot find user id for 'haproxx' (0:Success), parsing [x:3] : as before 2.4"
+	const want = "/run/t.cfg:4: cannot find user id for 'haproxx' (0:Success), x:3: as before 2.4"
 	if got := alerts(file); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -40,7 +40,7 @@ func (a *agent) listening(_ context.Context, s settings, worker *daemon.Process,
 		}
 	}
 	if len(missing) > 0 {
-		add("it does not listen where its configuration says: %s: if the file was edited, reload HAProxy", some(missing))
+		add("reload HAProxy if its configuration was edited: it does not listen on %s", some(missing))
 	}
 	return nil
 }
@@ -173,10 +173,10 @@ func bindable(s settings, running instances) error {
 				if at.Addr().Is6() {
 					sysctl = "net.ipv6.ip_nonlocal_bind"
 				}
-				return fmt.Errorf("frontend %s cannot listen on %s (%s), because this node does not have the address: start the floating IP before HAProxy, or set %s=1, or write \"transparent\" on the bind line: %w", b.Frontend, at, b.Where, sysctl, err)
+				return fmt.Errorf("%s is not on this node: start the floating IP first, or set %s=1, or bind it transparent (frontend %s, %s): %w", at, sysctl, b.Frontend, b.Where, err)
 			case errors.Is(err, unix.EADDRINUSE):
 				if !slices.ContainsFunc(own, func(o netip.AddrPort) bool { return o.Port() == at.Port() }) {
-					return fmt.Errorf("frontend %s cannot listen on %s (%s), because %s has the port: stop that, or have it listen on an address of its own: %w", b.Frontend, at, b.Where, holder(at.Port()), err)
+					return fmt.Errorf("%s has the port of %s, frontend %s (%s): stop it, or have it listen on an address of its own: %w", holder(at.Port()), at, b.Frontend, b.Where, err)
 				}
 			default:
 				return fmt.Errorf("frontend %s cannot listen on %s (%s): %w", b.Frontend, at, b.Where, err)

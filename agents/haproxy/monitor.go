@@ -75,6 +75,9 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, list ins
 		err       error
 	)
 	add := func(format string, args ...any) { handicaps = append(handicaps, fmt.Sprintf(format, args...)) }
+	if why, err := os.ReadFile(s.refused); err == nil {
+		add("%s", why) // first, for it explains the rest
+	}
 	// While a new one starts, its predecessor serves.
 	for i := len(list) - 1; i >= 0 && worker == nil; i-- {
 		in = list[i]
@@ -89,13 +92,16 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, list ins
 	case err != nil:
 		add("a second HAProxy does not serve: %v", err)
 	}
+	said := len(handicaps)
 	if api.Address != "" {
 		if err := frontends(ctx, r, api, add); err != nil {
 			return err
 		}
 	}
-	if err := a.listening(ctx, s, worker, add); err != nil {
-		return err
+	if len(handicaps) == said { // a frontend that is disabled does not listen either
+		if err := a.listening(ctx, s, worker, add); err != nil {
+			return err
+		}
 	}
 	for _, other := range list {
 		if other != in && takesConnections(other) {
@@ -104,9 +110,6 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, list ins
 	}
 	if s.unreadable != nil {
 		add("its configuration is gone, so that it could not be started again: put it back: %v", s.unreadable)
-	}
-	if why, err := os.ReadFile(s.refused); err == nil {
-		add("%s", why)
 	}
 	for _, socket := range s.Sockets {
 		if strings.HasPrefix(socket, "/") && errors.Is(exists(socket), fs.ErrNotExist) {

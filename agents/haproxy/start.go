@@ -114,7 +114,7 @@ func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, program s
 	args := slices.Concat([]string{"-c"}, s.files(), a.additional)
 	if err := daemon.Run(ctx, daemon.Command{Path: program, Args: args, Output: out, Log: r.Log}); err != nil {
 		if words := alerts(out); words != "" {
-			return ocf.Errorf(ocf.Args, "HAProxy finds errors in its configuration (haproxy -c -f %s): %s", s.config, words)
+			return ocf.Errorf(ocf.Args, "haproxy -c: %s", words)
 		}
 		return ocf.Errorf(ocf.Generic, "HAProxy cannot check its configuration %s: %w", s.config, err)
 	}
@@ -132,12 +132,13 @@ func alerts(file string) string {
 	if err != nil {
 		return ""
 	}
+	shorter := strings.NewReplacer("config : ", "", "parsing [", "", "] : ", ": ") // crm_mon shows 128 bytes
 	var list []string
 	for line := range strings.Lines(string(b)) {
 		// [ALERT]    (291) : config : parsing [haproxy.cfg:13] : unknown keyword ...
 		if text, ok := strings.CutPrefix(line, "[ALERT]"); ok && !strings.Contains(text, "rror(s) found") && !strings.Contains(text, "Fatal errors found") {
 			_, text, _ = strings.Cut(text, " : ")
-			list = append(list, strings.TrimPrefix(strings.TrimSpace(text), "config : "))
+			list = append(list, shorter.Replace(strings.TrimSpace(text)))
 		}
 	}
 	return some(list)
@@ -216,7 +217,7 @@ func (a *agent) reload(ctx context.Context, r *ocf.Request) error {
 }
 
 // errGoesOn says that the old configuration goes on being served.
-var errGoesOn = errors.New("goes on serving with its old configuration")
+var errGoesOn = errors.New("not reloaded, the old configuration serves on")
 
 func (a *agent) tryReload(ctx context.Context, r *ocf.Request) error {
 	s := a.settings()
@@ -264,7 +265,7 @@ func (a *agent) tryReload(ctx context.Context, r *ocf.Request) error {
 // notReloaded says what became of the one that was to be reloaded.
 func (in *instance) notReloaded(err error) error {
 	if takesConnections(in) {
-		return ocf.Errorf(ocf.Generic, "not reloaded, %s %w: %w", in, errGoesOn, err)
+		return ocf.Errorf(ocf.Generic, "%w: %w (%s)", errGoesOn, err, in)
 	}
 	return ocf.Errorf(ocf.Generic, "the reload failed, and %s no longer serves: %w", in, err)
 }

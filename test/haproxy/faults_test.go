@@ -43,7 +43,7 @@ func TestFaults(t *testing.T) {
 			box.Sh(h.t, "rm %s", config)
 			h.monitor(h.p, 0, ocf.Degraded, config)
 			h.want(ocf.Start, h.p, ocf.OK)
-			h.refused(config, "goes on serving")
+			h.refused(config, "serves on")
 			h.want(ocf.Stop, h.p, ocf.OK)
 			h.want(ocf.Monitor, h.p, ocf.NotRunning)
 		}},
@@ -52,7 +52,7 @@ func TestFaults(t *testing.T) {
 			h.start()
 			before := h.processes()
 			h.write(config, text+"    balance sideways\n")
-			h.refused("not reloaded", "goes on serving", "balance only supports")
+			h.refused("not reloaded", "serves on", "balance only supports")
 			if _, err := get(url); err != nil {
 				h.t.Errorf("it does not serve: %v", err)
 			}
@@ -216,7 +216,7 @@ func TestFaults(t *testing.T) {
 			h.occupy(5001)
 			h.write(config, with(h.t, "127.0.0.1:5000", "127.0.0.1:5001"))
 			stop, failures := h.load(url, 2)
-			h.refused("not reloaded", "goes on serving", "127.0.0.1:5001", "python3")
+			h.refused("not reloaded", "serves on", "127.0.0.1:5001", "python3")
 			if n := stop(); n == 0 || len(failures()) > 0 {
 				h.t.Errorf("%d requests, failed: %v", n, failures())
 			}
@@ -232,7 +232,7 @@ func TestFaults(t *testing.T) {
 			h.write(config, text)
 			h.start()
 			h.write(config, with(h.t, "/var/lib/haproxy", "/var/lib/nowhere"))
-			h.refused("goes on serving", "/var/lib/nowhere")
+			h.refused("serves on", "/var/lib/nowhere")
 			if _, err := get(url); err != nil {
 				h.t.Error(err)
 			}
@@ -286,7 +286,7 @@ func TestFaults(t *testing.T) {
 		{"frontend disabled by hand", func(h *host) {
 			h.start()
 			h.tell("disable frontend keystone")
-			h.monitor(h.p, 0, ocf.Degraded, "keystone is PAUSED", "127.0.0.1:5000")
+			h.monitor(h.p, 0, ocf.Degraded, "keystone is PAUSED")
 			h.tell("disable frontend neutron")
 			h.tell("disable frontend database")
 			h.monitor(h.p, 0, ocf.Generic, "no frontend serves")
