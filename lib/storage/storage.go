@@ -63,10 +63,10 @@ func (g *Guard) Validate() error {
 func (g *Guard) ForStart(ctx context.Context) error {
 	m, err := mount.On(ctx, g.Dir)
 	if err != nil {
-		return ocf.Errorf(ocf.Generic, "data directory %s cannot be used: mount its storage first (a Filesystem resource before this one in the group): %w", g.Dir, err)
+		return ocf.Errorf(ocf.Generic, "data directory %s: mount its storage first (a Filesystem resource before this one in the group): %w", g.Dir, err)
 	}
 	if g.Shared && m.System {
-		return ocf.Errorf(ocf.Generic, "data directory %s is on the node's own file system %s: its shared storage is not mounted; mount it first (a Filesystem resource before this one in the group), or set shared_storage=false if the data is local on purpose", g.Dir, m)
+		return ocf.Errorf(ocf.Generic, "the shared storage of %s is not mounted: mount it first (a Filesystem resource before this one in the group), or set shared_storage=false if the data is local on purpose: it is on the node's own %s", g.Dir, m)
 	}
 	if m.ReadOnly {
 		return ocf.Errorf(ocf.Generic, "storage %s is read-only: look at the kernel log for its errors, repair it, and mount it again", m)

@@ -1,0 +1,242 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/ocf/ocftest"
+)
+
+// site is a service that is a sleep(1) of its own name, and serves while a file
+// says so.
+type site struct {
+	t        *testing.T
+	dir      string
+	svc      service.Service
+	launches chan struct{}
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{t: t, dir: t.TempDir(), launches: make(chan struct{}, 100)}
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path("served"), program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.svc = service.Service{
+		Name: "test service", On: s.dir,
+		Identity: daemon.Identity{Name: "test service", Executables: []string{s.path("served")}},
+		Answers: func(context.Context) error {
+			b, err := os.ReadFile(s.path("answer"))
+			switch {
+			case err != nil:
+				return ocf.Errorf(ocf.Generic, "no answer yet")
+			case string(b) == "degraded":
+				return ocf.Errorf(ocf.Degraded, "with a handicap")
+			case string(b) == "stopping":
+				return ocf.Errorf(ocf.Degraded, "%w", service.ErrStopping)
+			}
+			return nil
+		},
+	}
+	s.answer("well")
+	t.Cleanup(func() { s.call(ocf.Stop, time.Minute) })
+	return s
+}
+
+func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *site) answer(text string) {
+	if err := os.WriteFile(s.path("answer"), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// call runs an action as an agent would.
+func (s *site) call(action string, timeout time.Duration) ocftest.Result {
+	agent := func() ocf.Agent {
+		return ocf.Agent{Name: "test", Version: "1", Short: "s", Long: "l", Actions: []ocf.Action{
+			{Name: ocf.Start, Timeout: time.Minute, Run: func(ctx context.Context, r *ocf.Request) error {
+				return s.svc.Start(ctx, r, func(context.Context) (daemon.Command, error) {
+					s.launches <- struct{}{}
+					return daemon.Command{Path: s.path("served"), Args: []string{"600"}}, nil
+				})
+			}},
+			{Name: ocf.Stop, Timeout: time.Minute, Run: func(ctx context.Context, r *ocf.Request) error {
+				return s.svc.Stop(ctx, r, daemon.StopOptions{})
+			}},
+			{Name: ocf.Monitor, Timeout: time.Minute, Interval: time.Minute, Run: func(ctx context.Context, r *ocf.Request) error {
+				p, err := s.svc.Find(ctx, r)
+				if err != nil {
+					return err
+				}
+				if p == nil {
+					return s.svc.NotRunning()
+				}
+				defer p.Close()
+				return service.Because(p, s.svc.Answers(ctx))
+			}},
+		}}
+	}
+	return ocftest.InProcess(agent)(context.Background(), ocftest.Call{Action: action, Timeout: timeout, Env: []string{"HA_RSCTMP=" + s.dir}})
+}
+
+func (s *site) want(action string, code ocf.Code, words string) ocftest.Result {
+	s.t.Helper()
+	r := s.call(action, time.Minute)
+	if r.Code != code || !strings.Contains(r.Shown(), words) {
+		s.t.Errorf("%s: want %d %q, got %s", action, code, words, r)
+	}
+	return r
+}
+
+// pids are the processes, found without package daemon.
+func (s *site) pids() []int {
+	links, _ := filepath.Glob("/proc/[0-9]*/exe")
+	var pids []int
+	for _, l := range links {
+		if exe, _ := os.Readlink(l); exe == s.path("served") {
+			pid, _ := strconv.Atoi(strings.Split(l, "/")[2])
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func TestLife(t *testing.T) {
+	s := newSite(t)
+	s.want(ocf.Monitor, ocf.NotRunning, s.dir)
+	s.want(ocf.Start, ocf.OK, "")
+	s.want(ocf.Start, ocf.OK, "")
+	s.want(ocf.Monitor, ocf.OK, "")
+	if n := len(s.launches); n != 1 {
+		t.Errorf("launched %d times", n)
+	}
+	s.want(ocf.Stop, ocf.OK, "")
+	s.want(ocf.Stop, ocf.OK, "")
+	if pids := s.pids(); len(pids) > 0 {
+		t.Errorf("left: %v", pids)
+	}
+}
+
+func TestTwoStartsAtOnceStartOne(t *testing.T) {
+	s := newSite(t)
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() { s.want(ocf.Start, ocf.OK, "") })
+	}
+	wg.Wait()
+	if pids := s.pids(); len(pids) != 1 || len(s.launches) != 1 {
+		t.Errorf("%v run, launched %d times", pids, len(s.launches))
+	}
+}
+
+func TestStartWaitsUntilItServes(t *testing.T) {
+	for answer, waits := range map[string]bool{"degraded": false, "stopping": true} {
+		t.Run(answer, func(t *testing.T) {
+			s := newSite(t)
+			s.answer(answer)
+			done := make(chan ocftest.Result, 1)
+			go func() { done <- s.call(ocf.Start, time.Minute) }()
+			if waits {
+				<-s.launches
+				select {
+				case r := <-done:
+					t.Fatalf("it did not wait: %s", r)
+				case <-time.After(500 * time.Millisecond):
+				}
+				s.answer("well")
+			}
+			if r := <-done; r.Code != ocf.OK {
+				t.Error(r)
+			}
+		})
+	}
+	t.Run("in vain", func(t *testing.T) {
+		s := newSite(t)
+		s.answer("stopping")
+		r := s.call(ocf.Start, 2*time.Second)
+		if r.Code != ocf.Generic || !strings.Contains(r.Reason, "give start a longer timeout") || len(s.pids()) != 1 {
+			t.Errorf("%v run: %s", s.pids(), r)
+		}
+	})
+}
+
+// What failed a question may be that the process is no more, or does not run.
+func TestBecause(t *testing.T) {
+	s := newSite(t)
+	s.want(ocf.Start, ocf.OK, "")
+	pid := s.pids()[0]
+	s.answer("degraded")
+	s.want(ocf.Monitor, ocf.Degraded, fmt.Sprintf("test service (pid %d): with a handicap", pid))
+	_ = os.Remove(s.path("answer"))
+	s.want(ocf.Monitor, ocf.Generic, "no answer yet")
+
+	p, err := s.svc.Identity.Find(context.Background())
+	if err != nil || p == nil {
+		t.Fatal(p, err)
+	}
+	defer p.Close()
+	because := func(words string) {
+		t.Helper()
+		deadline := time.Now().Add(30 * time.Second)
+		for {
+			err := service.Because(p, ocf.Errorf(ocf.Generic, "no answer"))
+			if ocf.CodeOf(err) == ocf.Generic && strings.Contains(err.Error(), words) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("got %v, want %q", err, words)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	if err := service.Because(p, nil); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	because("frozen")
+	s.want(ocf.Start, ocf.Generic, "frozen")
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	because("has just died")
+}
+
+func TestServes(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, true},
+		{ocf.Errorf(ocf.Degraded, "full"), true},
+		{ocf.Errorf(ocf.Degraded, "%w", service.ErrStopping), false},
+		{ocf.Errorf(ocf.Generic, "hangs"), false},
+		{errors.New("what"), false},
+	} {
+		if got := service.Serves(c.err); got != c.want {
+			t.Errorf("Serves(%v) = %t", c.err, got)
+		}
+	}
+}
