@@ -87,9 +87,15 @@ func TestListeners(t *testing.T) {
 		}
 		defer l.Close()
 		at := netip.MustParseAddrPort(l.Addr().String())
-		sockets, err := listeners("self")
-		if err != nil || !slices.ContainsFunc(sockets, func(x listener) bool { return x.at == at }) {
-			t.Errorf("%v is not among %v: %v", at, sockets, err)
+		fast, err := diagnose()
+		if err != nil {
+			t.Error(err) // works, but slower
+		}
+		slow, err := listenersInProc("self")
+		here := func(x listener) bool { return x.at == at }
+		i, j := slices.IndexFunc(fast, here), slices.IndexFunc(slow, here)
+		if err != nil || i < 0 || j < 0 || fast[i] != slow[j] {
+			t.Errorf("%v is not among both %v and %v: %v", at, fast, slow, err)
 		}
 		s := settings{Config: haproxy.Config{Binds: []haproxy.Bind{{Frontend: "api", Address: at.Addr(), Low: at.Port(), High: at.Port(), Where: "x.cfg:1"}}}}
 		if err := bindable(s, nil); err == nil || !strings.Contains(err.Error(), at.String()) || !strings.Contains(err.Error(), "haproxy.test") {

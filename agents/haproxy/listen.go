@@ -86,6 +86,17 @@ type listener struct {
 // listeners are the TCP sockets that listen in the network namespace of a
 // process ("self", or a pid).
 func listeners(pid string) ([]listener, error) {
+	theirs, err := os.Readlink("/proc/" + pid + "/ns/net")
+	if ours, oerr := os.Readlink("/proc/self/ns/net"); err == nil && oerr == nil && ours == theirs {
+		if list, err := diagnose(); err == nil {
+			return list, nil
+		} // a kernel may be without it
+	}
+	return listenersInProc(pid)
+}
+
+// listenersInProc is the same for any namespace.
+func listenersInProc(pid string) ([]listener, error) {
 	var list []listener
 	for _, table := range []string{"tcp", "tcp6"} {
 		f, err := os.Open("/proc/" + pid + "/net/" + table)

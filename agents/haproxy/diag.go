@@ -1,0 +1,88 @@
+package haproxy
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Offsets and lengths of sock_diag(7)'s inet_diag_req_v2 and inet_diag_msg (linux/inet_diag.h).
+const (
+	diagRequestLen = 56
+	diagStates     = 4 // of the request: the bits of the states that are asked for
+	diagMessageLen = 72
+	diagPort       = 4 // of the answer: the local port, in the network's byte order
+	diagAddress    = 8 // the local address, 4 or 16 bytes
+	diagInode      = 68
+	stateListen    = 10 // TCP_LISTEN of include/net/tcp_states.h
+)
+
+// diagnose asks the kernel for the TCP sockets that listen in this process's network namespace. It takes a hundredth of what
+// reading /proc/net/tcp does, for which the kernel walks through its table of all connections (measured: 4 ms, empty).
+func diagnose() ([]listener, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	timeout := unix.NsecToTimeval(time.Second.Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+		return nil, err
+	}
+	var list []listener
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		if list, err = dump(fd, family, list); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// dump appends the listeners of one address family.
+func dump(fd int, family byte, list []listener) ([]listener, error) {
+	b := make([]byte, unix.SizeofNlMsghdr+diagRequestLen)
+	*(*unix.NlMsghdr)(unsafe.Pointer(&b[0])) = unix.NlMsghdr{Len: uint32(len(b)), Type: unix.SOCK_DIAG_BY_FAMILY, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP}
+	request := b[unix.SizeofNlMsghdr:]
+	request[0], request[1] = family, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(request[diagStates:], 1<<stateListen)
+	if err := unix.Sendto(fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, err
+	}
+	answer := make([]byte, 32<<10)
+	for {
+		n, _, err := unix.Recvfrom(fd, answer, 0)
+		if err != nil {
+			return nil, err
+		}
+		messages, err := syscall.ParseNetlinkMessage(answer[:n])
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range messages {
+			switch {
+			case (m.Header.Type == unix.NLMSG_DONE || m.Header.Type == unix.NLMSG_ERROR) && len(m.Data) >= 4:
+				// Both carry an error number; that of a kernel without tcp_diag comes with the end of the list.
+				if number := -int32(binary.NativeEndian.Uint32(m.Data)); number != 0 {
+					return nil, fmt.Errorf("sock_diag: %w", unix.Errno(number))
+				}
+				return list, nil
+			case len(m.Data) < diagMessageLen:
+				return nil, fmt.Errorf("sock_diag: %d bytes of an answer", len(m.Data))
+			}
+			size := 4
+			if m.Data[0] == unix.AF_INET6 {
+				size = 16
+			}
+			addr, _ := netip.AddrFromSlice(m.Data[diagAddress : diagAddress+size])
+			port := binary.BigEndian.Uint16(m.Data[diagPort:])
+			inode := strconv.FormatUint(uint64(binary.NativeEndian.Uint32(m.Data[diagInode:])), 10)
+			list = append(list, listener{netip.AddrPortFrom(addr, port), inode})
+		}
+	}
+}
