@@ -325,6 +325,9 @@ func backends(ctx context.Context, r *ocf.Request, api haproxy.API, add func(str
 func stat(ctx context.Context, api haproxy.API, kinds int) ([]haproxy.Row, error) {
 	rows, err := patiently(ctx, func(ctx context.Context) ([]haproxy.Row, error) { return api.Stat(ctx, kinds) })
 	if err != nil {
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", errChanged, err) // it answered there a moment ago: a reload, on a slow machine
+		}
 		return nil, ocf.Errorf(ocf.Generic, "HAProxy does not tell the state of its services: %w", err)
 	}
 	return rows, nil
