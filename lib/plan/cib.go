@@ -157,18 +157,20 @@ func (cp *ControlPlane) simulate(ctx context.Context, cib *pacemaker.Element) ([
 	if err != nil {
 		return nil, err
 	}
-	// In the order of the file: crm_simulate's own differs from release to release.
+	// In the order of the commands: crm_simulate's own differs from release to release.
 	var list []string
-	for p := range cib.All("primitive") {
-		id := p.Attr("id")
+	for _, s := range cp.Steps() {
+		if s.kind != resource {
+			continue
+		}
 		its := map[string][]string{} // by operation
 		for _, a := range actions {
-			if a.Resource == id {
+			if a.Resource == s.Makes {
 				its[a.Operation] = append(its[a.Operation], a.String())
 			}
 		}
 		if len(its["start"]) == 0 {
-			return list, fmt.Errorf("crm_simulate: the cluster would not start %s", id)
+			return list, fmt.Errorf("crm_simulate: the cluster would not start %s", s.Makes)
 		}
 		list = slices.Concat(list, slices.Sorted(slices.Values(its["start"])), slices.Sorted(slices.Values(its["promote"])))
 	}

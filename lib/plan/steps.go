@@ -94,14 +94,14 @@ func (cp *ControlPlane) Steps() []Step {
 	group := []string{"--group", cp.group.s}
 	ip := func(address string) (id string, args []string) {
 		addr, mask, ok := strings.Cut(address, "/")
-		args = []string{"resource", "create", "ip-" + addr, "ocf:heartbeat:IPaddr2", "ip=" + addr}
+		id = "ip-" + strings.ReplaceAll(addr, ":", "-") // no colon in an id of XML
+		args = []string{"resource", "create", id, "ocf:heartbeat:IPaddr2", "ip=" + addr}
 		if ok {
 			args = append(args, "cidr_netmask="+mask)
 		}
-		return "ip-" + strings.ReplaceAll(addr, ":", "-"), args
+		return id, args
 	}
 	id, args := ip(cp.floatingIP.s)
-	args[2] = id
 	add(resource, id, args, group)
 	for _, s := range cp.storage {
 		args := []string{"device=" + s.device.s, "directory=" + s.directory.s, "fstype=" + s.fstype.s}
@@ -125,7 +125,6 @@ func (cp *ControlPlane) Steps() []Step {
 			add(resource, s.id.s, create, []string{"promotable", "promoted-max=1", "interleave=true"})
 			if s.ip.s != "" {
 				id, args := ip(s.ip.s)
-				args[2] = id
 				add(resource, id, args)
 				add(constraint, "", []string{"constraint", "colocation", "add", id, "with", "Promoted", clone})
 				add(constraint, "", []string{"constraint", "order", "promote", clone, "then", "start", id})

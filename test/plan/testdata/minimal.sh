@@ -15,6 +15,6 @@ pcs resource create mysql ocf:openstack:mysql-shared-storage --group control-pla
 # crm_verify finds nothing wrong with what comes of it. By crm_simulate the cluster then does:
 #   start of fence-node1 on node1
 #   start of fence-node2 on node2
-#   start of fs-mysql on node1
 #   start of ip-192.168.122.203 on node1
+#   start of fs-mysql on node1
 #   start of mysql on node1

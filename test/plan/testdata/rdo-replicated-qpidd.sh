@@ -25,15 +25,15 @@ pcs resource create l2-agent ocf:openstack:neutron-l2-agent --group test-group
 pcs resource create haproxy ocf:openstack:haproxy --group test-group
 
 # crm_verify finds nothing wrong with what comes of it. By crm_simulate the cluster then does:
-#   promote of qpidd on node3
-#   start of consoleauth on node2
 #   start of fence-rack on node1
-#   start of haproxy on node2
 #   start of ip-192.168.122.203 on node2
-#   start of ip-192.168.122.204 on node3
-#   start of l2-agent on node2
-#   start of mysql1 on node2
 #   start of nfs-mysql on node2
 #   start of qpidd on node1
 #   start of qpidd on node2
 #   start of qpidd on node3
+#   promote of qpidd on node3
+#   start of ip-192.168.122.204 on node3
+#   start of mysql1 on node2
+#   start of consoleauth on node2
+#   start of l2-agent on node2
+#   start of haproxy on node2

@@ -23,12 +23,12 @@ pcs resource create l2-agent ocf:openstack:neutron-l2-agent --group test-group
 pcs resource create haproxy ocf:openstack:haproxy --group test-group
 
 # crm_verify finds nothing wrong with what comes of it. By crm_simulate the cluster then does:
-#   start of consoleauth on node1
 #   start of fence-node1 on node1
 #   start of fence-node2 on node2
-#   start of haproxy on node1
 #   start of ip-192.168.122.203 on node1
-#   start of l2-agent on node1
-#   start of mysql1 on node1
 #   start of nfs-mysql on node1
+#   start of mysql1 on node1
 #   start of qpidd on node1
+#   start of consoleauth on node1
+#   start of l2-agent on node1
+#   start of haproxy on node1

@@ -24,16 +24,16 @@ pcs resource create mariadb ocf:openstack:mysql-shared-storage op monitor interv
 pcs resource create cinder-volume ocf:openstack:cinder-volume --group control
 
 # crm_verify finds nothing wrong with what comes of it. By crm_simulate the cluster then does:
-#   start of cinder-volume on control1
 #   start of fence-control1 on control1
 #   start of fence-control2 on control2
 #   start of fence-control3 on control3
-#   start of fs-mysql on control1
-#   start of haproxy on control1
-#   start of haproxy on control2
-#   start of haproxy on control3
 #   start of ip-192.0.2.10 on control1
-#   start of mariadb on control1
+#   start of fs-mysql on control1
 #   start of rabbitmq on control1
 #   start of rabbitmq on control2
 #   start of rabbitmq on control3
+#   start of haproxy on control1
+#   start of haproxy on control2
+#   start of haproxy on control3
+#   start of mariadb on control1
+#   start of cinder-volume on control1
