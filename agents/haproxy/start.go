@@ -18,14 +18,19 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-func (a *agent) start(ctx context.Context, r *ocf.Request) error {
-	s := a.settings()
-	program, err := a.program(r)
-	if err != nil {
-		return err
+// begin is what start and reload begin with; no other start, stop or reload runs until release is called.
+func (a *agent) begin(ctx context.Context, r *ocf.Request) (s settings, program string, release func(), err error) {
+	s = a.settings()
+	if program, err = a.program(r); err != nil {
+		return s, "", nil, err
 	}
 	r.Step("waiting for another start, stop or reload of HAProxy")
-	release, err := a.service(s).Lock(ctx, r)
+	release, err = a.service(s).Lock(ctx, r)
+	return s, program, release, err
+}
+
+func (a *agent) start(ctx context.Context, r *ocf.Request) error {
+	s, program, release, err := a.begin(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -220,13 +225,7 @@ func (a *agent) reload(ctx context.Context, r *ocf.Request) error {
 var errGoesOn = errors.New("not reloaded, the old configuration serves on")
 
 func (a *agent) tryReload(ctx context.Context, r *ocf.Request) error {
-	s := a.settings()
-	program, err := a.program(r)
-	if err != nil {
-		return err
-	}
-	r.Step("waiting for another start, stop or reload of HAProxy")
-	release, err := a.service(s).Lock(ctx, r)
+	s, program, release, err := a.begin(ctx, r)
 	if err != nil {
 		return err
 	}

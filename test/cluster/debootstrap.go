@@ -34,7 +34,8 @@ chroot "$dir" apt-get clean
 
 // Debootstrap makes dir a root of another Debian release, for Config.Root, with what a node needs and the given
 // packages. It takes minutes and about 1 GB the first time; a dir that already is that root is left as it is. Packages
-// come from the mirror, and through the proxy, that this machine's apt is configured to use.
+// come from the mirror, and through the proxy, that this machine's apt is configured to use. As long as this process
+// lives, no other one that wants other packages there makes it anew.
 func Debootstrap(ctx context.Context, suite, dir string, packages ...string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root")
@@ -53,14 +54,16 @@ func Debootstrap(ctx context.Context, suite, dir string, packages ...string) err
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil { // two test programs may want the same root
-		return err
-	}
+	inUse = append(inUse, lock)
 	packages = slices.Compact(slices.Sorted(slices.Values(append(packages, rootPackages...))))
 	stamp, stampFile := []byte(suite+" "+strings.Join(packages, " ")+"\n"), "etc/cluster-root"
-	if have, err := os.ReadFile(filepath.Join(dir, stampFile)); err == nil && bytes.Equal(have, stamp) {
-		return nil
+	for _, how := range []int{unix.LOCK_SH, unix.LOCK_EX} {
+		if err := unix.Flock(int(lock.Fd()), how); err != nil {
+			return err
+		}
+		if have, err := os.ReadFile(filepath.Join(dir, stampFile)); err == nil && bytes.Equal(have, stamp) {
+			return unix.Flock(int(lock.Fd()), unix.LOCK_SH)
+		}
 	}
 	mirror, env, err := aptSettings(ctx)
 	if err != nil {
@@ -79,8 +82,14 @@ func Debootstrap(ctx context.Context, suite, dir string, packages ...string) err
 	if err := os.WriteFile(filepath.Join(fresh, stampFile), stamp, 0o644); err != nil {
 		return err
 	}
-	return os.Rename(fresh, dir)
+	if err := os.Rename(fresh, dir); err != nil {
+		return err
+	}
+	return unix.Flock(int(lock.Fd()), unix.LOCK_SH)
 }
+
+// inUse are the locks of the roots that this process has asked for.
+var inUse []*os.File
 
 // aptSettings returns the archive apt gets the machine's own release from, and the environment that leads there.
 func aptSettings(ctx context.Context) (mirror string, env []string, err error) {
