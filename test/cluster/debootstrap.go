@@ -50,19 +50,18 @@ func Debootstrap(ctx context.Context, suite, dir string, packages ...string) err
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := unix.Open(dir+".lock", unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600) // never closed: see above
 	if err != nil {
 		return err
 	}
-	inUse = append(inUse, lock)
 	packages = slices.Compact(slices.Sorted(slices.Values(append(packages, rootPackages...))))
 	stamp, stampFile := []byte(suite+" "+strings.Join(packages, " ")+"\n"), "etc/cluster-root"
 	for _, how := range []int{unix.LOCK_SH, unix.LOCK_EX} {
-		if err := unix.Flock(int(lock.Fd()), how); err != nil {
+		if err := unix.Flock(lock, how); err != nil {
 			return err
 		}
 		if have, err := os.ReadFile(filepath.Join(dir, stampFile)); err == nil && bytes.Equal(have, stamp) {
-			return unix.Flock(int(lock.Fd()), unix.LOCK_SH)
+			return unix.Flock(lock, unix.LOCK_SH)
 		}
 	}
 	mirror, env, err := aptSettings(ctx)
@@ -85,11 +84,8 @@ func Debootstrap(ctx context.Context, suite, dir string, packages ...string) err
 	if err := os.Rename(fresh, dir); err != nil {
 		return err
 	}
-	return unix.Flock(int(lock.Fd()), unix.LOCK_SH)
+	return unix.Flock(lock, unix.LOCK_SH)
 }
-
-// inUse are the locks of the roots that this process has asked for.
-var inUse []*os.File
 
 // aptSettings returns the archive apt gets the machine's own release from, and the environment that leads there.
 func aptSettings(ctx context.Context) (mirror string, env []string, err error) {
