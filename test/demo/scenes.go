@@ -85,6 +85,9 @@ func (sc scene) show(ctx context.Context, out *story, number int, s *scenario.St
 	if f.seen, err = verdict(ctx, s, f.Result); err != nil {
 		return f, err
 	}
+	if sc.Spares { // what crm_mon does not say
+		out.say("%s", f.seen)
+	}
 	return f, s.Restore(ctx)
 }
 
