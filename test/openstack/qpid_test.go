@@ -22,7 +22,7 @@ import (
 // patterns are what oslo.messaging's amqp driver needs of qpidd.
 var patterns = []string{"--queue-patterns", "exclusive", "--queue-patterns", "unicast", "--topic-patterns", "broadcast"}
 
-// startQpidd starts a real qpidd: the stand-in has no queue patterns and no 0-10.
+// startQpidd starts a real qpidd: the stand-in has no 0-10.
 func startQpidd(t *testing.T, o broker.Options) *broker.Broker {
 	t.Helper()
 	if _, kind := broker.Binary(t); kind != broker.Real {
@@ -32,7 +32,8 @@ func startQpidd(t *testing.T, o broker.Options) *broker.Broker {
 }
 
 func TestNovaOnQpidd(t *testing.T) {
-	qpidd := startQpidd(t, broker.Options{Args: patterns})
+	qpidd := broker.Start(t, broker.Options{Args: patterns})
+	t.Logf("broker: %s", qpidd.Kind())
 	url := fmt.Sprintf("amqp://127.0.0.1:%d/", qpidd.Port)
 	nova := NewNova(t, StartMariaDB(t), url)
 	opt := rpcping.Options{ReplyTo: replyTo}
@@ -65,7 +66,7 @@ func TestNovaOnQpidd(t *testing.T) {
 		}
 	})
 	t.Run("wrong password", func(t *testing.T) {
-		closed := startQpidd(t, broker.Options{Args: patterns, Users: map[string]string{"nova": "right"}, Mechs: "PLAIN"})
+		closed := broker.Start(t, broker.Options{Args: patterns, Users: map[string]string{"nova": "right"}, Mechs: "PLAIN"})
 		a := check(t, 5*time.Second, rpcping.Refused, on(fmt.Sprintf("amqp://nova:hunter2@127.0.0.1:%d/", closed.Port)))
 		if strings.Contains(a.Reason(), "hunter2") {
 			t.Error("the reason tells the password")
@@ -73,14 +74,14 @@ func TestNovaOnQpidd(t *testing.T) {
 		check(t, 5*time.Second, rpcping.NoRoute, on(fmt.Sprintf("amqp://nova:right@127.0.0.1:%d/", closed.Port)))
 	})
 	t.Run("broker without queue patterns", func(t *testing.T) {
-		bare := startQpidd(t, broker.Options{})
+		bare := broker.Start(t, broker.Options{})
 		a := check(t, 5*time.Second, rpcping.Refused, on(fmt.Sprintf("amqp://127.0.0.1:%d/", bare.Port)))
 		if !strings.Contains(a.Reason(), "--queue-patterns") {
 			t.Error("the reason does not say what to do")
 		}
 	})
 	t.Run("broker without management", func(t *testing.T) {
-		bare := startQpidd(t, broker.Options{Args: append([]string{"--mgmt-enable", "no"}, patterns...)})
+		bare := broker.Start(t, broker.Options{Args: append([]string{"--mgmt-enable", "no"}, patterns...)})
 		check(t, time.Second, rpcping.Silent, on(fmt.Sprintf("amqp://127.0.0.1:%d/", bare.Port)))
 	})
 	t.Run("one of three brokers", func(t *testing.T) {
