@@ -15,7 +15,7 @@ import (
 var consoleauth string
 
 // Nova is a control plane's configuration and databases; its services are
-// started one by one. The scheduler and consoleauth wait for a conductor.
+// started one by one.
 type Nova struct {
 	Conf string // path of nova.conf
 	Host string // the name its services register under
@@ -28,9 +28,7 @@ type Nova struct {
 // transportURL. lines follow in [DEFAULT].
 func NewNova(t testing.TB, db *MariaDB, transportURL string, lines ...string) *Nova {
 	t.Helper()
-	needPython(t, "nova.service", "nova")
-	need(t, "nova-scheduler", "nova-scheduler")
-	need(t, "nova-conductor", "nova-conductor")
+	NeedNova(t)
 	n := &Nova{t: t, dir: t.TempDir(), Host: "node1"}
 	db.Exec("CREATE DATABASE nova_api", "CREATE DATABASE nova", "CREATE DATABASE nova_cell0")
 	// The scheduler dies at its start unless placement tells its versions.
@@ -71,9 +69,21 @@ func (n *Nova) StartScheduler() *Process { return n.start("/usr/bin/nova-schedul
 // StartConsoleauth starts the nova-consoleauth of [Nova.Consoleauth].
 func (n *Nova) StartConsoleauth() *Process { return n.start(n.Consoleauth()) }
 
-// Consoleauth makes an executable nova-consoleauth and returns its path.
+// RealConsoleauth is the path of a real nova-consoleauth, which NOVA_CONSOLEAUTH names: Nova has
+// had none since Train. "" without one.
+func RealConsoleauth() string { return os.Getenv("NOVA_CONSOLEAUTH") }
+
+// ConsoleauthScript is our small nova-consoleauth, to be run by /usr/bin/python3.
+func ConsoleauthScript() string { return consoleauth }
+
+// Consoleauth is the path of a nova-consoleauth: the real one, or our own. It says which.
 func (n *Nova) Consoleauth() string {
 	n.t.Helper()
+	if real := RealConsoleauth(); real != "" {
+		n.t.Logf("nova-consoleauth: %s", real)
+		return real
+	}
+	n.t.Log("nova-consoleauth: our small manager")
 	return write(n.t, n.dir, "nova-consoleauth", 0o755, consoleauth)
 }
 
@@ -81,6 +91,14 @@ func (n *Nova) start(binary string, args ...string) *Process {
 	n.t.Helper()
 	name := filepath.Base(binary)
 	return start(n.t, name, n.dir, nil, append([]string{python, binary, "--config-file", n.Conf}, args...)...)
+}
+
+// NeedNova skips the test unless Debian's nova is installed.
+func NeedNova(t testing.TB) {
+	t.Helper()
+	needPython(t, "nova.service", "nova")
+	need(t, "nova-scheduler", "nova-scheduler")
+	need(t, "nova-conductor", "nova-conductor")
 }
 
 // needPython skips the test unless Debian's python has the module.

@@ -112,7 +112,7 @@ func (s *Stage) balancerSays(ctx context.Context, ok func([]haproxy.Row) error) 
 
 // Servers are what HAProxy says of the APIs behind it.
 func (s *Stage) Servers(ctx context.Context) ([]haproxy.Row, error) {
-	running := onDevice(0, []string{"haproxy"}, s.Cluster.Name())
+	running := processes(s.Cluster.Name(), []string{"haproxy"}, leadsOn(s.Cluster.Name()))
 	if len(running) != 1 {
 		return nil, fmt.Errorf("%d HAProxies run", len(running))
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/test/cluster"
 )
 
 // memory is a ledger that does as it is told.
@@ -180,9 +182,10 @@ func TestTwoDaemons(t *testing.T) {
 	if err := unix.Stat(dir, &st); err != nil {
 		t.Fatal(err)
 	}
-	w := &Watch{device: "the disk", rdev: st.Dev, executables: []string{"watched-d"}, changed: make(chan struct{})}
+	onDisk := func(proc string) bool { return uses(proc, st.Dev) }
+	w := &Watch{cluster: &cluster.Cluster{}, device: "the disk", executables: []string{"watched-d"}, belongs: onDisk, changed: make(chan struct{})}
 	look := func() []Daemon {
-		found := onDevice(w.rdev, w.executables, "no-cluster")
+		found := processes(w.cluster.Name(), w.executables, w.belongs)
 		w.look(found)
 		return found
 	}

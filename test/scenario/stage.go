@@ -34,6 +34,7 @@ type Service struct {
 	Agent   string         // class:provider:type
 	Options []string       // what follows it in `pcs resource create`
 	Daemon  []string       // base names of the daemon's executable
+	Script  string         // base name of what that interprets, of a service that has nothing on a disk
 	Speaks  string         // what its client is served: "SQL"
 	Unit    string         // what its ledger keeps: "rows"
 	Files   []cluster.File // that every node needs
@@ -211,8 +212,10 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	if service.Diskless {
 		device = ""
 	}
-	watch, err := NewWatch(s.Cluster, device, service.Daemon...)
-	if err != nil {
+	var watch *Watch
+	if service.Script != "" {
+		watch = NewScriptWatch(s.Cluster, service.Script, service.Daemon...)
+	} else if watch, err = NewWatch(s.Cluster, device, service.Daemon...); err != nil {
 		return nil, errors.Join(err, ledger.Close())
 	}
 	a := &Actor{Service: service, Writer: write(ledger, cmp.Or(service.Pause, pause)), Watch: watch, ledger: ledger}

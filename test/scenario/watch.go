@@ -21,7 +21,7 @@ import (
 // lookEvery is how often a Watch looks at all processes; a look takes 2 ms.
 const lookEvery = 50 * time.Millisecond
 
-// Daemon is a process that works on the disk, on whatever node.
+// Daemon is a process of a service, on whatever node.
 type Daemon struct {
 	Node  string
 	PID   int    // on its node
@@ -44,14 +44,13 @@ func (d Daemon) lives() bool {
 
 func (d Daemon) String() string { return fmt.Sprintf("pid %d on %s", d.PID, d.Node) }
 
-// Watch looks at a disk from outside of all nodes: at the processes that work on it, whatever they were started
-// by and whatever Pacemaker knows of them, and at who has it mounted. Of a service without a disk it looks at the
-// processes alone, at the first of each daemon.
+// Watch looks from outside of all nodes at the processes of a service, whatever they were started by and whatever
+// Pacemaker knows of them, and at who has the disk mounted that they work on.
 type Watch struct {
 	cluster     *cluster.Cluster
-	device      string // "": without a disk
-	rdev        uint64
+	device      string // "" for a service that has nothing on a disk
 	executables []string
+	belongs     func(proc string) bool // of these executables, the service's
 	cancel      context.CancelFunc
 	done        chan struct{}
 
@@ -65,21 +64,35 @@ type Watch struct {
 }
 
 // NewWatch starts to watch for processes of these executables (base names) that have their working directory or a
-// file open on the device, if there is one, until Stop.
+// file open on the device, until Stop. Without a device it watches for the first process of each daemon.
 func NewWatch(c *cluster.Cluster, device string, executables ...string) (*Watch, error) {
-	var st unix.Stat_t
-	if device != "" {
-		if err := unix.Stat(device, &st); err != nil {
-			return nil, fmt.Errorf("%s: %w", device, err)
-		}
+	if device == "" {
+		return watch(c, device, executables, leadsOn(c.Name())), nil
 	}
+	var st unix.Stat_t
+	if err := unix.Stat(device, &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", device, err)
+	}
+	return watch(c, device, executables, func(proc string) bool { return uses(proc, st.Rdev) }), nil
+}
+
+// NewScriptWatch starts to watch for processes of these interpreters that run the script (its base name) on nodes of
+// the cluster, until Stop.
+func NewScriptWatch(c *cluster.Cluster, script string, executables ...string) *Watch {
+	return watch(c, "", executables, func(proc string) bool {
+		args, _ := os.ReadFile(proc + "/cmdline")
+		return nodeOf(proc, c.Name()) != "" && slices.ContainsFunc(strings.Split(string(args), "\x00"), func(arg string) bool { return filepath.Base(arg) == script })
+	})
+}
+
+func watch(c *cluster.Cluster, device string, executables []string, belongs func(string) bool) *Watch {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Watch{
-		cluster: c, device: device, rdev: st.Rdev, executables: executables,
+		cluster: c, device: device, executables: executables, belongs: belongs,
 		cancel: cancel, done: make(chan struct{}), changed: make(chan struct{}),
 	}
 	go w.run(ctx)
-	return w, nil
+	return w
 }
 
 func (w *Watch) run(ctx context.Context) {
@@ -87,7 +100,7 @@ func (w *Watch) run(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for i := 0; ; i++ {
-		w.look(onDevice(w.rdev, w.executables, w.cluster.Name()))
+		w.look(processes(w.cluster.Name(), w.executables, w.belongs))
 		if i%2 == 0 && w.device != "" {
 			at, err := w.cluster.MountedOn(ctx, w.device)
 			if ctx.Err() == nil {
@@ -158,7 +171,7 @@ func (w *Watch) Stop() {
 	<-w.done
 }
 
-// Err is nil if there never were two daemons on the disk, nor two nodes that had it mounted.
+// Err is nil if there never were two daemons at once, nor two nodes that had the disk mounted.
 func (w *Watch) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -204,9 +217,8 @@ func (w *Watch) WaitOther(ctx context.Context, old Daemon) (Daemon, error) {
 	}
 }
 
-// onDevice finds the living processes of these executables that use files of the device, or for 0 lead a session, on
-// nodes of the cluster.
-func onDevice(rdev uint64, executables []string, clusterName string) []Daemon {
+// processes finds the living processes of these executables on nodes of the cluster that belong to a service.
+func processes(clusterName string, executables []string, belongs func(proc string) bool) []Daemon {
 	links, _ := filepath.Glob("/proc/[0-9]*/exe")
 	var found []Daemon
 	for _, link := range links {
@@ -215,7 +227,7 @@ func onDevice(rdev uint64, executables []string, clusterName string) []Daemon {
 			continue
 		}
 		dir := filepath.Dir(link)
-		if rdev != 0 && !uses(dir, rdev) || rdev == 0 && !leads(dir) {
+		if !belongs(dir) {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -223,11 +235,7 @@ func onDevice(rdev uint64, executables []string, clusterName string) []Daemon {
 		if err != nil {
 			continue
 		}
-		node := nodeOf(dir, clusterName)
-		if rdev == 0 && node == "" { // the machine's own, or another cluster's
-			continue
-		}
-		found = append(found, Daemon{Node: node, PID: pidInside(dir), host: pid, start: start})
+		found = append(found, Daemon{Node: nodeOf(dir, clusterName), PID: pidInside(dir), host: pid, start: start})
 	}
 	return found
 }
@@ -240,6 +248,11 @@ func uses(proc string, rdev uint64) bool {
 		var st unix.Stat_t
 		return unix.Stat(link, &st) == nil && st.Dev == rdev
 	})
+}
+
+// leadsOn is belongs for a service that has nothing on a disk: the first process of each daemon on the cluster's nodes.
+func leadsOn(clusterName string) func(proc string) bool {
+	return func(proc string) bool { return nodeOf(proc, clusterName) != "" && leads(proc) }
 }
 
 // leads says whether a process is a daemon's first: not a worker, and not the one that started it (proc_pid_status(5)).
