@@ -130,6 +130,11 @@ func end(ctx context.Context, procs []*Process, o StopOptions) error {
 	defer cancel()
 	var errs []error
 	if o.Signal != unix.SIGKILL && o.Grace > 0 {
+		for _, p := range young { // elders wait for their workers, also for frozen ones
+			if st, err := p.Stat(); err == nil && st.State == 'T' {
+				_ = p.Signal(unix.SIGCONT)
+			}
+		}
 		for _, generation := range [][]*Process{elders, young} {
 			errs = append(errs, ask(generation, o)...)
 			wait(grace, generation)
