@@ -186,7 +186,17 @@ func Run(t *testing.T, s Subject) {
 	if s.Program != "" {
 		run = Program(s.Program)
 	}
-	call := func(action string) Call { return Call{Action: action, Params: s.Params} }
+	call := func(action string) Call {
+		c := Call{Action: action, Params: s.Params}
+		if action == ocf.Start { // what the agent asks for: a machine that tests is a slow one
+			for _, a := range s.New().Actions {
+				if a.Name == ocf.Start {
+					c.Timeout = a.Timeout
+				}
+			}
+		}
+		return c
+	}
 	recurring := Call{Action: ocf.Monitor, Params: s.Params, Interval: 10 * time.Second}
 
 	t.Run("declaration", func(t *testing.T) {
