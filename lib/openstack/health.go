@@ -34,6 +34,10 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable
 	}
 	add(a.Cache && r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, r, s) })
 
+	if len(checks) == 0 && r.Action == ocf.Start && age < survival {
+		return ocf.Errorf(ocf.Generic, "it lives since %s, and more cannot be asked: too early to tell", age.Round(time.Millisecond))
+	}
+
 	var handicap error
 	for _, check := range checks {
 		err := check(ctx)
@@ -49,6 +53,10 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable
 	}
 	return handicap
 }
+
+// survival is how long a process that answers nobody must have lived before its
+// start counts: on a configuration that it cannot use it dies in its first seconds.
+const survival = 5 * time.Second
 
 // starting tells whether a process of that age is the one that a start has just
 // begun: what is a handicap later may for half of the start's time yet come right.
