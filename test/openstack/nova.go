@@ -81,7 +81,11 @@ func (n *Nova) Consoleauth() string {
 	n.t.Helper()
 	if real := RealConsoleauth(); real != "" {
 		n.t.Logf("nova-consoleauth: %s", real)
-		return real
+		link := filepath.Join(n.dir, "nova-consoleauth") // a test may take it away
+		if err := os.Symlink(real, link); err != nil && !os.IsExist(err) {
+			n.t.Fatal(err)
+		}
+		return link
 	}
 	n.t.Log("nova-consoleauth: our small manager")
 	return write(n.t, n.dir, "nova-consoleauth", 0o755, consoleauth)
