@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,7 +20,6 @@ import (
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
 	"github.com/openstack-ocf/agents/test/built"
-	"github.com/openstack-ocf/agents/test/openstack"
 )
 
 func TestMain(m *testing.M) { box.Main(m) }
@@ -39,7 +39,7 @@ func newService(t *testing.T, agent string, p ocftest.Params) *service {
 	t.Helper()
 	s := &service{
 		t: t, name: agent, new: agents.Agents()[agent], path: built.Agent(t, agent),
-		p: p.With("user", "root", "log", filepath.Join(t.TempDir(), "service.log")),
+		p: p.With("user", "root", "log", filepath.Join(t.TempDir(), "service.log"), "pid", filepath.Join(t.TempDir(), "service.pid")),
 	}
 	if b := p["binary"]; b != "" {
 		s.name = filepath.Base(b)
@@ -157,22 +157,43 @@ func (s *service) signal(sig syscall.Signal) {
 	}
 }
 
-// plane is a control plane of nova: bus, database, configuration.
-type plane struct {
-	rabbit *openstack.Rabbit
-	db     *openstack.MariaDB
-	nova   *openstack.Nova
-}
-
-func newPlane(t *testing.T, lines ...string) *plane {
+// letIn has all users reach and read a file.
+func letIn(t *testing.T, path string) {
 	t.Helper()
-	box.Need(t)
-	p := &plane{rabbit: openstack.StartRabbit(t), db: openstack.StartMariaDB(t)}
-	p.nova = openstack.NewNova(t, p.db, p.rabbit.TransportURL(), lines...)
-	return p
+	box.Sh(t, "chmod a+r %[1]s; d=%[1]s; while d=$(dirname $d); [ $d != / ]; do chmod a+rx $d; done", path)
 }
 
-// row changes the service's row in nova's database.
-func (p *plane) row(binary, set string) {
-	p.db.Exec(fmt.Sprintf("UPDATE nova.services SET %s WHERE `binary` = '%s'", set, binary))
+// write makes a file.
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// environ is that of a recurring monitor.
+func (s *service) environ() []string {
+	env := []string{"OCF_RESOURCE_INSTANCE=test", "OCF_RESKEY_CRM_meta_interval=10000", "OCF_RESKEY_CRM_meta_timeout=20000"}
+	for k, v := range s.p {
+		env = append(env, "OCF_RESKEY_"+k+"="+v)
+	}
+	return env
+}
+
+// ocfTester runs the tester of the resource-agents project.
+func (s *service) ocfTester() {
+	s.t.Helper()
+	if _, err := exec.LookPath("ocf-tester"); err != nil {
+		s.t.Skip("SKIP: needs resource-agents")
+	}
+	letIn(s.t, s.path) // it runs meta-data as nobody
+	args := []string{"-v", "-n", "s"}
+	for k, v := range s.p {
+		args = append(args, "-o", k+"="+v)
+	}
+	out, err := exec.Command("ocf-tester", append(args, s.path)...).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "passed all tests") {
+		s.t.Errorf("%v\n%s", err, out)
+	}
 }

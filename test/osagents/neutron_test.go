@@ -18,6 +18,7 @@ import (
 // TestNeutron is the table of what befalls neutron-server and its agents.
 func TestNeutron(t *testing.T) {
 	box.Need(t)
+	t.Parallel()
 	ovs := openstack.StartSwitch(t)
 	db := openstack.StartMariaDB(t)
 	rabbit := openstack.StartRabbit(t)
@@ -25,6 +26,16 @@ func TestNeutron(t *testing.T) {
 	server := newService(t, "neutron-server", ocftest.Params{"config": n.Conf, "plugin_config": n.Conf})
 	l2 := newService(t, "neutron-l2-agent", ocftest.Params{"config": n.Conf, "plugin_config": n.Agent})
 	l2.name = "neutron-openvswitch-agent"
+
+	// port adds a port as Nova does, or tells whether it is there.
+	port := func(do string) bool {
+		t.Helper()
+		argv := map[string]string{
+			"add":  "add-port br-int tap-test -- set Interface tap-test type=internal external_ids:iface-id=00000000-0000-0000-0000-000000000001 external_ids:attached-mac=02:00:00:00:00:01",
+			"list": "list-ports br-int",
+		}
+		return strings.Contains(box.Sh(t, "ovs-vsctl --db=tcp:127.0.0.1:%d %s", ovs.Port, argv[do]), "tap-test")
+	}
 
 	t.Run("server", func(t *testing.T) {
 		s := server.in(t)
@@ -81,50 +92,42 @@ func TestNeutron(t *testing.T) {
 			s.await(15*time.Second, 0, ocf.OK)
 			db.Exec("UPDATE neutron.agents SET admin_state_up = 1")
 		}},
-		{"the L3 agent does not answer in its place", func(s *service) {
-			l3 := n.StartL3Agent()
+		{"a stop leaves no child, not the L3 agent, and all ports", func(s *service) {
+			l3 := n.StartL3Agent() // which does not answer in its place
 			defer l3.Kill()
-			s.want(ocf.Stop, ocf.OK)
-			s.want(ocf.Monitor, ocf.NotRunning)
-		}},
-		{"children", func(s *service) {
+			port("add")
 			box.Until(s.t, "it has a child", func() bool { return strings.Contains(children(), "ovsdb-client") })
 			s.want(ocf.Stop, ocf.OK)
+			s.want(ocf.Monitor, ocf.NotRunning)
 			if left := children(); strings.Contains(left, "ovsdb-client") {
 				s.t.Errorf("left: %s", left)
 			}
-		}},
-		{"ports stay on a stop, or go", func(s *service) {
-			ctl := fmt.Sprintf("ovs-vsctl --db=tcp:127.0.0.1:%d ", ovs.Port)
-			port := ctl + "-- --may-exist add-port br-int tap-test -- set Interface tap-test type=internal external_ids:iface-id=00000000-0000-0000-0000-000000000001 external_ids:attached-mac=02:00:00:00:00:01"
-			box.Sh(s.t, "%s", port)
-			s.want(ocf.Stop, ocf.OK)
-			if ports := box.Sh(s.t, "%s list-ports br-int", ctl); !strings.Contains(ports, "tap-test") {
-				s.t.Errorf("a restart in place would have lost a port: %s", ports)
+			if !port("list") {
+				s.t.Error("a restart in place would have lost a port")
 			}
 			s.with("cleanup", "on-stop").want(ocf.Stop, ocf.OK)
-			if ports := box.Sh(s.t, "%s list-ports br-int", ctl); strings.Contains(ports, "tap-test") {
-				s.t.Errorf("left: %s", ports)
+			if port("list") {
+				s.t.Error("the port is left")
 			}
-
+		}},
+		{"the companion cleans when the agent has left", func(s *service) {
 			c := newService(s.t, "neutron-cleanup", ocftest.Params{"config": n.Conf + " " + n.Agent, "clean": "ovs"})
 			c.name = "none"
 			c.want(ocf.Monitor, ocf.NotRunning)
 			c.want(ocf.Stop, ocf.OK)
 			c.start()
 			c.want(ocf.Monitor, ocf.OK)
-			s.start()
-			box.Sh(s.t, "%s", port)
+			port("add")
 			// Out of order: the agent still runs, and keeps its ports.
-			c.with("clean", "ovs").want(ocf.Stop, ocf.OK)
-			if ports := box.Sh(s.t, "%s list-ports br-int", ctl); !strings.Contains(ports, "tap-test") {
-				s.t.Errorf("cleaned under a running agent: %s", ports)
+			c.want(ocf.Stop, ocf.OK)
+			if !port("list") {
+				s.t.Error("cleaned under a running agent")
 			}
 			c.start()
 			s.want(ocf.Stop, ocf.OK)
 			c.want(ocf.Stop, ocf.OK)
-			if ports := box.Sh(s.t, "%s list-ports br-int", ctl); strings.Contains(ports, "tap-test") {
-				s.t.Errorf("left: %s", ports)
+			if port("list") {
+				s.t.Error("the port is left")
 			}
 			c.want(ocf.Monitor, ocf.NotRunning)
 			c.with("clean", "everything").want(ocf.Start, ocf.Configured, "everything")

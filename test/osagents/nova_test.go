@@ -14,27 +14,29 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/broker"
 	"github.com/openstack-ocf/agents/test/openstack"
 )
 
 // TestNova is the table of what befalls a service of nova's: each row finds
 // the plane whole, and leaves it so.
 func TestNova(t *testing.T) {
-	p := newPlane(t)
+	box.Need(t)
+	t.Parallel()
+	p := &plane{rabbit: openstack.StartRabbit(t), db: openstack.StartMariaDB(t)}
+	p.nova = openstack.NewNova(t, p.db, p.rabbit.TransportURL())
 	conductor := newService(t, "nova-conductor", ocftest.Params{"config": p.nova.Conf})
 	conductor.start()
 	consoleauth := newService(t, "nova-consoleauth", ocftest.Params{"config": p.nova.Conf, "binary": p.nova.Consoleauth()})
-	scheduler := newService(t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf})
 
-	for _, s := range []*service{consoleauth, scheduler} {
-		t.Run(s.name, func(t *testing.T) {
-			ocftest.Run(t, ocftest.Subject{
-				New: s.new, Program: s.path, Params: s.p, Broken: ocftest.Params{"database_server_port": "many"},
-				Kill:   func(testing.TB) { s.signal(syscall.SIGKILL) },
-				Freeze: func(testing.TB) { s.signal(syscall.SIGSTOP) },
-			})
+	t.Run("contract", func(t *testing.T) {
+		ocftest.Run(t, ocftest.Subject{
+			New: consoleauth.new, Program: consoleauth.path, Params: consoleauth.p, Broken: ocftest.Params{"database_server_port": "many"},
+			Kill:   func(testing.TB) { consoleauth.signal(syscall.SIGKILL) },
+			Freeze: func(testing.TB) { consoleauth.signal(syscall.SIGSTOP) },
 		})
-	}
+	})
+	t.Run("ocf-tester", func(t *testing.T) { consoleauth.in(t).ocfTester() })
 	for _, row := range []struct {
 		name string
 		do   func(s *service)
@@ -87,19 +89,11 @@ func TestNova(t *testing.T) {
 			p.db.Start()
 			s.await(20*time.Second, 0, ocf.OK)
 		}},
-		{"row deleted", func(s *service) {
-			s.await(15*time.Second, 0, ocf.OK)
-			p.row("nova-consoleauth", "deleted = id")
-			s.await(80*time.Second, 0, ocf.Degraded, "no row", "restart")
-			s.want(ocf.Start, ocf.OK) // it runs already, with a handicap
-			s.want(ocf.Stop, ocf.OK)
-			s.start()
-			s.await(15*time.Second, 0, ocf.OK)
-		}},
 		{"reports late, and answers", func(s *service) {
-			p.row("nova-consoleauth", "host = 'elsewhere'") // where its reports go from now on
-			defer p.row("nova-consoleauth", "host = 'node1'")
-			s.await(80*time.Second, 0, ocf.Degraded, "answers over the message bus")
+			s.await(15*time.Second, 0, ocf.OK)
+			p.db.Exec("CREATE TRIGGER nova.late BEFORE UPDATE ON nova.services FOR EACH ROW SET NEW.last_seen_up = OLD.last_seen_up")
+			defer p.db.Exec("DROP TRIGGER nova.late")
+			s.await(30*time.Second, 0, ocf.Degraded, "answers over the message bus", "last report")
 		}},
 		{"disabled by the admin", func(s *service) {
 			s.await(15*time.Second, 0, ocf.OK)
@@ -132,8 +126,8 @@ func TestNova(t *testing.T) {
 			s.want(ocf.Stop, ocf.OK)
 			s.want(ocf.Monitor, ocf.Installed)
 		}},
-		{"pid file garbage, and pid reused", func(s *service) {
-			pid := filepath.Join("/run/resource-agents", "test.pid")
+		{"pid file garbage, killed, and pid reused", func(s *service) {
+			pid := s.p["pid"]
 			stranger := box.Background(s.t, "sleep", "600")
 			box.Sh(s.t, "echo garbage >%s", pid)
 			s.monitor(0, ocf.OK)
@@ -177,6 +171,63 @@ func TestNova(t *testing.T) {
 			}
 			box.Sh(s.t, "kill $(cat /run/other)") // fails if it is gone
 		}},
+		{"wrong password at the start", func(s *service) {
+			other := p.nova.Write("refused.conf", "rabbit://guest:hunter2@"+p.rabbit.Address()+"/", "host = another")
+			s = newService(s.t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
+			r := s.want(ocf.Start, ocf.Generic, "died")
+			if strings.Contains(r.Stderr, "hunter2") {
+				s.t.Errorf("the password is told: %s", r)
+			}
+		}},
+		{"ignores SIGTERM while it looks for a dead broker", func(s *service) {
+			other := p.nova.Write("dead.conf", fmt.Sprintf("rabbit://guest:guest@127.0.0.1:%d/", openstack.Ports(s.t, 1)[0]), "host = another")
+			s = newService(s.t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
+			s.run.Want(s.t, ocftest.Call{Action: ocf.Start, Params: s.p, Timeout: 20 * time.Second}, ocf.OK)
+			box.Until(s.t, "it looks for the broker", func() bool {
+				b, _ := os.ReadFile(s.p["log"])
+				return strings.Contains(string(b), "Connection failed")
+			})
+			s.monitor(0, ocf.Degraded, "message bus", "not there")
+			// Within the 20 s that a cluster gives by default.
+			r := s.run.Want(s.t, ocftest.Call{Action: ocf.Stop, Params: s.p}, ocf.OK)
+			if !strings.Contains(r.Stderr, "SIGKILL") {
+				s.t.Errorf("it was not killed: %s", r)
+			}
+			s.want(ocf.Monitor, ocf.NotRunning)
+		}},
+		{"qpidd without the queue patterns", func(s *service) {
+			// It connects, reports, and is refused every subscription; only the bus tells.
+			qpidd := broker.Start(s.t, broker.Options{})
+			s.t.Logf("broker: %s", qpidd.Kind())
+			other := p.nova.Write("qpidd.conf", fmt.Sprintf("amqp://127.0.0.1:%d/", qpidd.Port), "host = another")
+			s = newService(s.t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
+			// It starts with a handicap, after it had half of the time for coming right.
+			s.run.Want(s.t, ocftest.Call{Action: ocf.Start, Params: s.p}, ocf.OK)
+			s.monitor(10, ocf.Degraded, "--queue-patterns")
+			s.want(ocf.Stop, ocf.OK)
+		}},
+		{"as the service's own user", func(s *service) {
+			conf := p.nova.Conf
+			letIn(s.t, conf)
+			box.Sh(s.t, "chown nova %s", filepath.Dir(conf))
+			s = newService(s.t, "nova-scheduler", ocftest.Params{"config": conf}).with("user", "nova", "log", "/run/log/nova/s.log")
+			s.start()
+			s.monitor(10, ocf.OK)
+			// /run/nova is root's if an earlier start made it.
+			if owners := strings.Fields(box.Sh(s.t, "stat -c %%U /proc/%d /run/log/nova", s.pids()[0])); !slices.Equal(owners, []string{"nova", "nova"}) {
+				s.t.Errorf("owners of the process and of the log's folder: %v", owners)
+			}
+		}},
+		{"row deleted", func(s *service) {
+			// Of one that is old enough to have reported for sure, a minute.
+			s = conductor.in(s.t)
+			p.row(s.name, "deleted = id")
+			s.await(80*time.Second, 0, ocf.Degraded, "no row", "restart")
+			s.want(ocf.Start, ocf.OK) // it runs already, with a handicap
+			s.want(ocf.Stop, ocf.OK)
+			s.start()
+			s.await(15*time.Second, 0, ocf.OK)
+		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := consoleauth.in(t)
@@ -184,57 +235,8 @@ func TestNova(t *testing.T) {
 			row.do(s)
 		})
 	}
-	t.Run("wrong password at the start", func(t *testing.T) {
-		other := p.nova.Write("refused.conf", "rabbit://guest:hunter2@"+p.rabbit.Address()+"/")
-		s := newService(t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
-		r := s.run(t.Context(), ocftest.Call{Action: ocf.Start, Params: s.p, Timeout: 20 * time.Second})
-		if r.Code != ocf.Generic || strings.Contains(r.Stderr, "hunter2") {
-			t.Errorf("start: %s", r)
-		}
-		t.Log(r.Reason)
-	})
-	t.Run("ignores SIGTERM while it looks for a dead broker", func(t *testing.T) {
-		other := p.nova.Write("dead.conf", fmt.Sprintf("rabbit://guest:guest@127.0.0.1:%d/", openstack.Ports(t, 1)[0]))
-		s := newService(t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
-		r := s.run(t.Context(), ocftest.Call{Action: ocf.Start, Params: s.p, Timeout: 20 * time.Second})
-		t.Logf("start: %s", r)
-		s.monitor(0, ocf.Degraded, "message bus")
-		// Within the 20 s that a cluster gives by default.
-		r = s.run.Want(t, ocftest.Call{Action: ocf.Stop, Params: s.p}, ocf.OK)
-		t.Logf("stopped after %v", r.Elapsed)
-		s.want(ocf.Monitor, ocf.NotRunning)
-	})
-	t.Run("as the service's own user", func(t *testing.T) {
-		box.Sh(t, "chmod 644 %s; d=%s; while [ $d != / ]; do chmod a+rx $d; d=$(dirname $d); done; chown nova $(dirname %s)", p.nova.Conf, filepath.Dir(p.nova.Conf), p.nova.Conf)
-		s := newService(t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf}).with("user", "nova", "log", "/run/log/nova/s.log")
-		s.start()
-		s.monitor(10, ocf.OK)
-		// /run/nova is root's if an earlier start made it.
-		if owners := strings.Fields(box.Sh(t, "stat -c %%U /proc/%d /run/log/nova", s.pids()[0])); !slices.Equal(owners, []string{"nova", "nova"}) {
-			t.Errorf("owners of the process and of the log's folder: %v", owners)
-		}
-		s.want(ocf.Stop, ocf.OK)
-	})
-}
-
-// TestOCFTester runs the tester of the resource-agents project, and looks at what a monitor forks and costs.
-func TestOCFTester(t *testing.T) {
-	if _, err := exec.LookPath("ocf-tester"); err != nil {
-		t.Skip("SKIP: needs resource-agents")
-	}
-	p := newPlane(t)
-	conductor := newService(t, "nova-conductor", ocftest.Params{"config": p.nova.Conf})
-	for _, s := range []*service{
-		conductor, // the others need it
-		newService(t, "nova-consoleauth", ocftest.Params{"config": p.nova.Conf, "binary": p.nova.Consoleauth()}),
-		newService(t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf}),
-	} {
-		t.Run(s.name, func(t *testing.T) {
-			s.in(t).ocfTester()
-			s.in(t).start()
-		})
-	}
-	s := newService(t, "nova-consoleauth", ocftest.Params{"config": p.nova.Conf, "binary": p.nova.Consoleauth()})
+	s := consoleauth
+	s.start()
 	s.await(20*time.Second, 0, ocf.OK)
 	t.Run("no forks", func(t *testing.T) {
 		for _, level := range []string{"0", "10", "20"} {
@@ -264,24 +266,14 @@ func TestOCFTester(t *testing.T) {
 	})
 }
 
-// environ is that of a recurring monitor.
-func (s *service) environ() []string {
-	env := []string{"OCF_RESOURCE_INSTANCE=test", "OCF_RESKEY_CRM_meta_interval=10000", "OCF_RESKEY_CRM_meta_timeout=20000"}
-	for k, v := range s.p {
-		env = append(env, "OCF_RESKEY_"+k+"="+v)
-	}
-	return env
+// plane is a control plane of nova: bus, database, configuration.
+type plane struct {
+	rabbit *openstack.Rabbit
+	db     *openstack.MariaDB
+	nova   *openstack.Nova
 }
 
-func (s *service) ocfTester() {
-	s.t.Helper()
-	box.Sh(s.t, "chmod -R a+rX /run/tmp") // ocf-tester runs meta-data as nobody
-	args := []string{"-v", "-n", "s"}
-	for k, v := range s.p {
-		args = append(args, "-o", k+"="+v)
-	}
-	out, err := exec.Command("ocf-tester", append(args, s.path)...).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "passed all tests") {
-		s.t.Errorf("%v\n%s", err, out)
-	}
+// row changes the service's row in nova's database.
+func (p *plane) row(binary, set string) {
+	p.db.Exec(fmt.Sprintf("UPDATE nova.services SET %s WHERE `binary` = '%s'", set, binary))
 }

@@ -1,0 +1,156 @@
+package osagents
+
+import (
+	_ "embed"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/ocf/ocftest"
+	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/openstack"
+)
+
+// keystoneAll is our own: keystone has had no server program since Newton, only an application for others' servers.
+//
+//go:embed keystone-all
+var keystoneAll string
+
+// TestServices is the table of the services that have no table of their own, each with the smallest
+// configuration that it runs with. glance-registry, nova-cert and nova-network are gone from Debian 12.
+func TestServices(t *testing.T) {
+	box.Need(t)
+	t.Parallel()
+	db, rabbit := openstack.StartMariaDB(t), openstack.StartRabbit(t)
+	nova := openstack.NewNova(t, db, rabbit.TransportURL())
+	neutron := openstack.NewNeutron(t, db, rabbit.TransportURL(), openstack.StartSwitch(t))
+	neutron.StartServer()
+	for name, manage := range map[string]string{"cinder": "cinder-manage", "heat": "heat-manage"} {
+		if _, err := exec.LookPath(manage); err != nil {
+			continue // the rows below say so
+		}
+		conf := write(t, filepath.Join(t.TempDir(), name), "[database]\nconnection = "+db.URL(name)+"\n")
+		db.Exec("CREATE DATABASE " + name)
+		box.Sh(t, "%s --config-file %s %s", manage, conf, map[string]string{"cinder": "db sync", "heat": "db_sync"}[name])
+	}
+	// On top of the plane's own configuration.
+	onNova := ocftest.Params{"config": nova.Conf, "additional_parameters": "--config-file={conf}"}
+	onNeutron := ocftest.Params{"config": neutron.Conf, "plugin_config": "{conf}"}
+	const cinder = `[DEFAULT]
+transport_url = {bus}
+rpc_ping_enabled = true
+state_path = {dir}
+report_interval = 2
+service_down_time = 10
+auth_strategy = noauth
+api_paste_config = /etc/cinder/api-paste.ini
+osapi_volume_listen = 127.0.0.1
+osapi_volume_listen_port = {port}
+osapi_volume_workers = 1
+enabled_backends = one,two
+[one]
+volume_driver = cinder.tests.fake_driver.FakeLoggingVolumeDriver
+[two]
+volume_driver = cinder.tests.fake_driver.FakeLoggingVolumeDriver
+[database]
+connection = {db}cinder
+[oslo_concurrency]
+lock_path = {dir}
+`
+	for _, row := range []struct {
+		agent, program string         // that the test needs
+		conf           string         // {bus} is its URL, {db} that of a database but for its name, {dir} a directory, {port} a free port
+		p              ocftest.Params // {conf} is the file
+		deep           bool           // level 10 has it answer over the bus
+		prepare        string         // a shell command
+	}{
+		{agent: "cinder-api", program: "cinder-api", conf: cinder},
+		{agent: "cinder-schedule", program: "cinder-scheduler", conf: cinder, deep: true},
+		{agent: "cinder-volume", program: "cinder-volume", conf: cinder, deep: true},
+		{agent: "glance-api", program: "glance-api", conf: `[DEFAULT]
+bind_host = 127.0.0.1
+bind_port = {port}
+workers = 1
+enabled_backends = files:file
+[glance_store]
+default_backend = files
+[files]
+filesystem_store_datadir = {dir}
+[database]
+connection = {db}glance
+[paste_deploy]
+config_file = /etc/glance/glance-api-paste.ini
+`},
+		{agent: "heat-engine", program: "heat-engine", deep: true, conf: `[DEFAULT]
+transport_url = {bus}
+num_engine_workers = 1
+periodic_interval = 5
+auth_encryption_key = 0123456789abcdef0123456789abcdef
+[database]
+connection = {db}heat
+`},
+		{agent: "keystone", program: "keystone-manage", prepare: "keystone-manage --config-file {conf} fernet_setup --keystone-user root --keystone-group root", p: ocftest.Params{"config": "{conf}", "binary": "{dir}/keystone-all"}, conf: `[eventlet_server]
+public_bind_host = 127.0.0.1
+public_port = {port}
+[fernet_tokens]
+key_repository = {dir}/keys
+`},
+		{agent: "ceilometer-agent-central", program: "ceilometer-polling", conf: "[DEFAULT]\ntransport_url = {bus}\n", p: ocftest.Params{
+			"config": "{conf}", "binary": "ceilometer-polling", "additional_parameters": "--polling-namespaces central",
+		}},
+		{agent: "nova-scheduler", program: "nova-scheduler", p: onNova, deep: true},
+		{agent: "nova-conductor", program: "nova-conductor", p: onNova, deep: true},
+		{agent: "nova-api", program: "nova-api", p: onNova, conf: `[DEFAULT]
+enabled_apis = osapi_compute
+osapi_compute_listen = 127.0.0.1
+osapi_compute_listen_port = {port}
+osapi_compute_workers = 1
+[api]
+auth_strategy = noauth2
+[wsgi]
+api_paste_config = /etc/nova/api-paste.ini
+`},
+		{agent: "nova-novnc", program: "nova-novncproxy", p: onNova, conf: "[vnc]\nnovncproxy_host = 127.0.0.1\nnovncproxy_port = {port}\n"},
+		{agent: "neutron-agent-l3", program: "neutron-l3-agent", p: onNeutron, deep: true, conf: "[DEFAULT]\ninterface_driver = openvswitch\n"},
+		{agent: "neutron-agent-dhcp", program: "neutron-dhcp-agent", p: onNeutron, deep: true, conf: "[DEFAULT]\ninterface_driver = openvswitch\n"},
+		{agent: "neutron-metadata-agent", program: "neutron-metadata-agent", p: ocftest.Params{"config": neutron.Conf, "agent_config": "{conf}"}},
+	} {
+		t.Run(row.agent, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath(row.program); err != nil {
+				t.Skip("SKIP: needs " + row.program)
+			}
+			dir := t.TempDir()
+			conf := filepath.Join(dir, "service.conf")
+			text := strings.NewReplacer("{bus}", rabbit.TransportURL(), "{db}", strings.TrimSuffix(db.URL(""), "?charset=utf8"),
+				"{dir}", dir, "{port}", fmt.Sprint(openstack.Ports(t, 1)[0]), "{conf}", conf)
+			write(t, conf, text.Replace(row.conf))
+			write(t, filepath.Join(dir, "keystone-all"), keystoneAll)
+			box.Sh(t, "%s", text.Replace(row.prepare))
+			p := ocftest.Params{"config": conf}
+			for k, v := range row.p {
+				p[k] = text.Replace(v)
+			}
+			s := newService(t, row.agent, p)
+			s.name = row.program
+			if p["binary"] != "" {
+				s.name = filepath.Base(p["binary"])
+			}
+			s.ocfTester()
+			s.start()
+			s.await(30*time.Second, 0, ocf.OK)
+			if row.deep {
+				s.monitor(10, ocf.OK)
+			}
+			s.signal(syscall.SIGSTOP)
+			s.monitor(0, ocf.Generic, "frozen")
+			s.want(ocf.Stop, ocf.OK)
+			s.want(ocf.Monitor, ocf.NotRunning)
+		})
+	}
+}
