@@ -88,9 +88,9 @@ func lazy(expr string) func() *regexp.Regexp {
 
 var (
 	telling = lazy(`(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`)
-	// What a log line begins with: date and time as in RFC 3339, more or less, the number of a thread or process,
-	// and the level. crm_mon has no room for it.
-	head = lazy(`^\s*[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ]\s*[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?\s+(?:[0-9]+\s+)?(?:\[\w+\]\s+)*(?:(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?`)
+	// What a log line begins with: date and time as in RFC 3339, more or less, the number of a thread or process, the
+	// level, and of oslo.log's lines the logger and the request. crm_mon has no room for it.
+	head = lazy(`^\s*\[?\d{4}-?\d\d-?\d\d[T ]\s*\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+(?:\d+\s+)?(?:\[\w+\]\s+)*(?:[A-Z]+ [\w.]+ \[[^\]]*\] |(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?`)
 	// How logs mark the level of a line.
 	marked = lazy(`(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `)
 	// What differs between repetitions of a message: time stamps, pids, counters.

@@ -79,7 +79,7 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 	case errors.Is(err, oslo.ErrDriver):
 		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be asked: %w: set zeromq=true to leave it out", err)
 	case err != nil:
-		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "it runs, but its message bus cannot be told from its configuration: %w", err)
+		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be told from its configuration: %w", err)
 	}
 	ctx, cancel := within(ctx)
 	defer cancel()
@@ -94,7 +94,7 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 		case answer.Alive():
 			return answer, nil
 		case answer.BusAtFault():
-			return answer, ocf.Errorf(ocf.Degraded, "it lives, but %s", answer.Reason())
+			return answer, ocf.Errorf(ocf.Degraded, "%s", answer.Reason())
 		}
 		failed := ocf.Errorf(ocf.Generic, "%s", answer.Reason())
 		if c.r.Action == ocf.Start {

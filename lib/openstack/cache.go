@@ -27,7 +27,7 @@ func reachesCache(ctx context.Context, r *ocf.Request, s settings) error {
 		}
 	}
 	if errs != nil {
-		return ocf.Errorf(ocf.Degraded, "it forgets what it keeps in memcached (%s): start memcached there: %w", cache.Where, errors.Join(errs...))
+		return ocf.Errorf(ocf.Degraded, "memcached does not serve: %w: start it, or tokens are forgotten (%s)", errors.Join(errs...), cache.Where)
 	}
 	return nil
 }

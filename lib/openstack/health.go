@@ -14,7 +14,7 @@ import (
 // The first failure decides, and any failure outweighs a handicap.
 func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable error, p *daemon.Process) error {
 	if unusable != nil {
-		return ocf.Errorf(ocf.Degraded, "it runs, but nothing can be said of its health: %w", unusable)
+		return ocf.Errorf(ocf.Degraded, "%w; its health is unknown", unusable)
 	}
 	age, err := p.Age()
 	if err != nil {
@@ -119,7 +119,7 @@ func weigh(row, bus error, young bool) error {
 	case asked && young:
 		return nil
 	case asked:
-		return ocf.Errorf(ocf.Degraded, "it answers over the message bus, but %w", row)
+		return ocf.Errorf(ocf.Degraded, "answers over the message bus, but %w", row)
 	}
 	return ocf.Errorf(ocf.Degraded, "%w; it cannot be asked otherwise: see its log", row)
 }

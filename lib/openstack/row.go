@@ -78,13 +78,13 @@ func (c *conversation) reported(ctx context.Context) (late error, young bool) {
 	since := beat.Age + resolution
 	switch {
 	case errors.Is(err, oslo.ErrNoRow):
-		return fmt.Errorf("it has no row for host %s in the database %s: was it deleted? restart the service when convenient, it makes the row again only then", c.host, target), young
+		return fmt.Errorf("has no row in the database %s for host %s: restart it when convenient, it makes the row only then", target, c.host), young
 	case err != nil:
-		return ocf.Errorf(ocf.Degraded, "it lives, but its database does not answer us, and hence hardly the service: look at the database: %w", err), young
+		return ocf.Errorf(ocf.Degraded, "its database does not answer: %w", err), young
 	case beat.Age < 0 || since > c.age:
-		return fmt.Errorf("it has not yet reported to the database %s as host %s since its start %s ago%s", target, c.host, c.age.Round(time.Second), through(kind.writer)), young
+		return fmt.Errorf("has not reported%s to the database %s as host %s since its start %s ago", through(kind.writer), target, c.host, c.age.Round(time.Second)), young
 	case beat.Age > down:
-		return fmt.Errorf("its last report to the database %s as host %s is %s old (down from %s)%s", target, c.host, beat.Age, down, through(kind.writer)), false
+		return fmt.Errorf("last reported%s to the database %s as host %s %s ago (down from %s)", through(kind.writer), target, c.host, beat.Age, down), false
 	}
 	return nil, young
 }
@@ -93,7 +93,7 @@ func through(writer string) string {
 	if writer == "" {
 		return ""
 	}
-	return fmt.Sprintf("; %s writes it, look there too, and at the nodes' clocks", writer)
+	return " through " + writer
 }
 
 func readBeat(ctx context.Context, t sqlping.Target, queries []string, host, binary string) (oslo.Beat, error) {

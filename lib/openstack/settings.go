@@ -57,7 +57,7 @@ func (a *agent) settings(r *ocf.Request) (settings, error) {
 		if errors.Is(err, fs.ErrPermission) {
 			code = ocf.Permission
 		}
-		return s, ocf.Errorf(code, "the service's configuration cannot be read, so that it would not start: %w", err)
+		return s, ocf.Errorf(code, "the service would not start: %w", err)
 	}
 	s.cfg = cfg
 	cfg.SetDefault("state_path", filepath.Join("/var/lib", a.Project))

@@ -32,7 +32,7 @@ func (a *agent) hasSwitch(ctx context.Context, r *ocf.Request) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return ocf.Errorf(ocf.Generic, "Open vSwitch does not work on this node, so that no network does: %w: restart openvswitch", err)
+			return ocf.Errorf(ocf.Generic, "%w: restart openvswitch: without it no network works on this node", err)
 		}
 	}
 }

@@ -197,8 +197,8 @@ func amqp1(ctx context.Context, c *call, a *Answer) {
 	in, err := w.NewReceiver(w.step, replyTo, reply)
 	if err != nil {
 		a.link(w.step, err)
-		if isNotFound(err) {
-			a.advice = "start qpidd with --queue-patterns exclusive --queue-patterns unicast --topic-patterns broadcast; without these no service can subscribe"
+		if isNotFound(err) && product == amqp.QpidProduct {
+			a.bus = "the message bus at " + a.Broker + " lacks --queue-patterns exclusive --queue-patterns unicast --topic-patterns broadcast: start qpidd with them, or no service can subscribe"
 		}
 		return
 	}

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -136,8 +137,8 @@ var advices = map[State]string{
 	NoRoute:           "compare topic and host with the service's config; it may still be reconnecting after a broker restart",
 	Silent:            "look at its process state and log; restart it",
 	Refused:           "check user, password and virtual host of the transport URL on the broker",
-	BrokerHung:        "look at the broker, not at the service",
-	BrokerUnreachable: "look at the broker, not at the service",
+	BrokerHung:        "look at the broker",
+	BrokerUnreachable: "look at the broker",
 }
 
 // DefaultTimeout bounds a call whose context has no deadline.
@@ -239,8 +240,13 @@ func share(ctx context.Context, brokers int) time.Duration {
 
 func (a *Answer) is(s State, err error) { a.State, a.Err = s, err }
 
-// oneLine keeps what a peer said from breaking out of the line.
+// oneLine keeps what a peer said from breaking out of the line, and leaves out what Go adds to the
+// system's own words: the reason names the address already.
 func oneLine(err error) string {
+	var system *os.SyscallError
+	if op, ok := err.(*net.OpError); ok && errors.As(op, &system) {
+		err = system.Err
+	}
 	s := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '

@@ -174,7 +174,7 @@ func TestNova(t *testing.T) {
 		{"wrong password at the start", func(s *service) {
 			other := p.nova.Write("refused.conf", "rabbit://guest:hunter2@"+p.rabbit.Address()+"/", "host = another")
 			s = newService(s.t, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
-			r := s.want(ocf.Start, ocf.Generic, "died")
+			r := s.want(ocf.Start, ocf.Generic, "died", "AccessRefused")
 			if strings.Contains(r.Stderr, "hunter2") {
 				s.t.Errorf("the password is told: %s", r)
 			}

@@ -149,7 +149,9 @@ api_paste_config = /etc/nova/api-paste.ini
 			}
 			s.signal(syscall.SIGSTOP)
 			s.monitor(0, ocf.Generic, "frozen")
-			s.want(ocf.Stop, ocf.OK)
+			if r := s.want(ocf.Stop, ocf.OK); strings.Contains(r.Stderr, "SIGKILL") {
+				t.Errorf("not all of it was continued, so that it could end: %s", r)
+			}
 			s.want(ocf.Monitor, ocf.NotRunning)
 		})
 	}
