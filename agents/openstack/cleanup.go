@@ -117,7 +117,8 @@ func (c *cleanup) stop(ctx context.Context, r *ocf.Request) error {
 	if !service.Exists(state(r)) {
 		return nil
 	}
-	for i, what := range slices.DeleteFunc(c.clean, func(w string) bool { return cleanings[w].argv == nil }) {
+	known := slices.DeleteFunc(slices.Clone(c.clean), func(w string) bool { return cleanings[w].argv == nil })
+	for i, what := range known {
 		todo := cleanings[what]
 		_, script := daemon.Program(todo.agent)
 		p, err := daemon.Identity{Name: todo.agent, Executables: []string{todo.agent, "python*"}, Test: script}.Find(ctx)
@@ -130,7 +131,7 @@ func (c *cleanup) stop(ctx context.Context, r *ocf.Request) error {
 			continue
 		}
 		// Each has a share of the time that is left.
-		share, cancel := context.WithTimeout(ctx, service.Remaining(ctx)/time.Duration(len(c.clean)-i))
+		share, cancel := context.WithTimeout(ctx, service.Remaining(ctx)/time.Duration(len(known)-i))
 		argv := slices.Clone(todo.argv)
 		for _, file := range c.config {
 			argv = append(argv, "--config-file="+file)

@@ -45,6 +45,7 @@ func others() []openstack.Declaration {
 		},
 		{
 			Agent: "keystone", Title: "Keystone", Project: "keystone", Binary: "keystone-all", Config: "/etc/keystone/keystone.conf",
+			Long: "Up to Mitaka: later releases have no server of their own, but run under Apache httpd or uWSGI.",
 			API: openstack.API{
 				Host: []string{"eventlet_server.public_bind_host", "DEFAULT.public_bind_host", "DEFAULT.bind_host"},
 				Port: []string{"eventlet_server.public_port", "DEFAULT.public_port"}, Default: 5000,
@@ -54,7 +55,7 @@ func others() []openstack.Declaration {
 		},
 		{
 			Agent: "ceilometer-agent-central", Title: "Ceilometer central agent", Project: "ceilometer", Binary: "ceilometer-agent-central", Config: "/etc/ceilometer/ceilometer.conf",
-			Long:  "It polls others and answers nobody, so that no more can be said of it than that its process lives.",
+			Long:  "It polls others and answers nobody, so that no more can be said of it than that its process lives.\nSince Newton: binary=ceilometer-polling additional_parameters='--polling-namespaces central'.",
 			Older: "amqp_server_port",
 		},
 	}

@@ -1,6 +1,7 @@
 package osagents
 
 import (
+	"database/sql"
 	_ "embed"
 	"fmt"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
@@ -45,6 +47,7 @@ func TestServices(t *testing.T) {
 transport_url = {bus}
 rpc_ping_enabled = true
 state_path = {dir}
+host = node1
 report_interval = 2
 service_down_time = 10
 auth_strategy = noauth
@@ -67,11 +70,12 @@ lock_path = {dir}
 		conf           string         // {bus} is its URL, {db} that of a database but for its name, {dir} a directory, {port} a free port
 		p              ocftest.Params // {conf} is the file
 		deep           bool           // level 10 has it answer over the bus
+		rows           string         // "database host ...": where it reports, which the bus would hide
 		prepare        string         // a shell command
 	}{
 		{agent: "cinder-api", program: "cinder-api", conf: cinder},
-		{agent: "cinder-schedule", program: "cinder-scheduler", conf: cinder, deep: true},
-		{agent: "cinder-volume", program: "cinder-volume", conf: cinder, deep: true},
+		{agent: "cinder-schedule", program: "cinder-scheduler", conf: cinder, deep: true, rows: "cinder node1"},
+		{agent: "cinder-volume", program: "cinder-volume", conf: cinder, deep: true, rows: "cinder node1@one node1@two"},
 		{agent: "glance-api", program: "glance-api", conf: `[DEFAULT]
 bind_host = 127.0.0.1
 bind_port = {port}
@@ -86,8 +90,9 @@ connection = {db}glance
 [paste_deploy]
 config_file = /etc/glance/glance-api-paste.ini
 `},
-		{agent: "heat-engine", program: "heat-engine", deep: true, conf: `[DEFAULT]
+		{agent: "heat-engine", program: "heat-engine", deep: true, rows: "heat node1", conf: `[DEFAULT]
 transport_url = {bus}
+host = node1
 num_engine_workers = 1
 periodic_interval = 5
 auth_encryption_key = 0123456789abcdef0123456789abcdef
@@ -103,8 +108,8 @@ key_repository = {dir}/keys
 		{agent: "ceilometer-agent-central", program: "ceilometer-polling", conf: "[DEFAULT]\ntransport_url = {bus}\n", p: ocftest.Params{
 			"config": "{conf}", "binary": "ceilometer-polling", "additional_parameters": "--polling-namespaces central",
 		}},
-		{agent: "nova-scheduler", program: "nova-scheduler", p: onNova, deep: true},
-		{agent: "nova-conductor", program: "nova-conductor", p: onNova, deep: true},
+		{agent: "nova-scheduler", program: "nova-scheduler", p: onNova, deep: true, rows: "nova node1"},
+		{agent: "nova-conductor", program: "nova-conductor", p: onNova, deep: true, rows: "nova node1"},
 		{agent: "nova-api", program: "nova-api", p: onNova, conf: `[DEFAULT]
 enabled_apis = osapi_compute
 osapi_compute_listen = 127.0.0.1
@@ -116,9 +121,9 @@ auth_strategy = noauth2
 api_paste_config = /etc/nova/api-paste.ini
 `},
 		{agent: "nova-novnc", program: "nova-novncproxy", p: onNova, conf: "[vnc]\nnovncproxy_host = 127.0.0.1\nnovncproxy_port = {port}\n"},
-		{agent: "neutron-agent-l3", program: "neutron-l3-agent", p: onNeutron, deep: true, conf: "[DEFAULT]\ninterface_driver = openvswitch\n"},
-		{agent: "neutron-agent-dhcp", program: "neutron-dhcp-agent", p: onNeutron, deep: true, conf: "[DEFAULT]\ninterface_driver = openvswitch\n"},
-		{agent: "neutron-metadata-agent", program: "neutron-metadata-agent", p: ocftest.Params{"config": neutron.Conf, "agent_config": "{conf}"}},
+		{agent: "neutron-agent-l3", program: "neutron-l3-agent", p: onNeutron, deep: true, rows: "neutron node1", conf: "[DEFAULT]\ninterface_driver = openvswitch\n"},
+		{agent: "neutron-agent-dhcp", program: "neutron-dhcp-agent", p: onNeutron, deep: true, rows: "neutron node1", conf: "[DEFAULT]\ninterface_driver = openvswitch\n"},
+		{agent: "neutron-metadata-agent", program: "neutron-metadata-agent", rows: "neutron node1", p: ocftest.Params{"config": neutron.Conf, "agent_config": "{conf}"}},
 	} {
 		t.Run(row.agent, func(t *testing.T) {
 			t.Parallel()
@@ -147,6 +152,11 @@ api_paste_config = /etc/nova/api-paste.ini
 			if row.deep {
 				s.monitor(10, ocf.OK)
 			}
+			if database, hosts, ok := strings.Cut(row.rows, " "); ok {
+				for host := range strings.FieldsSeq(hosts) {
+					reports(t, db.Open(database), queries[database], host, row.program)
+				}
+			}
 			s.signal(syscall.SIGSTOP)
 			s.monitor(0, ocf.Generic, "frozen")
 			if r := s.want(ocf.Stop, ocf.OK); strings.Contains(r.Stderr, "SIGKILL") {
@@ -155,4 +165,22 @@ api_paste_config = /etc/nova/api-paste.ini
 			s.want(ocf.Monitor, ocf.NotRunning)
 		})
 	}
+}
+
+// queries are how the agents read the tables of reports, by the database's name.
+var queries = map[string]string{"nova": oslo.NovaServices, "neutron": oslo.NeutronAgents, "cinder": oslo.CinderServices, "heat": oslo.HeatServices}
+
+// reports wants two reports in the service's row.
+func reports(t *testing.T, db *sql.DB, query, host, binary string) {
+	t.Helper()
+	var first, now, disabled, down, age int64
+	box.Until(t, fmt.Sprintf("%s reports as %s", binary, host), func() bool {
+		if err := db.QueryRow(query, host, binary).Scan(&now, &disabled, &down, &age); err != nil || age < 0 {
+			return false
+		}
+		if first == 0 {
+			first = now
+		}
+		return now > first
+	})
 }
