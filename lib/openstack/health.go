@@ -34,19 +34,23 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable
 	}
 	add(a.Cache && r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, r, s) })
 
-	if len(checks) == 0 && r.Action == ocf.Start && age < survival {
-		return ocf.Errorf(ocf.Generic, "it lives since %s, and more cannot be asked: too early to tell", age.Round(time.Millisecond))
-	}
-
 	var handicap error
+	witnesses := 0
 	for _, check := range checks {
 		err := check(ctx)
+		if errors.Is(err, errNoWitness) {
+			continue
+		}
+		witnesses++
 		if err != nil && ocf.CodeOf(err) != ocf.Degraded {
 			return err
 		}
 		if handicap == nil {
 			handicap = err
 		}
+	}
+	if witnesses == 0 && r.Action == ocf.Start && age < survival {
+		return ocf.Errorf(ocf.Generic, "lives since %s, and more cannot be asked: too early to tell", age.Round(time.Millisecond))
 	}
 	if handicap != nil && a.starting(age) {
 		return ocf.Errorf(ocf.Generic, "%w", handicap)
@@ -101,7 +105,7 @@ func isSettled(row error) bool { return row == nil || ocf.CodeOf(row) == ocf.Deg
 //	good            0                degraded   failed           0
 //	database fault  degraded         degraded   failed           degraded
 //	late            degraded, 0 (1)  degraded   failed           degraded
-//	none            0                degraded   failed           0
+//	none            0                degraded   failed           errNoWitness
 //
 // (1) if the process is so young that it need not have reported yet.
 func weigh(row, bus error, young bool) error {
@@ -112,7 +116,7 @@ func weigh(row, bus error, young bool) error {
 		return ocf.Errorf(ocf.CodeOf(bus), "%w; and %w", bus, row)
 	case asked && bus != nil:
 		return bus
-	case !late && errors.Is(row, errNoWitness):
+	case !late && asked && errors.Is(row, errNoWitness):
 		return nil
 	case !late:
 		return row

@@ -275,10 +275,12 @@ func TestWeigh(t *testing.T) {
 		{errNoWitness, nil, false, ocf.OK},
 		{errNoWitness, broker, false, ocf.Degraded},
 		{errNoWitness, silent, false, ocf.Generic},
-		{errNoWitness, errNoWitness, false, ocf.OK},
 	} {
 		if got := weigh(c.row, c.bus, c.young); ocf.CodeOf(got) != c.want {
 			t.Errorf("row %v, bus %v, young %v: got %v, want %s", c.row, c.bus, c.young, got, c.want)
 		}
+	}
+	if got := weigh(errNoWitness, errNoWitness, false); !errors.Is(got, errNoWitness) {
+		t.Errorf("nobody to ask: got %v", got)
 	}
 }
