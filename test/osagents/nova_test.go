@@ -78,14 +78,14 @@ func TestNova(t *testing.T) {
 		{"database frozen", func(s *service) {
 			s.await(15*time.Second, 0, ocf.OK)
 			p.db.Freeze()
-			s.monitor(0, ocf.Degraded, "database", "no answer")
-			s.monitor(10, ocf.Degraded, "database", "no answer")
+			s.monitor(0, ocf.Degraded, "its database does not answer", "hangs")
+			s.monitor(10, ocf.Degraded, "its database does not answer", "hangs")
 			p.db.Thaw()
 			s.await(20*time.Second, 0, ocf.OK)
 		}},
 		{"database dead", func(s *service) {
 			p.db.Kill()
-			s.monitor(0, ocf.Degraded, "database", "nothing listens")
+			s.monitor(0, ocf.Degraded, "its database does not answer", "dial")
 			p.db.Start()
 			s.await(20*time.Second, 0, ocf.OK)
 		}},
@@ -104,7 +104,7 @@ func TestNova(t *testing.T) {
 		{"registered under another name", func(s *service) {
 			other := filepath.Join(s.t.TempDir(), "host.conf")
 			box.Sh(s.t, "printf '[DEFAULT]\nhost = elsewhere\n' >%s", other)
-			s.with("additional_parameters", "--config-file="+other).monitor(0, ocf.Generic, "consoleauth.elsewhere", "no row")
+			s.with("additional_parameters", "--config-file="+other).monitor(0, ocf.Generic, "consoleauth.elsewhere is not subscribed")
 		}},
 		{"memcached dead", func(s *service) {
 			other := filepath.Join(s.t.TempDir(), "cache.conf")
