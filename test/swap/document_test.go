@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ const (
 	ourDB      = "ocf:openstack:mysql-shared-storage"
 	ourBroker  = "ocf:openstack:qpidd"
 	ourBalance = "ocf:openstack:haproxy"
+	ourTokens  = "ocf:openstack:nova-consoleauth"
 )
 
 // often has a death noticed in a short time, of which tests have little.
@@ -23,26 +25,29 @@ func TestDocument(t *testing.T) {
 	for _, class := range []string{"lsb", "systemd"} {
 		t.Run(class, func(t *testing.T) {
 			t.Parallel()
-			s := deploy(t, append(qpidd(t), haproxy...), database(class+":mariadb", often...))
+			s := deploy(t, slices.Concat(qpidd(t), haproxy, consoleauth(t)), database(class+":mariadb", often...))
 			c := s.Cluster
 			addUser(t, c, "qpidd")
+			makeNova(t, s)
 			must(t, s.Create(step(t), scenario.Service{ID: "qpidd", Agent: class + ":qpidd", Options: often}))
+			must(t, s.Create(step(t), scenario.Service{ID: "consoleauth", Agent: class + ":openstack-nova-consoleauth", Options: often}))
 			must(t, s.PCS(step(t), append([]string{"resource", "create", "haproxy", class + ":haproxy", "clone"}, often...)...))
 			must(t, c.WaitIdle(step(t)))
 			db := use(t, c, "db", s.Actors[0].Writer, "-x", "mariadbd")
 			broker := use(t, c, "qpidd", talk(t, c, scenario.FloatingIP+":5672"), "-f", "/usr/sbin/qpidd --config")
+			tokens := use(t, c, "consoleauth", askTokens(t, c), "-f", "python3 /usr/bin/nova-consoleauth")
 			balance := use(t, c, "haproxy", browse(t, c), "-x", "haproxy")
 			if len(balance.was) != 3 {
 				t.Fatalf("HAProxy runs on %v", balance.was)
 			}
-			all := []*used{db, broker, balance}
+			all := []*used{db, broker, tokens, balance}
 			at, err := c.Running(step(t), "db")
 			must(t, err)
 			n := c.Node(at)
-			old := map[string]string{"db": class + ":mariadb", "qpidd": class + ":qpidd", "haproxy": class + ":haproxy"}
-			swapped := map[string]string{"db": ourDB, "qpidd": ourBroker, "haproxy": ourBalance}
+			old := map[string]string{"db": class + ":mariadb", "qpidd": class + ":qpidd", "consoleauth": class + ":openstack-nova-consoleauth", "haproxy": class + ":haproxy"}
+			swapped := map[string]string{"db": ourDB, "qpidd": ourBroker, "consoleauth": ourTokens, "haproxy": ourBalance}
 
-			says(t, swap(t, n, 0, "--dry-run"), ourDB, ourBroker, ourBalance, "no service is restarted")
+			says(t, swap(t, n, 0, "--dry-run"), ourDB, ourBroker, ourBalance, ourTokens, "no service is restarted")
 			agents(t, c, old)
 			type round struct {
 				args []string
@@ -64,6 +69,7 @@ func TestDocument(t *testing.T) {
 			says(t, swap(t, n, 0, "--yes"), "nothing is left to do")
 			unitsLetGo(t, n, all...)
 
+			tokens.recovers(at)
 			broker.recovers(at)
 			balance.recovers(other(c, at))
 			balance.recovers(at)
@@ -78,7 +84,7 @@ func TestDocument(t *testing.T) {
 
 // unitsLetGo has systemd stop the units that services run in, if there are any: it must not stop the services.
 func unitsLetGo(t *testing.T, n *cluster.Node, all ...*used) {
-	for _, unit := range []string{"mariadb", "qpidd", "haproxy"} {
+	for _, unit := range []string{"mariadb", "qpidd", "haproxy", "openstack-nova-consoleauth"} {
 		if res, _ := n.Exec(step(t), "systemctl", "is-active", unit); res.Code == 0 {
 			t.Logf("stopping the unit %s", unit)
 			n.MustExec(step(t), t, "systemctl", "stop", unit)

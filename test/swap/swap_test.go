@@ -199,7 +199,9 @@ func qpidd(t *testing.T) []cluster.File {
 	t.Logf("the broker is a %s", kind)
 	return []cluster.File{
 		{Path: "/usr/sbin/qpidd", From: path, Mode: 0o755},
-		{Path: "/etc/qpid/qpidd.conf", Content: "auth=no\ndata-dir=/var/lib/qpidd\npid-dir=/var/lib/qpidd\n"},
+		{Path: "/etc/qpid/qpidd.conf", Content: "auth=no\ndata-dir=/var/lib/qpidd\npid-dir=/var/lib/qpidd\n" +
+			// oslo.messaging's amqp driver subscribes to addresses that the broker has to make.
+			"queue-patterns=exclusive\nqueue-patterns=unicast\ntopic-patterns=broadcast\n"},
 		{Path: "/etc/init.d/qpidd", Mode: 0o755, Content: `#!/bin/sh
 ### BEGIN INIT INFO
 # Provides: qpidd
