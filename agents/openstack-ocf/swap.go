@@ -138,6 +138,11 @@ func (s *swapper) do(ctx context.Context) (outcome, error) {
 		if err != nil {
 			return outcome{}, &swap.RolledBack{Why: errors.New("a swap that was cut off was undone"), Left: err}
 		}
+		if did == "" && s.c.Bool("undo") {
+			if did, err = s.Abandoned(ctx); err != nil {
+				return outcome{}, err
+			}
+		}
 		if did != "" && s.c.Bool("undo") {
 			return outcome{Result: "undone", Reason: []string{did}}, nil
 		}

@@ -160,6 +160,11 @@ func (e *Element) Path(to *Element) []*Element {
 	return nil
 }
 
+// Any tells whether is holds for any element below e.
+func (e *Element) Any(is func(*Element) bool) bool {
+	return slices.ContainsFunc(e.Children, func(c *Element) bool { return is(c) || c.Any(is) })
+}
+
 // Remove removes the elements below e that drop is true for.
 func (e *Element) Remove(drop func(*Element) bool) {
 	e.Children = slices.DeleteFunc(e.Children, drop)

@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,29 @@ func isMark(e *pacemaker.Element) bool { return strings.HasPrefix(e.Attr("id"), 
 
 // unmark removes all that the swap put there for a while.
 func unmark(cib *pacemaker.Element) { cib.Child("configuration").Remove(isMark) }
+
+// isMarked tells whether anything of a swap is in the CIB.
+func isMarked(cib *pacemaker.Element) bool { return cib.Child("configuration").Any(isMark) }
+
+const ownerID = prefix + "owner"
+
+// own takes down in the CIB whose swap the marks belong to, as long as there are any.
+func own(cib *pacemaker.Element, who string) {
+	config := cib.Child("configuration")
+	config.Remove(func(e *pacemaker.Element) bool { return e.Attr("id") == ownerID })
+	if isMarked(cib) {
+		config.Child("crm_config").Add(pacemaker.El("cluster_property_set", "id", ownerID).Add(
+			pacemaker.El("nvpair", "id", ownerID+"-is", "name", ownerID, "value", who)))
+	}
+}
+
+// owner is what own took down: the node and the journal's name; "" without a swap.
+func owner(cib *pacemaker.Element) string {
+	for nv := range cib.Child("configuration").Find("nvpair", ownerID+"-is").All("nvpair") {
+		return nv.Attr("value")
+	}
+	return ""
+}
 
 // mark has the cluster leave resources alone until then at most: the maintenance ends by itself, whatever becomes of
 // this program and this node (Pacemaker Explained, "Rules").
@@ -116,6 +140,37 @@ func advised(p *pacemaker.Element, a ocf.Agent) {
 		id := fmt.Sprintf("%s-%s-interval-%s", p.Attr("id"), act.Name, interval)
 		ops.Add(pacemaker.El("op", "id", id, "name", act.Name, "interval", interval, "timeout", seconds(act.Timeout)))
 	}
+}
+
+// patient gives start and stop the time that the agent advises where the primitive does not say how long they may take,
+// which Pacemaker reads as 20 s, and if short also start, stop and monitor where they have less.
+func patient(p *pacemaker.Element, a ocf.Agent, short bool) (changed bool) {
+	ops := p.Child("operations")
+	if ops == nil {
+		ops = pacemaker.El("operations")
+		p.Add(ops)
+	}
+	for _, act := range a.Actions {
+		if act.Depth > 0 || act.Role != "" || !advises(a, act.Name) {
+			continue
+		}
+		has := act.Name == ocf.Monitor
+		for op := range ops.All("op") {
+			if op.Attr("name") != act.Name {
+				continue
+			}
+			has = true
+			if t, err := ocf.ParseDuration(cmp.Or(op.Attr("timeout"), "20s")); short && err == nil && t < act.Timeout {
+				op.Set("timeout", seconds(act.Timeout))
+				changed = true
+			}
+		}
+		if !has {
+			ops.Add(pacemaker.El("op", "id", fmt.Sprintf("%s-%s-interval-0s", p.Attr("id"), act.Name), "name", act.Name, "interval", "0s", "timeout", seconds(act.Timeout)))
+			changed = true
+		}
+	}
+	return changed
 }
 
 func advises(a ocf.Agent, action string) bool {

@@ -35,15 +35,21 @@ func TestMarksLeaveNothing(t *testing.T) {
 	mark(cib, []string{"db", "q"}, time.Now())
 	mark(cib, []string{"db", "q"}, time.Now()) // again: a mark replaces a mark
 	addScout(cib, []string{"qpidd"}, "1")
+	own(cib, "node1 then")
+	own(cib, "node2 now")
 	text := cib.String()
 	if n := strings.Count(text, `name="maintenance"`); n != 3 {
 		t.Errorf("%d maintenances, want those of db, q and the scout:\n%s", n, text)
+	}
+	if who := owner(cib); who != "node2 now" || !isMarked(cib) {
+		t.Errorf("the marks are of %q:\n%s", who, text)
 	}
 	if strings.Contains(resource(cib, "ip").String(), prefix) {
 		t.Error("ip is marked too")
 	}
 	unmark(cib)
-	if !cib.Equal(before) {
+	own(cib, "node2 now")
+	if !cib.Equal(before) || owner(cib) != "" || isMarked(cib) {
 		t.Errorf("it was\n%s\nand is\n%s", before, cib)
 	}
 }
@@ -93,6 +99,41 @@ func TestSuccessorKeepsAllElse(t *testing.T) {
 	}
 	if want := []string{"restart 0s 15", "start 0s 60s", "monitor 2s 1s"}; !slices.Equal(ops, want) {
 		t.Errorf("%q, want %q", ops, want)
+	}
+}
+
+func TestOperationsGetTheTimeThatTheAgentNeeds(t *testing.T) {
+	run := ocf.Agent{Actions: []ocf.Action{
+		{Name: ocf.Start, Timeout: 300 * time.Second},
+		{Name: ocf.Stop, Timeout: 120 * time.Second},
+		{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 2 * time.Second},
+		{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 30 * time.Second, Depth: 10},
+		{Name: ocf.ReloadAgent, Timeout: 20 * time.Second},
+	}}
+	for _, c := range []struct {
+		name, ops string
+		short     bool
+		want      []string
+	}{
+		{"a script's", `<op name="start" interval="0s" timeout="15"/><op name="monitor" interval="60s" timeout="15"/><op name="stop" interval="0s"/>`, true, []string{"start 0s 300s", "monitor 60s 20s", "stop 0s 120s"}},
+		{"longer", `<op name="start" interval="0s" timeout="900"/><op name="stop" interval="0s" timeout="10min"/><op name="monitor" interval="60s" timeout="2m"/>`, true, []string{"start 0s 900", "stop 0s 10min", "monitor 60s 2m"}},
+		{"an agent's", `<op name="start" interval="0s" timeout="15"/><op name="monitor" interval="60s" timeout="15"/>`, false, []string{"start 0s 15", "monitor 60s 15", "stop 0s 120s"}},
+		{"none", ``, false, []string{"start 0s 300s", "stop 0s 120s"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			db := parse(t, `<primitive id="db"><operations>`+c.ops+`</operations></primitive>`)
+			before := db.Clone()
+			if changed := patient(db, run, c.short); changed == db.Equal(before) {
+				t.Errorf("changed: %v", changed)
+			}
+			var ops []string
+			for op := range db.All("op") {
+				ops = append(ops, op.Attr("name")+" "+op.Attr("interval")+" "+op.Attr("timeout"))
+			}
+			if !slices.Equal(ops, c.want) {
+				t.Errorf("%q, want %q", ops, c.want)
+			}
+		})
 	}
 }
 

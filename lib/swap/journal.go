@@ -44,6 +44,9 @@ type journal struct {
 	dir string
 }
 
+// owner is how the CIB names the swap.
+func (j *journal) owner() string { return j.Node + " " + filepath.Base(j.dir) }
+
 // newJournal makes the directory of a swap, and puts the CIB into it as it is before.
 func newJournal(state string, j journal, cib *pacemaker.Element) (*journal, error) {
 	j.dir = filepath.Join(state, j.Began.UTC().Format("20060102T150405.000Z"))

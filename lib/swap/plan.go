@@ -2,6 +2,7 @@ package swap
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func (s *Swap) Plan(ctx context.Context) (*Plan, error) {
 		}
 		p.Changes = append(p.Changes, c)
 	}
-	if err := refused.err(); err != nil && len(p.Changes)+len(refused.Reasons) > 0 {
+	if err := refused.err(); err != nil {
 		return p, err
 	}
 	if len(p.Changes) == 0 {
@@ -75,7 +76,13 @@ func (s *Swap) PlanUndo(ctx context.Context) (*Plan, error) {
 		return nil, err
 	}
 	if j == nil {
-		return &Plan{}, nil
+		r := &Refusal{}
+		cib, err := pacemaker.CIB(ctx)
+		if err == nil {
+			r.underWay(cib)
+			err = r.err()
+		}
+		return &Plan{}, err
 	}
 	p, status, refused, err := s.survey(ctx)
 	if err != nil {
@@ -153,15 +160,7 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 		}
 		p.Nodes = append(p.Nodes, n.Name)
 	}
-	for _, section := range cib.Child("configuration").Children {
-		for set := range section.All("primitive") {
-			for _, e := range append([]*pacemaker.Element{set}, set.Children...) {
-				if isMark(e) {
-					r.add("%s: another swap is under way, or was cut off: if so, `openstack-ocf swap --undo` on the node where it ran ends it%s", set.Attr("id"), ends(e))
-				}
-			}
-		}
-	}
+	r.underWay(cib)
 	if len(r.Reasons) == 0 {
 		would, err := pacemaker.Simulate(ctx, cib)
 		if err != nil {
@@ -174,12 +173,19 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 	return p, status, r, nil
 }
 
-// ends says when a mark ends by itself.
-func ends(mark *pacemaker.Element) string {
-	for d := range mark.All("date_expression") {
-		return "; by itself its maintenance ends at " + d.Attr("end")
+// underWay refuses while the marks of a swap are in the CIB.
+func (r *Refusal) underWay(cib *pacemaker.Element) {
+	if !isMarked(cib) {
+		return
 	}
-	return ""
+	node, _, _ := strings.Cut(owner(cib), " ")
+	ends := ""
+	for d := range cib.Child("configuration", "resources").All("date_expression") {
+		if isMark(d) {
+			ends = "; its maintenance ends by itself at " + d.Attr("end")
+		}
+	}
+	r.add("another swap is under way on %[1]s, or was cut off there: then `openstack-ocf swap --undo` on %[1]s undoes it, or ends its maintenance from here if %[1]s is off%[2]s", cmp.Or(node, "a node"), ends)
 }
 
 // wanted tells whether a primitive is one to swap, or to tell why not.
@@ -249,7 +255,7 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 		case e.Name == "bundle":
 			return nil, errors.New("it runs in a container (bundle): its process is none of this node's")
 		case promotable:
-			return nil, errors.New("it is promotable: it replicates, and roles are not carried over to the new agent; set it up anew")
+			return nil, fmt.Errorf("it is promotable: its instances replicate and have roles, which the new agent cannot take over while they run; leave it as it is, or in a quiet hour delete it and create it anew (`openstack-ocf describe %s` has the commands)", to)
 		}
 	}
 	c := &Change{ID: prim.Attr("id"), From: pacemaker.AgentOf(prim), To: "ocf:" + Provider + ":" + to, Old: prim.Clone()}
@@ -285,8 +291,10 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	c.New = successor(c.Old, to, c.Params)
 	if s.Defaults {
 		advised(c.New, agent)
+	} else if patient(c.New, agent, c.Old.Attr("class") != "ocf") {
+		c.Notes = append(c.Notes, "its operations get more time: the new agent's start returns only once the service answers, for which scripts and systemd do not wait")
 	}
-	c.note(agent, process)
+	c.note(ctx, agent, process)
 	return c, s.tryOut(ctx, c, newAgent)
 }
 
@@ -426,13 +434,17 @@ func reasonIn(text string) string {
 }
 
 // note says what an operator should know of the change.
-func (c *Change) note(agent ocf.Agent, process *daemon.Process) {
+func (c *Change) note(ctx context.Context, agent ocf.Agent, process *daemon.Process) {
 	add := func(format string, args ...any) { c.Notes = append(c.Notes, fmt.Sprintf(format, args...)) }
 	if len(c.Params) == 0 {
 		add("it runs as the new agent expects without any parameter")
 	}
 	if c.Unit != "" {
-		add("the process runs in the systemd unit %s: a drop-in (%s) has it neither restart nor stop the process (Restart=no, KillMode=none), on all nodes where it runs; the unit stays active until the process ends for the first time, and goes inactive then", c.Unit, dropIn(c.Unit))
+		add("systemd lets go of %s on all nodes where it runs: by a drop-in (Restart=no, KillMode=none) it neither restarts nor stops the process", c.Unit)
+		add("%s stays active until the process first ends; what the cluster starts then runs under Pacemaker. The drop-in is %s", c.Unit, dropIn(c.Unit))
+		if props, err := pacemaker.UnitProperties(ctx, c.Unit, "UnitFileState"); err == nil && props["UnitFileState"] == "enabled" {
+			add("%[1]s is enabled, so that at a boot systemd starts it behind the cluster's back: systemctl disable %[1]s, on all nodes", c.Unit)
+		}
 	}
 	if st, err := process.Stat(); err == nil {
 		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", st.PPID)); err == nil && (bytes.Contains(args, []byte("mysqld_safe")) || bytes.Contains(args, []byte("mariadbd-safe"))) {

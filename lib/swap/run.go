@@ -20,6 +20,9 @@ import (
 // ErrForeign says that somebody else changed the cluster's configuration while a swap was under way.
 var ErrForeign = errors.New("somebody else has changed the cluster's configuration meanwhile")
 
+// errOther says that what is in the CIB of a swap is of another one.
+var errOther = errors.New("another swap has begun meanwhile")
+
 // Lock keeps other swaps on this node away until release is called or this process dies. A nil error with a nil
 // release does not occur.
 func (s *Swap) Lock(ctx context.Context) (release func(), err error) {
@@ -77,6 +80,7 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 		return errors.Join(&Refusal{Reasons: []string{err.Error()}}, j.at(undone))
 	}
 	s.Say("giving up: %v", err)
+	s.Say("putting the old state back; this is not to be interrupted")
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), backwardTime)
 	defer cancel()
 	r.Why = err.Error()
@@ -145,6 +149,9 @@ func (r *run) apply(ctx context.Context, edit func(cib *pacemaker.Element) error
 		if err != nil {
 			return err
 		}
+		if who := owner(cib); who != "" && who != r.owner() {
+			return &final{fmt.Errorf("%w (%s)", errOther, who)}
+		}
 		if r.expect != nil && !configured(cib).Equal(r.expect) {
 			return &final{ErrForeign}
 		}
@@ -152,8 +159,11 @@ func (r *run) apply(ctx context.Context, edit func(cib *pacemaker.Element) error
 		if err := edit(to); err != nil {
 			return &final{err}
 		}
-		r.touched = true
-		if err := pacemaker.Patch(ctx, cib, to); err != nil {
+		own(to, r.owner())
+		err = pacemaker.Patch(ctx, cib, to)
+		// After another error it may have been done all the same.
+		r.touched = r.touched || !errors.Is(err, pacemaker.ErrChanged)
+		if err != nil {
 			return err
 		}
 		if r.expect != nil {
@@ -329,6 +339,8 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 	if err != nil {
 		return err
 	}
+	attended, stop := attend(ctx, r.nodesOf(of))
+	defer stop()
 	for _, c := range r.Changes {
 		before[c.ID] = map[string]int{}
 		for _, op := range pacemaker.History(cib, c.ID) {
@@ -337,7 +349,11 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 		agent, nodes := of(c)
 		r.Say("%s: asking %s on %s", c.ID, agent, strings.Join(nodes, ", "))
 		for _, n := range nodes {
-			if err := pacemaker.Refresh(ctx, c.ID, n); err != nil {
+			if err := pacemaker.Refresh(attended, c.ID, n); err != nil {
+				var left *final
+				if errors.As(context.Cause(attended), &left) {
+					err = left.error
+				}
 				return fmt.Errorf("%s: %w", c.ID, err)
 			}
 		}
@@ -350,6 +366,40 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 		r.Say("%s: runs on %s, and nowhere else, says %s", c.ID, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), agent)
 	}
 	return nil
+}
+
+// nodesOf are all nodes that are asked.
+func (r *run) nodesOf(of func(*Change) (string, []string)) []string {
+	all := map[string]bool{}
+	for _, c := range r.Changes {
+		_, nodes := of(c)
+		for _, n := range nodes {
+			all[n] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// attend cancels what it returns, with the cause, when a node leaves the cluster: crm_resource waits a minute for it.
+func attend(ctx context.Context, nodes []string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if cib, err := pacemaker.CIB(ctx); err == nil {
+				if err := present(cib, nodes); err != nil {
+					cancel(&final{err})
+				}
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // verify makes sure that the cluster would go on as if nothing had happened.
@@ -439,7 +489,11 @@ func (r *run) lift(ctx context.Context) error {
 		return err
 	}
 	for _, c := range r.Changes {
-		r.Say("%s: %s on %s, %s before and after: not restarted", c.ID, c.To, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), c.Process)
+		here := ""
+		if len(c.Runs) > 1 {
+			here = " on this node"
+		}
+		r.Say("%s: %s on %s, %s%s before and after: not restarted", c.ID, c.To, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), c.Process, here)
 	}
 	return nil
 }

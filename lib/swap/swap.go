@@ -13,10 +13,11 @@
 //
 // # If the swap itself dies
 //
-// What it does is in a journal on disk, and three things undo what a dead swap began. A second process, the guard,
-// waits for the lock that the first holds, gets it from the kernel when that dies, and undoes. The next call does the
-// same. And the maintenance carries its own end, which the cluster itself keeps (a rule with a date), for the case
-// that the whole node dies. A swap that died after all had been found to be right is finished instead.
+// What it does is in a journal on disk, and who does it in the CIB; three things undo what a dead swap began. A second
+// process, the guard, waits for the lock that the first holds, gets it from the kernel when that dies, and undoes. The
+// next call on this node does the same. And for the case that the whole node dies the maintenance carries its own end,
+// which the cluster itself keeps (a rule with a date); [Swap.Abandoned] ends it from another node before that. A swap
+// that died after all had been found to be right, or whose new agents have begun to manage since, is finished instead.
 //
 // # Services that run in a systemd unit
 //
@@ -124,11 +125,12 @@ func (e *RolledBack) Error() string {
 
 func (e *RolledBack) Unwrap() []error { return []error{e.Why, e.Left} }
 
-// Times that a swap takes at most. The maintenance must not end by itself before a swap and its rollback have.
+// Times that a swap takes at most. The maintenance must not end by itself before that, and its rollback begins it anew.
+// Nobody recovers the services meanwhile, if this node dies.
 const (
 	forwardTime  = 4 * time.Minute
 	backwardTime = 4 * time.Minute
-	expiry       = 15 * time.Minute
+	expiry       = 5 * time.Minute
 	pace         = 200 * time.Millisecond // of questions to the cluster
 )
 

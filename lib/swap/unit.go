@@ -28,6 +28,9 @@ KillMode=none
 ExecStop=
 ExecStopPost=
 WatchdogSec=0
+# Nor does it remove what the service has under /run.
+RuntimeDirectoryPreserve=yes
+PIDFile=
 `
 
 // release has systemd let go of a unit's process, and makes sure that it did. A unit that is not active has none.

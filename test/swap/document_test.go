@@ -2,6 +2,7 @@ package swap
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,9 +68,9 @@ func TestDocument(t *testing.T) {
 				}
 			}
 			says(t, swap(t, n, 0, "--yes"), "nothing is left to do")
-			unitsLetGo(t, n, all...)
-
-			tokens.recovers(at)
+			tokens.recovers(at) // while its unit is active, which has Restart=always
+			outside(t, n, "openstack-nova-consoleauth", tokens)
+			unitsLetGo(t, n, db, broker, balance)
 			broker.recovers(at)
 			balance.recovers(other(c, at))
 			balance.recovers(at)
@@ -84,7 +85,9 @@ func TestDocument(t *testing.T) {
 
 // unitsLetGo has systemd stop the units that services run in, if there are any: it must not stop the services.
 func unitsLetGo(t *testing.T, n *cluster.Node, all ...*used) {
-	for _, unit := range []string{"mariadb", "qpidd", "haproxy", "openstack-nova-consoleauth"} {
+	_, err := n.Exec(step(t), "test", "-d", "/run/qpidd")
+	runtime := err == nil
+	for _, unit := range []string{"mariadb", "qpidd", "haproxy"} {
 		if res, _ := n.Exec(step(t), "systemctl", "is-active", unit); res.Code == 0 {
 			t.Logf("stopping the unit %s", unit)
 			n.MustExec(step(t), t, "systemctl", "stop", unit)
@@ -92,6 +95,22 @@ func unitsLetGo(t *testing.T, n *cluster.Node, all ...*used) {
 	}
 	for _, u := range all {
 		u.untouched()
+	}
+	if _, err := n.Exec(step(t), "test", "-d", "/run/qpidd"); runtime && err != nil {
+		t.Error("the stop of the unit removed its RuntimeDirectory from under the service")
+	}
+}
+
+// outside wants the service's process to be Pacemaker's, and the unit to have had no part in that.
+func outside(t *testing.T, n *cluster.Node, unit string, u *used) {
+	t.Helper()
+	pid, _, _ := strings.Cut(u.processes()[n.Name], " ")
+	if group, err := n.ReadFile(step(t), "/proc/"+pid+"/cgroup"); err != nil || !strings.Contains(string(group), "pacemaker.service") {
+		t.Errorf("%s: %s %v", u.id, group, err)
+	}
+	state := n.MustExec(step(t), t, "systemctl", "show", "--property=ActiveState,NRestarts", unit)
+	if strings.Contains(state, "ActiveState=active") || !strings.Contains(state, "NRestarts=0") {
+		t.Errorf("%s: %s", unit, state)
 	}
 }
 

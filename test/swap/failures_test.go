@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +53,8 @@ type stand struct {
 	c  *cluster.Cluster
 	n  *cluster.Node // where the service runs
 	db *used
+
+	took time.Duration // a swap, when nothing is in its way
 }
 
 const oldDB = "ocf:heartbeat:mysql"
@@ -63,7 +66,7 @@ func (s *stand) front(words string, do func(), args ...string) (int, string) {
 	said := &lines{words: words, do: func() {
 		s.signal("STOP")
 		do()
-		s.signal("CONT")
+		_, _ = s.n.Shell(step(s.t), "kill -CONT $(cat /run/front.pid)") // do may have killed it
 	}}
 	argv := append([]string{"/bin/sh", "-c", `echo $$ >/run/front.pid; exec openstack-ocf swap "$@"`, "sh"}, args...)
 	res, err := s.n.Run(step(s.t), cluster.Cmd{Argv: argv, Stdout: said, Stderr: said})
@@ -121,13 +124,14 @@ func TestFailures(t *testing.T) {
 	at, err := c.Running(step(t), "db")
 	must(t, err)
 	db := use(t, c, "db", st.Actors[0].Writer, "-x", "mariadbd")
-	s := &stand{t, c, c.Node(at), db}
+	s := &stand{t: t, c: c, n: c.Node(at), db: db}
 	away := c.Node(other(c, at))
 
 	for _, part := range []struct {
 		name string
 		do   func(*stand, *cluster.Node)
 	}{
+		{"swapped and back", swappedAndBack},
 		{"interrupted at every step", interrupted},
 		{"terminal lost", func(s *stand, _ *cluster.Node) {
 			code, said := s.front("becomes", func() { s.signal("HUP") }, "--yes")
@@ -157,6 +161,16 @@ func TestFailures(t *testing.T) {
 			s.fails(1, "no space left on device")
 			s.n.MustExec(step(s.t), s.t, "umount", "/var/lib/openstack-ocf/swap")
 		}},
+		{"disk full after a while", func(s *stand, _ *cluster.Node) {
+			s.n.MustExec(step(s.t), s.t, "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/var/lib/openstack-ocf/swap")
+			code, said := s.front("db: asking", func() { _, _ = s.n.Shell(step(s.t), "cat /dev/zero >/var/lib/openstack-ocf/swap/full") }, "--yes")
+			s.ended(code, said, 4, "no space left on device")
+			// What the disk says of it is out of date, and must not be taken for a swap that was cut off.
+			s.n.MustExec(step(s.t), s.t, "rm", "/var/lib/openstack-ocf/swap/full")
+			says(s.t, swap(s.t, s.n, 0, "--undo", "--yes"), "nothing is left to do")
+			s.as(oldDB)
+			s.n.MustExec(step(s.t), s.t, "umount", "/var/lib/openstack-ocf/swap")
+		}},
 		{"a second swap", func(s *stand, away *cluster.Node) {
 			var second, elsewhere cluster.Result
 			code, said := s.front("becomes", func() {
@@ -174,18 +188,45 @@ func TestFailures(t *testing.T) {
 		}},
 		{"refused", refused},
 		{"killed at random", killed},
+		{"killed, and nobody comes", nobody},
+		{"recovered by the new agent", recovered},
 		{"node dies", dies},
+		{"node of the swap dies", diesHere},
 	} {
 		if !t.Run(part.name, func(t *testing.T) {
-			sub := *s
-			sub.t, sub.db = t, &used{t: t, c: c, id: db.id, find: db.find, writer: db.writer, was: db.was, failed: db.failed}
-			part.do(&sub, away)
+			s.t, s.db.t = t, t
+			part.do(s, away)
 		}) {
 			return // the next would meet a cluster in disorder
 		}
 	}
 	_, err = st.Audit(step(t))
 	must(t, err)
+}
+
+// swappedAndBack is what all the others must not end as, in the middle of a group: it works, and how long it takes is
+// when to kill it.
+func swappedAndBack(s *stand, _ *cluster.Node) {
+	began := time.Now()
+	swap(s.t, s.n, 0, "--yes", "db")
+	s.took = time.Since(began)
+	s.as(ourDB)
+	swap(s.t, s.n, 0, "--yes", "--undo")
+	s.as(oldDB)
+}
+
+// recovered kills the server and mysqld_safe, which would restart it behind the cluster's back.
+func recovered(s *stand, _ *cluster.Node) {
+	says(s.t, swap(s.t, s.n, 0, "--yes", "--defaults"), "mysqld_safe")
+	s.as(ourDB)
+	s.n.MustExec(step(s.t), s.t, "pkill", "-9", "-f", "mysqld_safe|mariadbd-safe")
+	s.db.recovers(s.n.Name)
+	if _, err := s.n.Exec(step(s.t), "pgrep", "-f", "mysqld_safe|mariadbd-safe"); err == nil {
+		s.t.Error("mysqld_safe is back")
+	}
+	*s.db = *use(s.t, s.c, "db", s.db.writer, s.db.find...)
+	swap(s.t, s.n, 0, "--yes", "--undo")
+	s.as(oldDB)
 }
 
 // interrupted presses Ctrl-C at every step that is shown.
@@ -275,10 +316,14 @@ func refused(s *stand, away *cluster.Node) {
 }
 
 // killed kills the swap at random, and in some rounds its guard with it: the cluster ends swapped, or as before.
+// SWAP_KILLS is how many times; 10 without it.
 func killed(s *stand, _ *cluster.Node) {
 	rounds, both := 10, 0
 	if testing.Short() {
 		rounds = 3
+	}
+	if n, err := strconv.Atoi(os.Getenv("SWAP_KILLS")); err == nil {
+		rounds = n
 	}
 	is := oldDB
 	ends := map[string]int{}
@@ -288,7 +333,7 @@ func killed(s *stand, _ *cluster.Node) {
 			args = append(args, "--undo")
 		}
 		ctx, cancel := context.WithCancel(step(s.t))
-		after := time.Duration(rand.Int64N(int64(4 * time.Second)))
+		after := time.Duration(rand.Int64N(int64(s.took)))
 		guardToo := i%3 == 2
 		time.AfterFunc(after, func() {
 			script := "kill -9 $(cat /run/front.pid)"
@@ -340,9 +385,11 @@ func (s *stand) settle() string {
 	return is
 }
 
-// dies cuts the power of another node between commit and verify. It is the last: the node stays off.
+// dies cuts the power of another node between commit and verify, and brings it back at the end.
 func dies(s *stand, away *cluster.Node) {
+	var cut time.Time
 	code, said := s.front("becomes", func() {
+		cut = time.Now()
 		if err := away.PowerOff(step(s.t)); err != nil {
 			s.t.Error(err)
 		}
@@ -350,10 +397,85 @@ func dies(s *stand, away *cluster.Node) {
 	if code != 4 && code != 5 {
 		s.t.Fatalf("exit code %d:\n%s", code, said)
 	}
+	// crm_resource would wait for the dead node for a minute.
+	if took := time.Since(cut); took > 50*time.Second {
+		s.t.Errorf("rolled back after %s", took)
+	} else {
+		s.t.Logf("rolled back %.1f s after the power cut", took.Seconds())
+	}
 	says(s.t, said, "rolled back", away.Name)
 	must(s.t, s.c.WaitStable(step(s.t)))
 	must(s.t, s.c.WaitIdle(step(s.t)))
 	s.as(oldDB)
 	s.t.Log(said[strings.Index(said, "no service is restarted")+1:])
 	says(s.t, swap(s.t, s.n, 3, "--yes"), away.Name+" is offline")
+	must(s.t, away.PowerOn(step(s.t)))
+	must(s.t, s.c.WaitStable(step(s.t)))
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	s.as(oldDB)
+}
+
+// diesHere cuts the power of the node of the swap, its guard and the service, while the cluster leaves the service alone.
+// Nobody would recover that before the maintenance ends by itself; another node ends it.
+func diesHere(s *stand, away *cluster.Node) {
+	said := &lines{words: "db: runs on", do: func() {
+		if err := s.n.PowerOff(step(s.t)); err != nil {
+			s.t.Error(err)
+		}
+	}}
+	_, err := s.n.Run(step(s.t), cluster.Cmd{Argv: []string{"openstack-ocf", "swap", "--yes"}, Stdout: said, Stderr: said})
+	if err == nil {
+		s.t.Fatalf("the swap outlived its node:\n%s", said)
+	}
+	must(s.t, s.c.WaitStable(step(s.t)))
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	if at, err := s.c.Running(step(s.t), "db"); err != nil || at != "" && at != s.n.Name {
+		s.t.Errorf("db runs on %q in spite of its maintenance: %v", at, err)
+	}
+	says(s.t, swap(s.t, away, 3, "--yes"), "another swap is under way on "+s.n.Name, "its maintenance ends by itself at")
+	says(s.t, swap(s.t, away, 3, "--undo", "--dry-run"), "another swap is under way on "+s.n.Name)
+	says(s.t, swap(s.t, away, 0, "--undo", "--yes"), "ended the maintenance", "db ("+ourDB+")")
+	_, err = s.c.WaitRunning(step(s.t), "db")
+	must(s.t, err)
+	*s.db = *use(s.t, s.c, "db", s.db.writer, s.db.find...)
+	s.as(ourDB)
+	// What the node that died knows of it is out of date.
+	must(s.t, s.n.PowerOn(step(s.t)))
+	must(s.t, s.c.WaitStable(step(s.t)))
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	says(s.t, swap(s.t, s.n, 0, "--undo", "--yes"), "nothing is left to do")
+	s.as(ourDB)
+}
+
+// nobody kills the swap and its guard, and nobody comes: the cluster itself ends the maintenance, when its time is over.
+func nobody(s *stand, _ *cluster.Node) {
+	code, said := s.front("db: runs on", func() {
+		if _, err := s.n.Shell(step(s.t), "kill -9 $(cat /run/front.pid) $(pgrep -f 'swap --guard')"); err != nil {
+			s.t.Error(err)
+		}
+	}, "--yes")
+	if code != -1 {
+		s.t.Fatalf("exit code %d:\n%s", code, said)
+	}
+	managed := func() bool {
+		status, err := s.c.Status(step(s.t))
+		must(s.t, err)
+		return status.Resource("db")[0].Managed
+	}
+	if managed() {
+		s.t.Fatal("there is no maintenance")
+	}
+	soon := time.Now().Add(3 * time.Second).UTC().Format("2006-01-02 15:04:05Z")
+	s.n.MustExec(step(s.t), s.t, "cibadmin", "--modify", "--xml-text", `<date_expression id="openstack-ocf-swap-db-until" end="`+soon+`"/>`)
+	must(s.t, s.c.WaitFor(step(s.t), func(*cluster.Status) error {
+		if !managed() {
+			return errors.New("db is still in maintenance")
+		}
+		return nil
+	}))
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	s.db.untouched()
+	says(s.t, swap(s.t, s.n, 3, "--yes", "--dry-run"), "another swap is under way on "+s.n.Name)
+	says(s.t, swap(s.t, s.n, 0, "--undo", "--yes"), "was cut off: undoing it", "as before")
+	s.as(oldDB)
 }

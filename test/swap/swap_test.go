@@ -227,6 +227,7 @@ esac
 `},
 		{Path: "/etc/systemd/system/qpidd.service", Content: `[Service]
 User=qpidd
+RuntimeDirectory=qpidd
 ExecStartPre=+/usr/bin/install -d -o qpidd /var/lib/qpidd
 ExecStart=/usr/sbin/qpidd --config /etc/qpid/qpidd.conf
 Restart=always
