@@ -348,14 +348,20 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 		}
 		agent, nodes := of(c)
 		r.Say("%s: asking %s on %s", c.ID, agent, strings.Join(nodes, ", "))
+		done := make(chan error, len(nodes))
 		for _, n := range nodes {
-			if err := pacemaker.Refresh(attended, c.ID, n); err != nil {
-				var left *final
-				if errors.As(context.Cause(attended), &left) {
-					err = left.error
-				}
-				return fmt.Errorf("%s: %w", c.ID, err)
-			}
+			go func() { done <- pacemaker.Refresh(attended, c.ID, n) }()
+		}
+		var failed error
+		for range nodes {
+			failed = errors.Join(failed, <-done)
+		}
+		var left *final
+		if failed != nil && errors.As(context.Cause(attended), &left) {
+			failed = left.error
+		}
+		if failed != nil {
+			return fmt.Errorf("%s: %w", c.ID, failed)
 		}
 	}
 	for _, c := range r.Changes {

@@ -128,9 +128,9 @@ func (e *RolledBack) Unwrap() []error { return []error{e.Why, e.Left} }
 // Times that a swap takes at most. The maintenance must not end by itself before that, and its rollback begins it anew.
 // Nobody recovers the services meanwhile, if this node dies.
 const (
-	forwardTime  = 4 * time.Minute
-	backwardTime = 4 * time.Minute
-	expiry       = 5 * time.Minute
+	forwardTime  = 3 * time.Minute
+	backwardTime = 3 * time.Minute
+	expiry       = 4 * time.Minute
 	pace         = 200 * time.Millisecond // of questions to the cluster
 )
 
