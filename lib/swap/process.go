@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/mount"
@@ -362,6 +364,11 @@ var qpiddParams = map[string]string{
 	"--pid-dir": "pid_dir", "--module-dir": "module_dir",
 }
 
+// member is what to do about a broker that replicates. The roles are a promotable clone's, and only its start gives them.
+const member = "member of a cluster of brokers: with this agent they are a promotable clone, which chooses the primary, and that takes a restart of each broker. In a quiet hour delete the resource and create the clone as `openstack-ocf describe qpidd` shows; until then leave it as it is"
+
+var haCluster = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?mi)^ha-cluster=(yes|true|on|1)\b`) })
+
 func deriveQpidd(_ context.Context, r running) (map[string]string, error) {
 	f := found{}
 	var more []string
@@ -375,7 +382,7 @@ func deriveQpidd(_ context.Context, r running) (map[string]string, error) {
 		case o.name == "--no-data-dir":
 			return nil, errors.New("the broker was started with --no-data-dir: the agent tells it from others by the data directory that it holds")
 		case strings.HasPrefix(o.name, "--ha-"):
-			return nil, fmt.Errorf("the broker was started with %s, as a member of a cluster of brokers: with this agent that is a promotable clone, which is to be created by hand", o.words[0])
+			return nil, fmt.Errorf("the broker was started with %s, as a %s", o.words[0], member)
 		case qpiddParams[o.name] == "port":
 			f.set(r.given, "port", o.value, "")
 		case qpiddParams[o.name] == "interface":
@@ -385,6 +392,15 @@ func deriveQpidd(_ context.Context, r running) (map[string]string, error) {
 		case slices.Contains([]string{"-d", "--daemon", "-w", "--wait", "--pidfile"}, o.name):
 		default:
 			more = append(more, o.words...)
+		}
+	}
+	for _, file := range []string{cmp.Or(r.given["config"], f["config"], "/etc/qpid/qpidd.conf"), "/etc/qpidd.conf"} {
+		text, err := os.ReadFile(file)
+		if err == nil && haCluster().Match(text) {
+			return nil, fmt.Errorf("%s says ha-cluster, so that the broker is a %s", file, member)
+		}
+		if err == nil {
+			break
 		}
 	}
 	if f["config"] == "/etc/qpid/qpidd.conf" || f["config"] == "/etc/qpidd.conf" && !exists("/etc/qpid/qpidd.conf") {

@@ -16,7 +16,8 @@ func TestDerive(t *testing.T) {
 	dir := t.TempDir()
 	cnf := filepath.Join(dir, "my.cnf")
 	galera := filepath.Join(dir, "galera.cnf")
-	for file, text := range map[string]string{cnf: "[mysqld]\nuser=dbuser\nsocket=/run/db.sock\n", galera: "[mysqld]\nwsrep_on=ON\n"} {
+	member := filepath.Join(dir, "qpidd.conf")
+	for file, text := range map[string]string{member: "auth=no\nha-cluster=yes\n", cnf: "[mysqld]\nuser=dbuser\nsocket=/run/db.sock\n", galera: "[mysqld]\nwsrep_on=ON\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -53,6 +54,7 @@ func TestDerive(t *testing.T) {
 		},
 		{name: "a script's", derive: deriveQpidd, user: "root", args: "/usr/sbin/qpidd --port=0", want: map[string]string{"port": "0", "user": "root"}},
 		{name: "a member of a cluster", derive: deriveQpidd, args: "--ha-cluster=yes", words: "promotable clone"},
+		{name: "a member by its configuration", derive: deriveQpidd, args: "--config " + member, words: "create the clone as `openstack-ocf describe qpidd` shows"},
 		{name: "no data directory", derive: deriveQpidd, args: "--no-data-dir", words: "--no-data-dir"},
 		{name: "Debian's haproxy", derive: deriveHAProxy, args: "-Ws -f /etc/svc.conf -p /run/haproxy.pid -S /run/haproxy-master.sock", want: map[string]string{}},
 		{name: "reloaded", derive: deriveHAProxy, args: "-D -f /srv/h.cfg -p /run/h.pid -n 100 -sf 12 13 -x /run/s", want: map[string]string{"config": "/srv/h.cfg", "pid": "/run/h.pid", "additional_parameters": "-n 100"}},

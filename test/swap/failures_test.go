@@ -307,6 +307,11 @@ func refused(s *stand, away *cluster.Node) {
 	if res.Code != 3 {
 		s.t.Errorf("not confirmed, and exit code %d", res.Code)
 	}
+	s.n.MustExec(step(s.t), s.t, "pcs", "resource", "create", "roles", "ocf:pacemaker:Stateful", "promotable")
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	says(s.t, swap(s.t, s.n, 3, "--yes", "--to", "qpidd", "roles"), "it is promotable", "`openstack-ocf describe qpidd`")
+	s.n.MustExec(step(s.t), s.t, "pcs", "resource", "delete", "roles", "--force")
+	must(s.t, s.c.WaitIdle(step(s.t)))
 	s.n.MustExec(step(s.t), s.t, "crm_resource", "--resource", "db", "--meta", "--set-parameter", "is-managed", "--parameter-value", "false")
 	must(s.t, s.c.WaitIdle(step(s.t)))
 	says(s.t, swap(s.t, s.n, 3, "--yes"), "does not manage it")
