@@ -35,6 +35,9 @@ First it shows what it will do; then it asks. It keeps ids, operations, meta att
 any doubt, on Ctrl-C and when the terminal is lost, all is as before again, and the reason is told. The
 configuration as it was, and what was done, is kept in ` + swap.Dir + `.
 
+If the swap itself is killed, its guard undoes it. If its node dies, the maintenance ends by itself after
+4 minutes, or at once by "swap --undo" on another node.
+
 Exit codes: 0 swapped, or nothing was left to do; 1 an error, before anything was changed; 2 wrong usage;
 3 refused, and nothing was changed; 4 rolled back, and all is as before; 5 rolled back, but look at the
 cluster (crm_mon -1rf); 6 another swap is under way on this node.`
@@ -158,7 +161,10 @@ func (s *swapper) do(ctx context.Context) (outcome, error) {
 	}
 	if len(p.Changes) == 0 {
 		o.Result = "nothing"
-		fmt.Fprintln(s.out, "nothing is left to do")
+		if fmt.Fprint(s.out, "nothing is left to do"); s.c.Bool("undo") {
+			fmt.Fprint(s.out, ": no swap that was made on this node is in effect")
+		}
+		fmt.Fprintln(s.out)
 		return o, nil
 	}
 	s.show(p)
@@ -177,7 +183,9 @@ func (s *swapper) do(ctx context.Context) (outcome, error) {
 	o.Result = "swapped"
 	if s.c.Bool("undo") {
 		o.Result = "undone"
+		return o, nil
 	}
+	s.Say("done; `openstack-ocf swap --undo` on this node takes it back")
 	return o, nil
 }
 
@@ -218,10 +226,12 @@ func (s *swapper) tell(o outcome, err error) error {
 		err = errors.New("refused, nothing was changed:\n  " + strings.Join(refused.Reasons, "\n  "))
 	case errors.As(err, &back):
 		o.Result, code = "rolled back", swapRolledBack
-		if back.Left != nil {
-			code = swapDoubtful
+		if back.Left == nil {
+			err = fmt.Errorf("rolled back, and all is as before: %w", err)
+			break
 		}
-		err = fmt.Errorf("rolled back: %w", err)
+		code = swapDoubtful
+		err = fmt.Errorf("rolled back: %w\nlook at the cluster: crm_mon -1rf", err)
 	case errors.As(err, &exit):
 		o.Result, code = "failed", exit.ExitCode()
 	default:
@@ -231,6 +241,9 @@ func (s *swapper) tell(o outcome, err error) error {
 		o.Reason = strings.Split(err.Error(), "\n")
 	}
 	if s.c.Bool("json") {
+		if o.Plan != nil {
+			o.Plan = o.Plan.Masked()
+		}
 		e := json.NewEncoder(s.c.App.Writer)
 		e.SetIndent("", "  ")
 		if jerr := e.Encode(o); err == nil {

@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -148,8 +149,15 @@ func TestDiff(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, diff)
 		}
 	}
-	if strings.Contains(diff, "hunter22") {
+	text, err := json.Marshal((&Plan{Changes: []*Change{&c}}).Masked())
+	if err != nil || !strings.Contains(string(text), "(secret)") {
+		t.Errorf("%v %s", err, text)
+	}
+	if strings.Contains(diff+string(text), "hunter22") {
 		t.Error("the secret is shown")
+	}
+	if !strings.Contains(c.New.String(), "hunter22") {
+		t.Error("the secret is lost")
 	}
 }
 

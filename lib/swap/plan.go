@@ -44,6 +44,7 @@ func (s *Swap) Plan(ctx context.Context) (*Plan, error) {
 			refused.add("%s: there is no primitive resource of that name", id)
 		}
 	}
+	general := len(refused.Reasons)
 	for _, prim := range primitives {
 		to := s.successorOf(prim)
 		if to == "" {
@@ -59,6 +60,13 @@ func (s *Swap) Plan(ctx context.Context) (*Plan, error) {
 			continue
 		}
 		p.Changes = append(p.Changes, c)
+	}
+	if len(refused.Reasons) > general && len(s.Only) == 0 && len(p.Changes) > 0 {
+		var ids []string
+		for _, c := range p.Changes {
+			ids = append(ids, c.ID)
+		}
+		refused.add("the others alone can be swapped: openstack-ocf swap %s", strings.Join(ids, " "))
 	}
 	if err := refused.err(); err != nil {
 		return p, err
@@ -262,6 +270,9 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	if err := c.where(p, status); err != nil {
 		return nil, err
 	}
+	if at := c.elsewhere(p.Node); at != "" {
+		return nil, fmt.Errorf("it runs on %[1]s, and how it runs is to be read there: run this command on %[1]s", at)
+	}
 	given := params(prim)
 	for name := range given {
 		if !has(agent, name) {
@@ -306,6 +317,9 @@ func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now 
 	}
 	if err := c.where(p, status); err != nil {
 		return nil, err
+	}
+	if at := c.elsewhere(p.Node); at != "" {
+		return nil, fmt.Errorf("it runs on %[1]s now: copy %[2]s to %[1]s, and run this command there", at, filepath.Join(s.Dir, p.Undoes))
 	}
 	if err := s.runsToday(ctx, c); err != nil {
 		return nil, err
@@ -360,12 +374,8 @@ func (c *Change) where(p *Plan, status *pacemaker.Status) error {
 			return fmt.Errorf("it has failed on %s (%s: %s): repair it if need be, and clean it up first (pcs resource cleanup %s)", f.Node, f.Operation, f.Reason, c.ID)
 		}
 	}
-	nodes := slices.Sorted(maps.Keys(c.Runs))
-	if len(nodes) == 0 {
+	if len(c.Runs) == 0 {
 		return errors.New("it does not run: start it first, for how it runs is what the new agent's parameters come from")
-	}
-	if _, here := c.Runs[p.Node]; !here {
-		return fmt.Errorf("it runs on %s, and how it runs is to be read there: run this command on %s", strings.Join(nodes, ", "), nodes[0])
 	}
 	asked := map[string]bool{}
 	for _, op := range pacemaker.History(p.cib, c.ID) {
@@ -376,6 +386,14 @@ func (c *Change) where(p *Plan, status *pacemaker.Status) error {
 	}
 	c.Asked = slices.Sorted(maps.Keys(asked))
 	return nil
+}
+
+// elsewhere is a node where it runs if it does not run on this one, else "".
+func (c *Change) elsewhere(node string) string {
+	if _, here := c.Runs[node]; here {
+		return ""
+	}
+	return slices.Min(slices.Collect(maps.Keys(c.Runs)))
 }
 
 // runsToday asks the agent of today, on this node.

@@ -75,6 +75,18 @@ type Change struct {
 // Diff is what becomes of the primitive, with secrets left out.
 func (c *Change) Diff() []string { return Diff(masked(c.Old), masked(c.New)) }
 
+// Masked is the plan to be shown, with secrets left out.
+func (p *Plan) Masked() *Plan {
+	m := *p
+	m.Changes = nil
+	for _, c := range p.Changes {
+		shown := *c
+		shown.Old, shown.New = masked(c.Old), masked(c.New)
+		m.Changes = append(m.Changes, &shown)
+	}
+	return &m
+}
+
 func masked(e *pacemaker.Element) *pacemaker.Element {
 	m := e.Clone()
 	for nv := range m.All("nvpair") {

@@ -190,6 +190,7 @@ func TestFailures(t *testing.T) {
 		{"killed at random", killed},
 		{"killed, and nobody comes", nobody},
 		{"recovered by the new agent", recovered},
+		{"taken back where it went", takenBack},
 		{"node dies", dies},
 		{"node of the swap dies", diesHere},
 	} {
@@ -224,8 +225,38 @@ func recovered(s *stand, _ *cluster.Node) {
 	if _, err := s.n.Exec(step(s.t), "pgrep", "-f", "mysqld_safe|mariadbd-safe"); err == nil {
 		s.t.Error("mysqld_safe is back")
 	}
-	*s.db = *use(s.t, s.c, "db", s.db.writer, s.db.find...)
+	s.restarted()
 	swap(s.t, s.n, 0, "--yes", "--undo")
+	s.as(oldDB)
+}
+
+// restarted takes the service as it is now for what must stay untouched.
+func (s *stand) restarted() {
+	*s.db = *use(s.t, s.c, "db", s.db.writer, s.db.find...)
+}
+
+// takenBack moves the service, under its new agent, to a node that knows nothing of the swap.
+func takenBack(s *stand, away *cluster.Node) {
+	move := func(to *cluster.Node) {
+		s.n.MustExec(step(s.t), s.t, "pcs", "resource", "move", "test-group", to.Name)
+		must(s.t, s.c.WaitIdle(step(s.t)))
+		s.restarted()
+	}
+	swap(s.t, s.n, 0, "--yes")
+	move(away)
+	says(s.t, swap(s.t, away, 0, "--yes", "--undo"), "nothing is left to do: no swap that was made on this node is in effect")
+	said := swap(s.t, s.n, 3, "--yes", "--undo")
+	says(s.t, said, "it runs on "+away.Name+" now: copy /var/lib/openstack-ocf/swap/2", "run this command there")
+	_, dir, _ := strings.Cut(said, "copy ")
+	dir, _, _ = strings.Cut(dir, " ")
+	for _, name := range []string{"cib.xml", "journal.json"} {
+		text, err := s.n.ReadFile(step(s.t), filepath.Join(dir, name))
+		must(s.t, err)
+		must(s.t, away.WriteFile(step(s.t), filepath.Join(dir, name), text, 0o600))
+	}
+	swap(s.t, away, 0, "--yes", "--undo")
+	s.as(oldDB)
+	move(s.n)
 	s.as(oldDB)
 }
 
@@ -441,7 +472,7 @@ func diesHere(s *stand, away *cluster.Node) {
 	says(s.t, swap(s.t, away, 0, "--undo", "--yes"), "ended the maintenance", "db ("+ourDB+")")
 	_, err = s.c.WaitRunning(step(s.t), "db")
 	must(s.t, err)
-	*s.db = *use(s.t, s.c, "db", s.db.writer, s.db.find...)
+	s.restarted()
 	s.as(ourDB)
 	// What the node that died knows of it is out of date.
 	must(s.t, s.n.PowerOn(step(s.t)))
