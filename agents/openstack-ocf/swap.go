@@ -139,7 +139,7 @@ func (s *swapper) do(ctx context.Context) (outcome, error) {
 		defer release()
 		did, err := s.Recover(ctx)
 		if err != nil {
-			return outcome{}, &swap.RolledBack{Why: errors.New("a swap that was cut off was undone"), Left: err}
+			return outcome{}, &swap.RolledBack{Why: errors.New("a swap that was cut off before has to be ended first, and could not be"), Left: err}
 		}
 		if did == "" && s.c.Bool("undo") {
 			if did, err = s.Abandoned(ctx); err != nil {

@@ -476,7 +476,7 @@ func (c *Change) note(ctx context.Context, agent ocf.Agent, process *daemon.Proc
 			if act.Name == op.Attr("name") && act.Depth == 0 && act.Role == "" && err == nil && t < act.Timeout && act.Name != ocf.ValidateAll {
 				add("its %s may take %s, and the new agent advises %s (--defaults changes it)", act.Name, t, act.Timeout)
 			}
-			if act.Name == ocf.Monitor && op.Attr("name") == ocf.Monitor && act.Depth == 0 && act.Role == "" && op.Attr("role") == "" && everyErr == nil && every > act.Interval {
+			if act.Name == ocf.Monitor && op.Attr("name") == ocf.Monitor && act.Depth == 0 && act.Role == "" && op.Attr("role") == "" && everyErr == nil && every > 2*act.Interval {
 				add("its monitor looks every %s, and the new agent advises every %s (--defaults changes it)", every, act.Interval)
 			}
 		}

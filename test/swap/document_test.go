@@ -50,6 +50,15 @@ func TestDocument(t *testing.T) {
 
 			says(t, swap(t, n, 0, "--dry-run"), ourDB, ourBroker, ourBalance, ourTokens, "no service is restarted")
 			agents(t, c, old)
+			if class == "lsb" {
+				n.MustExec(step(t), t, "crm_resource", "--resource", "qpidd", "--meta", "--set-parameter", "is-managed", "--parameter-value", "false")
+				must(t, c.WaitIdle(step(t)))
+				says(t, swap(t, n, 3, "--yes"), "qpidd: the cluster does not manage it", "the others alone can be swapped: openstack-ocf swap db consoleauth haproxy")
+				n.MustExec(step(t), t, "crm_resource", "--resource", "qpidd", "--meta", "--delete-parameter", "is-managed")
+				must(t, c.WaitIdle(step(t)))
+			} else {
+				unitsTakenBack(t, &stand{t: t, c: c, n: n, db: db}, old, all...)
+			}
 			type round struct {
 				args []string
 				want map[string]string
@@ -80,6 +89,29 @@ func TestDocument(t *testing.T) {
 			_, err = s.Audit(step(t))
 			must(t, err)
 		})
+	}
+}
+
+// unitsTakenBack interrupts the swap, and kills it, when systemd has begun to let go of the units: it has them again.
+func unitsTakenBack(t *testing.T, s *stand, old map[string]string, all ...*used) {
+	for _, sig := range []string{"INT", "KILL"} {
+		code, said := s.front("lets go of", func() { s.signal(sig) }, "--yes")
+		if want := map[string]int{"INT": 4, "KILL": -1}[sig]; code != want {
+			t.Fatalf("%s: exit code %d, want %d:\n%s", sig, code, want, said)
+		}
+		s.ends()
+		agents(t, s.c, old)
+		for _, u := range all {
+			u.untouched()
+		}
+		for _, n := range s.c.Nodes() {
+			if res, err := n.Shell(step(t), "ls /run/systemd/system/*/60-openstack-ocf-swap.conf"); err == nil {
+				t.Errorf("%s: %s: %s", sig, n.Name, res.Stdout)
+			}
+			if got := n.MustExec(step(t), t, "systemctl", "show", "--property=KillMode", "--value", "haproxy"); strings.TrimSpace(got) == "none" {
+				t.Errorf("%s: systemd would not stop HAProxy on %s", sig, n.Name)
+			}
+		}
 	}
 }
 

@@ -403,6 +403,17 @@ func killed(s *stand, _ *cluster.Node) {
 // settle waits until nothing of a swap is left, and returns the agent that the service has.
 func (s *stand) settle() string {
 	s.t.Helper()
+	s.ends()
+	status, err := s.c.Status(step(s.t))
+	must(s.t, err)
+	is := status.Resource("db")[0].Agent
+	s.as(is)
+	return is
+}
+
+// ends waits until no swap, no guard and nothing of theirs is left.
+func (s *stand) ends() {
+	s.t.Helper()
 	must(s.t, s.c.WaitFor(step(s.t), func(*cluster.Status) error {
 		if res, _ := s.n.Exec(step(s.t), "pgrep", "-f", "openstack-ocf swap"); res.Code == 0 {
 			return errors.New("there still is a swap, or its guard")
@@ -414,11 +425,6 @@ func (s *stand) settle() string {
 		return err
 	}))
 	must(s.t, s.c.WaitIdle(step(s.t)))
-	status, err := s.c.Status(step(s.t))
-	must(s.t, err)
-	is := status.Resource("db")[0].Agent
-	s.as(is)
-	return is
 }
 
 // dies cuts the power of another node between commit and verify, and brings it back at the end.
