@@ -32,7 +32,7 @@ func database(agent string) Service {
 			{Path: "/var/log/mysql/error.log", Owner: "mysql:adm", Mode: 0o640},
 		},
 		Fill:   fillMySQL,
-		Ledger: func(dial Dialer) (Ledger, error) { return SQL(dial, FloatingIP+":3306") },
+		Ledger: func(dial Dialer) (Ledger, error) { return SQL(dial, FloatingIP+":3306", 500*time.Millisecond) },
 	}
 }
 
@@ -62,14 +62,15 @@ type sqlLedger struct {
 	conn *sql.Conn // nil: not connected
 }
 
-// SQL is the table app.ledger of the server at addr. n is no key there, so that a row written twice shows.
-func SQL(dial Dialer, addr string) (Ledger, error) {
+// SQL is the table app.ledger of the server at addr, which may take that long to answer. n is no key there, so that a
+// row written twice shows.
+func SQL(dial Dialer, addr string, patience time.Duration) (Ledger, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.DialFunc = "tcp", addr, dial
 	cfg.User, cfg.Passwd, cfg.DBName = SQLUser, SQLPassword, SQLSchema
 	// A connection takes less than a millisecond; one to an address that is just moving is better tried anew.
 	cfg.Timeout = 50 * time.Millisecond
-	cfg.ReadTimeout, cfg.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond
+	cfg.ReadTimeout, cfg.WriteTimeout = patience, patience
 	cfg.InterpolateParams = true
 	cfg.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(cfg)
