@@ -74,6 +74,7 @@ func TestDocument(t *testing.T) {
 				agents(t, c, round.want)
 				for _, u := range all {
 					u.untouched()
+					t.Logf("%s: its client waited %s at the longest", u.id, u.writer.Outage(began))
 				}
 			}
 			says(t, swap(t, n, 0, "--yes"), "nothing is left to do")
