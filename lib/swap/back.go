@@ -27,15 +27,21 @@ func (s *Swap) Recover(ctx context.Context) (string, error) {
 	var cib *pacemaker.Element
 	// A command of the dead swap that is still on its way to the CIB fails from here on: it was made for an older one.
 	err = r.apply(ctx, func(now *pacemaker.Element) error { cib = now; return nil })
-	if err != nil && !errors.Is(err, errOther) {
+	if errors.Is(err, errOther) {
+		cib, err = pacemaker.CIB(ctx)
+	}
+	if err != nil {
 		return "", err
 	}
 	began := j.Began.Format(time.DateTime)
-	if err != nil || owner(cib) != r.owner() { // it had just ended, or another node ended it
-		if j.Step == verified {
-			return "", j.at(swapped)
+	if owner(cib) != r.owner() { // it had just ended, or another node ended it
+		end := swapped
+		for _, c := range j.Changes {
+			if now := resource(cib, c.ID); now == nil || pacemaker.AgentOf(now) != c.To {
+				end = undone
+			}
 		}
-		return "", j.at(undone)
+		return "", j.at(end)
 	}
 	why := ""
 	switch op := startedBy(cib, j.Changes); {
@@ -121,7 +127,7 @@ func (r *run) back(ctx context.Context) error {
 	err := r.apply(ctx, func(cib *pacemaker.Element) error {
 		restore = false
 		for _, c := range r.Changes {
-			now := cib.Child("configuration", "resources").Find("primitive", c.ID)
+			now := resource(cib, c.ID)
 			restore = restore || now != nil && pacemaker.AgentOf(now) == c.To
 		}
 		unmark(cib)
@@ -188,7 +194,7 @@ func (r *run) restore(ctx context.Context) error {
 	}
 	err := r.apply(ctx, func(cib *pacemaker.Element) error {
 		for _, c := range r.Changes {
-			now := cib.Child("configuration", "resources").Find("primitive", c.ID)
+			now := resource(cib, c.ID)
 			if now != nil && pacemaker.AgentOf(now) == c.To {
 				put(cib, c.Old)
 			}

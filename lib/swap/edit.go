@@ -194,7 +194,7 @@ func marked(cib *pacemaker.Element, changes []*Change, still []string, whole boo
 
 // put replaces the primitive of the same id; the mark that it has stays.
 func put(cib *pacemaker.Element, p *pacemaker.Element) {
-	now := cib.Child("configuration", "resources").Find("primitive", p.Attr("id"))
+	now := resource(cib, p.Attr("id"))
 	if now == nil {
 		return
 	}

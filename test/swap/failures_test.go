@@ -480,11 +480,11 @@ func diesHere(s *stand, away *cluster.Node) {
 	must(s.t, err)
 	s.restarted()
 	s.as(ourDB)
-	// What the node that died knows of it is out of date.
+	// What the node that died wrote down of it is out of date.
 	must(s.t, s.n.PowerOn(step(s.t)))
 	must(s.t, s.c.WaitStable(step(s.t)))
 	must(s.t, s.c.WaitIdle(step(s.t)))
-	says(s.t, swap(s.t, s.n, 0, "--undo", "--yes"), "nothing is left to do")
+	says(s.t, swap(s.t, s.n, 3, "--undo", "--yes"), "it runs on ", " now: copy /var/lib/openstack-ocf/swap/2")
 	s.as(ourDB)
 }
 
