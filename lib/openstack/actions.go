@@ -100,10 +100,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	if err := service.Thawed(p); err != nil {
 		return err
 	}
-	if err := a.health(ctx, r, s, unusable, p); err != nil {
-		return fmt.Errorf("%s: %w", p, err)
-	}
-	return nil
+	return service.Because(p, a.health(ctx, r, s, unusable, p))
 }
 
 func (a *agent) reload(context.Context, *ocf.Request) error {
