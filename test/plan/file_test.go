@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -135,6 +136,34 @@ func TestNoFencingOnPurpose(t *testing.T) {
 	}
 	if notes := strings.Join(cp.Notes(), "\n"); !strings.Contains(notes, "No fencing") {
 		t.Errorf("the plan does not say what is missing: %s", notes)
+	}
+}
+
+func TestWriteHAProxy(t *testing.T) {
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		t.Skip("SKIP: needs haproxy")
+	}
+	file := filepath.Join(t.TempDir(), "haproxy.cfg")
+	write := func(text string) error {
+		cp, err := plan.Read("f", []byte(text), agents())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cp.WriteHAProxy(t.Context(), file)
+	}
+	without := strings.Replace(good, "  - haproxy\napis:\n  - nova\n  - {name: own, port: 1234}\n", "", 1)
+	if err := write(without); err == nil || !strings.Contains(err.Error(), "no HAProxy") {
+		t.Errorf("without HAProxy: %v", err)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("it was written all the same")
+	}
+	if err := write(good); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if fi, serr := os.Stat(file); err != nil || serr != nil || fi.Mode() != 0o644 || !strings.Contains(string(text), "listen own\n    bind 192.168.122.203:1234\n") {
+		t.Errorf("%v %v %s", err, serr, text)
 	}
 }
 

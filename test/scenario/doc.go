@@ -4,7 +4,7 @@
 //
 // Its parts know nothing of each other:
 //
-//   - [Service] says how a service is deployed and what its daemon looks like from outside. [MySQL] is one.
+//   - [Service] says how a service is deployed and what its daemon looks like from outside: [MySQL], [Broker], [API].
 //   - [Ledger] is a service as its client sees it: something that keeps numbers. [SQL] is one.
 //   - [Writer] puts numbers into a ledger, and knows which were acknowledged, and when.
 //   - [Watch] looks at all nodes from outside: how many daemons work on the disk, and which.
@@ -13,7 +13,7 @@
 // A test, the demo and a benchmark differ only in what they do with a [Result]:
 //
 //	c := cluster.New(t, scenario.Config(...))
-//	s, err := scenario.Deploy(ctx, c, say, scenario.MySQL())
+//	s, err := scenario.Deploy(ctx, c, say, scenario.MySQL()) // by pcs; Apply: by openstack-ocf apply
 //	defer s.Close()
 //	for _, act := range scenario.Acts {
 //		r, err := s.Play(ctx, act)   // until the client is served again

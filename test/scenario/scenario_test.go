@@ -133,6 +133,50 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// Of what failed and what was lost, each period gets its own.
+func TestPeriods(t *testing.T) {
+	began := time.Now()
+	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
+	w := &Writer{fails: []time.Time{at(5), at(20), at(30)}}
+	for n := 1; n <= 4; n++ {
+		w.acks = append(w.acks, ack{n: n, done: at(10 * n)})
+	}
+	for since, want := range map[int]int{0: 3, 5: 3, 6: 2, 30: 1, 31: 0} {
+		if got := w.Failed(at(since)); got != want {
+			t.Errorf("since %d ms: %d failed, want %d", since, got, want)
+		}
+	}
+	for _, c := range []struct{ from, to, want int }{{0, 100, 2}, {0, 10, 0}, {10, 20, 1}, {20, 40, 1}, {40, 100, 0}} {
+		if got := w.Between([]int{2, 4, 9}, at(c.from), at(c.to)); got != c.want {
+			t.Errorf("from %d to %d ms: %d, want %d", c.from, c.to, got, c.want)
+		}
+	}
+}
+
+// A try that fails is counted, and its error kept.
+func TestFailuresAreCounted(t *testing.T) {
+	m := &memory{put: func(n int) (int, error) {
+		if n == 2 || n == 4 {
+			return 0, errors.New("refused")
+		}
+		return 1, nil
+	}}
+	w := written(t, m, 6)
+	if n := w.Failed(time.Time{}); n != 2 || w.LastError() == nil {
+		t.Errorf("%d failed, the last: %v", n, w.LastError())
+	}
+}
+
+func TestLeads(t *testing.T) {
+	if leads("/proc/self") { // its parent is go test
+		t.Error("this process is no daemon")
+	}
+	const status = "Name:\thaproxy\nPPid:\t7\nNSpid:\t4711\t12\nNSsid:\t4711\t12\n"
+	if pid, ppid := lastField(status, "NSpid:"), lastField(status, "PPid:"); pid != "12" || ppid != "7" {
+		t.Errorf("pid %q, parent %q", pid, ppid)
+	}
+}
+
 // A client that is not served says why, when its time is up.
 func TestNotServed(t *testing.T) {
 	w := Write(&memory{put: func(int) (int, error) { return 0, errors.New("nobody listens") }})
