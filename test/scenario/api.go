@@ -46,9 +46,13 @@ func API() (Service, error) {
 			{Path: "/etc/systemd/system/" + apiUnit, Content: "[Service]\nExecStart=" + apiBinary + " --host %H --port " + strconv.Itoa(apiPort) +
 				"\n[Install]\nWantedBy=multi-user.target\n"},
 		},
-		Setup: func(ctx context.Context, s *Stage, at string) error {
+		Setup: func(ctx context.Context, s *Stage) error {
+			at, err := s.Cluster.Running(ctx, s.Actors[0].ID) // the database
+			if err != nil {
+				return err
+			}
 			s.say("on " + at + ": # placement-manage db sync, into a database of its own")
-			_, err := s.Cluster.Node(at).Shell(ctx, fmt.Sprintf(`set -e
+			_, err = s.Cluster.Node(at).Shell(ctx, fmt.Sprintf(`set -e
 				mariadb -e "CREATE DATABASE %[1]s; GRANT ALL ON %[1]s.* TO %[1]s@'%%' IDENTIFIED BY '%[2]s'"
 				%[3]s db sync`, apiName, SQLPassword, apiManage))
 			return err
@@ -58,6 +62,18 @@ func API() (Service, error) {
 			return &httpLedger{url: fmt.Sprintf("http://%s:%d/", FloatingIP, apiPort), client: httpClient(dial)}, nil
 		},
 	}, nil
+}
+
+// APIOnClone is the same with HAProxy on every node, beside the group, and the floating IP where one works.
+func APIOnClone() (Service, error) {
+	s, err := API()
+	s.Clone = true
+	// What the plan's notes want on every node; a file in /etc/sysctl.d would be for the whole machine here.
+	s.Files = append(s.Files, cluster.File{
+		Path:    "/etc/systemd/system/pacemaker.service.d/nonlocal-bind.conf",
+		Content: "[Service]\nExecStartPre=/sbin/sysctl -q -w net.ipv4.ip_nonlocal_bind=1\n",
+	})
+	return s, err
 }
 
 // startAPIs starts the API where it does not run, as its operator or a boot does, and returns when
@@ -110,14 +126,20 @@ func (s *Stage) balancerSays(ctx context.Context, ok func([]haproxy.Row) error) 
 	}
 }
 
-// Servers are what HAProxy says of the APIs behind it.
-func (s *Stage) Servers(ctx context.Context) ([]haproxy.Row, error) {
+// Servers are what HAProxy says of the APIs behind it, on every node where it runs.
+func (s *Stage) Servers(ctx context.Context) (all []haproxy.Row, err error) {
 	running := processes(s.Cluster.Name(), []string{"haproxy"}, leadsOn(s.Cluster.Name()))
-	if len(running) != 1 {
-		return nil, fmt.Errorf("%d HAProxies run", len(running))
+	if len(running) == 0 {
+		return nil, errors.New("no HAProxy runs")
 	}
-	api := haproxy.API{Address: fmt.Sprintf("/proc/%d/root/run/haproxy.ocf/worker.sock", running[0].host)}
-	return api.Stat(ctx, haproxy.Servers)
+	for _, d := range running {
+		rows, err := haproxy.API{Address: fmt.Sprintf("/proc/%d/root/run/haproxy.ocf/worker.sock", d.host)}.Stat(ctx, haproxy.Servers)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
 }
 
 // httpLedger counts requests that are answered as they should be, each over a connection of its own. It keeps nothing.

@@ -10,14 +10,51 @@ import (
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
-// TestAPI has a control plane made by apply, and takes away what its API runs on, piece by piece. The bounds are for a
-// machine with much else to do; the figures are in the log.
+// row is an act, and the most that clients of the API may notice of it. The bounds are for a machine with much else to do;
+// the figures are in the log.
+type row struct {
+	act    scenario.Act
+	gap    time.Duration // without an answer
+	failed int           // requests; -1: while nobody has the floating IP, all do
+}
+
+// TestAPI takes away what the API of the document's group runs on, piece by piece.
 func TestAPI(t *testing.T) {
-	db := scenario.MySQL()
 	api, err := scenario.API()
 	if err != nil {
 		t.Skipf("SKIP: %v", err)
 	}
+	playAPI(
+		t, api,
+		row{scenario.KillAPI.On(api.ID), 5 * time.Second, 0},
+		// One that the node had taken may never be answered.
+		row{scenario.LoseAPINode.On(api.ID), 15 * time.Second, 1},
+		row{scenario.Kill.On(api.ID), 20 * time.Second, -1},
+		row{scenario.Move, 30 * time.Second, -1},
+		row{scenario.PowerCut, 60 * time.Second, -1},
+	)
+}
+
+// TestAPIOnClone does the like with HAProxy on every node, where the database's restart is none of the API's business.
+func TestAPIOnClone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: needs three minutes")
+	}
+	api, err := scenario.APIOnClone()
+	if err != nil {
+		t.Skipf("SKIP: %v", err)
+	}
+	playAPI(
+		t, api,
+		row{scenario.Kill, 5 * time.Second, 0},
+		row{scenario.Move, 30 * time.Second, -1},
+		row{scenario.PowerCut, 60 * time.Second, -1},
+	)
+}
+
+// playAPI has a control plane made by apply, and plays the acts on it.
+func playAPI(t *testing.T, api scenario.Service, rows ...row) {
+	db := scenario.MySQL()
 	cfg, err := scenario.Config(built.Binary(t), db, api)
 	if err != nil {
 		t.Fatal(err)
@@ -34,18 +71,7 @@ func TestAPI(t *testing.T) {
 	}
 	defer s.Close()
 	const sql, requests = 0, 1 // actors
-	for _, row := range []struct {
-		act    scenario.Act
-		gap    time.Duration // the most that may pass without an answer
-		failed int           // the most requests that may fail; -1: while nobody has the floating IP, all do
-	}{
-		{scenario.KillAPI.On(api.ID), 5 * time.Second, 0},
-		// One that the node had taken may never be answered.
-		{scenario.LoseAPINode.On(api.ID), 15 * time.Second, 1},
-		{scenario.Kill.On(api.ID), 20 * time.Second, -1},
-		{scenario.Move, 30 * time.Second, -1},
-		{scenario.PowerCut, 60 * time.Second, -1},
-	} {
+	for _, row := range rows {
 		if !t.Run(row.act.Name, func(t *testing.T) {
 			r, err := s.Play(limited(), row.act)
 			if err != nil {

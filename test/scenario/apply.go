@@ -86,6 +86,9 @@ func (s *Stage) describe(services []Service) string {
 		if len(service.Options) > 0 {
 			item += ", parameters: {" + strings.ReplaceAll(strings.Join(service.Options, ", "), "=", ": ") + "}"
 		}
+		if service.Clone {
+			item += ", run: clone"
+		}
 		list = append(list, item+"}")
 		apis = append(apis, service.APIs...)
 	}

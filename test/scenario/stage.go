@@ -42,12 +42,14 @@ type Service struct {
 	Forgets bool           // it keeps nothing over a restart, so that what is lost is not held against it
 	// Diskless says that it works on no disk, and so keeps nothing at all: what counts is how many tries fail.
 	Diskless bool
-	APIs     []string      // that it balances, by their names in a control plane's description
-	Pause    time.Duration // between two tries of its client; 0: 5 ms
+	// Clone says that it runs on every node, beside the group. Nobody watches it, and no act happens to it.
+	Clone bool
+	APIs  []string      // that it balances, by their names in a control plane's description
+	Pause time.Duration // between two tries of its client; 0: 5 ms
 	// Fill puts data on the new disk, mounted at dir on the node; nil: none is needed.
 	Fill func(ctx context.Context, n *cluster.Node, dir string) error
-	// Setup is done once, when the cluster runs it, on the node where it does. Heal starts what the cluster does not.
-	Setup func(ctx context.Context, s *Stage, at string) error
+	// Setup is done once, when the cluster runs it. Heal starts what the cluster does not.
+	Setup func(ctx context.Context, s *Stage) error
 	Heal  func(ctx context.Context, s *Stage) error
 	// Ledger is the service as its client sees it, who reaches it by dial.
 	Ledger func(dial Dialer) (Ledger, error)
@@ -94,7 +96,7 @@ type Stage struct {
 type Actor struct {
 	Service
 	*Writer
-	*Watch
+	*Watch // nil of a clone
 	ledger Ledger
 }
 
@@ -189,15 +191,11 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	if err := s.Settled(ctx); err != nil {
 		return nil, err
 	}
-	at, err := s.Cluster.Running(ctx, service.ID)
-	if err != nil {
-		return nil, err
-	}
-	if at == "" {
-		return nil, fmt.Errorf("%s does not run\n%s", service.ID, s.Cluster.CrmMon(ctx))
+	if status, err := s.Cluster.Status(ctx); err != nil || len(status.Running(service.ID)) == 0 {
+		return nil, errors.Join(err, fmt.Errorf("%s does not run\n%s", service.ID, s.Cluster.CrmMon(ctx)))
 	}
 	if service.Setup != nil {
-		if err := service.Setup(ctx, s, at); err != nil {
+		if err := service.Setup(ctx, s); err != nil {
 			return nil, err
 		}
 	}
@@ -213,15 +211,21 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 		device = ""
 	}
 	var watch *Watch
-	if service.Script != "" {
+	switch {
+	case service.Clone: // more than one is right
+	case service.Script != "":
 		watch = NewScriptWatch(s.Cluster, service.Script, service.Daemon...)
-	} else if watch, err = NewWatch(s.Cluster, device, service.Daemon...); err != nil {
-		return nil, errors.Join(err, ledger.Close())
+	default:
+		if watch, err = NewWatch(s.Cluster, device, service.Daemon...); err != nil {
+			return nil, errors.Join(err, ledger.Close())
+		}
 	}
 	a := &Actor{Service: service, Writer: write(ledger, cmp.Or(service.Pause, pause)), Watch: watch, ledger: ledger}
 	s.Actors = append(s.Actors, a)
-	if _, err := watch.WaitOther(ctx, Daemon{}); err != nil {
-		return nil, err
+	if watch != nil {
+		if _, err := watch.WaitOther(ctx, Daemon{}); err != nil {
+			return nil, err
+		}
 	}
 	return a, a.WaitServed(ctx, time.Now())
 }
@@ -239,6 +243,9 @@ func (s *Stage) Settled(ctx context.Context) error {
 		return err
 	}
 	for _, a := range s.Actors {
+		if a.Clone {
+			continue
+		}
 		if _, err := s.Cluster.WaitRunning(ctx, a.ID); err != nil {
 			return err
 		}

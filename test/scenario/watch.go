@@ -165,14 +165,20 @@ func (w *Watch) what() string {
 
 func clock() string { return time.Now().Format("15:04:05.000") }
 
-// Stop ends the watch.
+// Stop ends the watch; one that is nil has seen nothing.
 func (w *Watch) Stop() {
+	if w == nil {
+		return
+	}
 	w.cancel()
 	<-w.done
 }
 
 // Err is nil if there never were two daemons at once, nor two nodes that had the disk mounted.
 func (w *Watch) Err() error {
+	if w == nil {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.looks == 0 {
@@ -183,6 +189,9 @@ func (w *Watch) Err() error {
 
 // Started is how many daemons there were so far, one after the other.
 func (w *Watch) Started() int {
+	if w == nil {
+		return 0
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.seen)
