@@ -242,7 +242,7 @@ func (c *call) amqp1Body() (string, error) {
 	if c.req.Namespace != "" {
 		request["namespace"] = c.req.Namespace
 	}
-	body, err := json.Marshal(map[string]any{"request": request, "context": map[string]any{}})
+	body, err := json.Marshal(map[string]any{"request": request, "context": map[string]any{"read_deleted": readDeleted}})
 	if err != nil {
 		return "", fmt.Errorf("the request's arguments: %w", err)
 	}

@@ -14,8 +14,8 @@ type envelope struct {
 	Message string `json:"oslo.message"`
 }
 
-// request is what amqpdriver.py puts into an envelope. The context is empty:
-// no call made here needs a user.
+// request is what amqpdriver.py puts into an envelope. The context has no user,
+// for no call made here needs one.
 type request struct {
 	Method    string         `json:"method"`
 	Args      map[string]any `json:"args"`
@@ -24,7 +24,11 @@ type request struct {
 	MsgID     string         `json:"_msg_id"`
 	ReplyQ    string         `json:"_reply_q"`
 	UniqueID  string         `json:"_unique_id"`
+	Deleted   string         `json:"_context_read_deleted"`
 }
+
+// readDeleted is the one field of a context that cinder cannot do without: it logs a traceback.
+const readDeleted = "no"
 
 // reply: an early oslo sends the result first and "ending" by itself.
 type reply struct {
@@ -73,7 +77,7 @@ func (c *call) args() map[string]any {
 func (c *call) body(replyQ string) ([]byte, error) {
 	message, err := json.Marshal(request{
 		Method: c.req.Method, Args: c.args(), Version: c.req.Version, Namespace: c.req.Namespace,
-		MsgID: c.id, ReplyQ: replyQ, UniqueID: c.id,
+		MsgID: c.id, ReplyQ: replyQ, UniqueID: c.id, Deleted: readDeleted,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the request's arguments: %w", err)

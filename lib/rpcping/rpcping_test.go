@@ -254,7 +254,7 @@ func qpidMap(message any) *goamqp.Message {
 func TestEnvelope(t *testing.T) {
 	c := &call{id: "id", req: Request{Method: "m", Version: "1.0", Args: map[string]any{"a": "b"}}}
 	body, err := c.body("q")
-	const want = `{"oslo.version":"2.0","oslo.message":"{\"method\":\"m\",\"args\":{\"a\":\"b\"},\"version\":\"1.0\",\"_msg_id\":\"id\",\"_reply_q\":\"q\",\"_unique_id\":\"id\"}"}`
+	const want = `{"oslo.version":"2.0","oslo.message":"{\"method\":\"m\",\"args\":{\"a\":\"b\"},\"version\":\"1.0\",\"_msg_id\":\"id\",\"_reply_q\":\"q\",\"_unique_id\":\"id\",\"_context_read_deleted\":\"no\"}"}`
 	if err != nil || string(body) != want {
 		t.Errorf("got %s, %v", body, err)
 	}
@@ -294,7 +294,7 @@ func TestAMQP1(t *testing.T) {
 		}
 	}
 	c := &call{id: "id", req: Request{Method: "m", Namespace: "n", Version: "1.0"}}
-	if body, err := c.amqp1Body(); err != nil || body != `{"context":{},"request":{"args":{},"method":"m","namespace":"n","version":"1.0"}}` {
+	if body, err := c.amqp1Body(); err != nil || body != `{"context":{"read_deleted":"no"},"request":{"args":{},"method":"m","namespace":"n","version":"1.0"}}` {
 		t.Errorf("got %s, %v", body, err)
 	}
 	for _, tc := range []struct {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +155,21 @@ func TestGroup(t *testing.T) {
 					t.Errorf("%s was restarted for a %s of %s", a.ID, act.Name, nova.ID)
 				}
 				t.Logf("%s: %s -> %s, %s not served for %s", a.ID, r.From.Node, now, a.Speaks, r.Outages[i])
+			}
+			status, err := c.Status(step(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := 0
+			for _, f := range status.Failures {
+				t.Logf("crm_mon: %s on %s: %d: %s", f.Operation, f.Node, f.Code, f.Reason)
+				if act.Moves || !strings.HasPrefix(f.Operation, nova.ID+"_monitor") {
+					t.Errorf("nothing was wrong with %s on %s", f.Operation, f.Node)
+				}
+				found++
+			}
+			if found == 0 && !act.Moves {
+				t.Errorf("crm_mon does not show what befell %s", nova.ID)
 			}
 			if err := s.Restore(step(t)); err != nil {
 				t.Fatal(err)

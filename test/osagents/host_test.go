@@ -195,14 +195,12 @@ func (s *service) ocfTester() {
 	if _, err := exec.LookPath("ocf-tester"); err != nil {
 		s.t.Skip("SKIP: needs resource-agents")
 	}
-	letIn(s.t, s.path) // it runs meta-data as nobody
-	args := []string{"-v", "-n", "s"}
+	letIn(s.t, s.path)                                                 // it runs meta-data as nobody
+	args := []string{"-v", "-n", "s", "-o", "CRM_meta_timeout=120000"} // as pcs would give a start
 	for k, v := range s.p {
 		args = append(args, "-o", k+"="+v)
 	}
-	cmd := exec.Command("ocf-tester", append(args, s.path)...)
-	cmd.Env = append(os.Environ(), "OCF_RESKEY_CRM_meta_timeout=120000") // it gives none, and the agents then take 20 s
-	out, err := cmd.CombinedOutput()
+	out, err := exec.Command("ocf-tester", append(args, s.path)...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "passed all tests") {
 		s.t.Errorf("%v\n%s", err, out)
 	}

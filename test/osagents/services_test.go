@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	_ "embed"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,7 @@ transport_url = {bus}
 rpc_ping_enabled = true
 state_path = {dir}
 host = node1
+scheduler_driver_init_wait_time = 2
 report_interval = 2
 service_down_time = 10
 auth_strategy = noauth
@@ -93,6 +95,7 @@ config_file = /etc/glance/glance-api-paste.ini
 		{agent: "heat-engine", program: "heat-engine", deep: true, rows: "heat node1", conf: `[DEFAULT]
 transport_url = {bus}
 host = node1
+rpc_ping_enabled = true
 num_engine_workers = 1
 periodic_interval = 5
 auth_encryption_key = 0123456789abcdef0123456789abcdef
@@ -150,7 +153,11 @@ api_paste_config = /etc/nova/api-paste.ini
 			s.start()
 			s.await(30*time.Second, 0, ocf.OK)
 			if row.deep {
+				before, _ := os.ReadFile(s.p["log"])
 				s.monitor(10, ocf.OK)
+				if after, _ := os.ReadFile(s.p["log"]); strings.Contains(string(after[len(before):]), "Traceback") {
+					t.Errorf("the question troubled it:\n%s", after[len(before):])
+				}
 			}
 			if database, hosts, ok := strings.Cut(row.rows, " "); ok {
 				for host := range strings.FieldsSeq(hosts) {
