@@ -203,7 +203,7 @@ func (s *swapper) show(p *swap.Plan) {
 	if len(p.Still) > 0 {
 		fmt.Fprintf(s.out, "%s: not changed, but left alone by the cluster meanwhile, for it depends on what is\n", strings.Join(p.Still, ", "))
 	}
-	fmt.Fprintf(s.out, "Then: %s are asked; maintenance for a few seconds; no service is restarted.\n", strings.Join(p.Nodes, ", "))
+	fmt.Fprintf(s.out, "Then: %s are asked; the cluster leaves these resources alone meanwhile (seconds, 4 minutes at most); no service is restarted.\n", strings.Join(p.Nodes, ", "))
 }
 
 func (s *swapper) confirm(ctx context.Context) error {

@@ -80,7 +80,7 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 		return errors.Join(&Refusal{Reasons: []string{err.Error()}}, j.at(undone))
 	}
 	s.Say("giving up: %v", err)
-	s.Say("putting the old state back; this is not to be interrupted")
+	s.Say("putting the old state back (Ctrl-C does not stop that)")
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), backwardTime)
 	defer cancel()
 	r.Why = err.Error()

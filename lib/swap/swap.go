@@ -142,7 +142,7 @@ func (e *RolledBack) Unwrap() []error { return []error{e.Why, e.Left} }
 const (
 	forwardTime  = 3 * time.Minute
 	backwardTime = 3 * time.Minute
-	expiry       = 4 * time.Minute
+	expiry       = 4 * time.Minute        // also in the command's help and manual
 	pace         = 200 * time.Millisecond // of questions to the cluster
 )
 
