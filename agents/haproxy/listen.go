@@ -1,24 +1,20 @@
 package haproxy
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/haproxy"
+	"github.com/openstack-ocf/agents/lib/sockets"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -55,108 +51,15 @@ func takesConnections(in *instance) bool {
 
 // listensOn are the TCP addresses that the process listens on.
 func listensOn(p *daemon.Process) ([]netip.AddrPort, error) {
-	files, err := p.Files()
-	if err != nil {
-		return nil, err
-	}
-	own := map[string]bool{}
-	for _, link := range files {
-		if inode, ok := strings.CutPrefix(link, "socket:["); ok {
-			own[strings.TrimSuffix(inode, "]")] = true
-		}
-	}
-	sockets, err := listeners(strconv.Itoa(p.PID))
+	all, err := sockets.Of(p.PID, sockets.Listen)
 	if err != nil && !p.Alive() {
 		err = os.ErrProcessDone
 	}
 	var list []netip.AddrPort
-	for _, l := range sockets {
-		if own[l.inode] {
-			list = append(list, l.at)
-		}
+	for _, l := range all {
+		list = append(list, l.Local)
 	}
 	return list, err
-}
-
-type listener struct {
-	at    netip.AddrPort
-	inode string
-}
-
-// listeners are the TCP sockets that listen in the network namespace of a
-// process ("self", or a pid).
-func listeners(pid string) ([]listener, error) {
-	theirs, err := os.Readlink("/proc/" + pid + "/ns/net")
-	if ours, oerr := os.Readlink("/proc/self/ns/net"); err == nil && oerr == nil && ours == theirs {
-		if list, err := diagnose(); err == nil {
-			return list, nil
-		} // a kernel may be without it
-	}
-	return listenersInProc(pid)
-}
-
-// listenersInProc is the same for any namespace.
-func listenersInProc(pid string) ([]listener, error) {
-	var list []listener
-	for _, table := range []string{"tcp", "tcp6"} {
-		f, err := os.Open("/proc/" + pid + "/net/" + table)
-		if errors.Is(err, os.ErrNotExist) && table == "tcp6" {
-			continue // no IPv6 here
-		}
-		if err != nil {
-			return nil, err
-		}
-		l, err := parseListeners(f)
-		_ = f.Close()
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, l...)
-	}
-	return list, nil
-}
-
-// parseListeners reads proc_pid_net(5)'s tcp or tcp6. The kernel lists sockets
-// that listen before all others, and of those there may be many thousands, so
-// reading ends with the first of them.
-func parseListeners(r io.Reader) ([]listener, error) {
-	const listen = "0A" // TCP_LISTEN of include/net/tcp_states.h
-	var list []listener
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		if len(f) < 10 || f[0] == "sl" {
-			continue
-		}
-		if f[3] != listen {
-			break
-		}
-		at, err := parseHex(f[1])
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, listener{at, f[9]})
-	}
-	return list, lines.Err()
-}
-
-// parseHex reads ADDRESS:PORT in hexadecimal: the address as 32 bit words in
-// the machine's byte order, the port as a number.
-func parseHex(text string) (netip.AddrPort, error) {
-	host, port, _ := strings.Cut(text, ":")
-	words, err := hex.DecodeString(host)
-	if err != nil || len(words) != 4 && len(words) != 16 {
-		return netip.AddrPort{}, fmt.Errorf("not an address of /proc/net/tcp: %q", text)
-	}
-	n, err := strconv.ParseUint(port, 16, 16)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("not an address of /proc/net/tcp: %q", text)
-	}
-	for i := 0; i < len(words); i += 4 {
-		binary.NativeEndian.PutUint32(words[i:], binary.BigEndian.Uint32(words[i:]))
-	}
-	addr, _ := netip.AddrFromSlice(words)
-	return netip.AddrPortFrom(addr, uint16(n)), nil
 }
 
 // bindable tries the addresses of the configuration; ports that the ones that
@@ -229,17 +132,17 @@ func tryBind(at netip.AddrPort, b haproxy.Bind) error {
 
 // holder names the process that listens on the port.
 func holder(port uint16) string {
-	sockets, err := listeners("self")
+	all, err := sockets.TCP("self", sockets.Listen)
 	if err != nil {
 		return "another process"
 	}
-	for _, l := range sockets {
-		if l.at.Port() != port {
+	for _, l := range all {
+		if l.Local.Port() != port {
 			continue
 		}
 		fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
 		for _, fd := range fds {
-			if link, err := os.Readlink(fd); err == nil && link == "socket:["+l.inode+"]" {
+			if link, err := os.Readlink(fd); err == nil && link == "socket:["+l.Inode+"]" {
 				pid := strings.Split(fd, "/")[2]
 				comm, _ := os.ReadFile("/proc/" + pid + "/comm")
 				return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(comm)), pid)
