@@ -140,6 +140,20 @@ func result(code ocf.Code, stdout, stderr string, begin time.Time) Result {
 	return r
 }
 
+// Says fails the test unless crm_mon would show each of the words of the reason
+// that the action gave; what names the action.
+func (r Result) Says(t testing.TB, what string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		switch {
+		case !strings.Contains(r.Reason, w):
+			t.Errorf("%s: the reason does not say %q: %s", what, w, r)
+		case !strings.Contains(r.Shown(), w):
+			t.Errorf("%s: crm_mon would not show %q, only this: %s", what, w, r.Shown())
+		}
+	}
+}
+
 // Want runs c and fails the test unless it exits with code and, where words
 // are given, crm_mon would show each of them. The rules that hold for every
 // action are checked as well: one reason for an exit that is not 0 and none
@@ -157,14 +171,7 @@ func (run Runner) Want(t testing.TB, c Call, code ocf.Code, words ...string) Res
 	if (code == ocf.OK && r.Reasons != 0) || (code != ocf.OK && (r.Reasons != 1 || r.Reason == "")) {
 		t.Errorf("%s: exit %d with %d exit reasons: %s", what, int(code), r.Reasons, r)
 	}
-	for _, w := range words {
-		switch {
-		case !strings.Contains(r.Reason, w):
-			t.Errorf("%s: the reason does not say %q: %s", what, w, r)
-		case !strings.Contains(r.Shown(), w):
-			t.Errorf("%s: crm_mon would not show %q, only this: %s", what, w, r.Shown())
-		}
-	}
+	r.Says(t, what, words...)
 	return r
 }
 
