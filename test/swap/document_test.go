@@ -96,10 +96,14 @@ func TestDocument(t *testing.T) {
 // unitsTakenBack interrupts the swap, and kills it, when systemd has begun to let go of the units: it has them again.
 func unitsTakenBack(t *testing.T, s *stand, old map[string]string, all ...*used) {
 	for _, sig := range []string{"INT", "KILL"} {
-		code, said := s.front("lets go of", func() { s.signal(sig) }, "--yes")
+		code, said := s.front("db: systemd lets go of", func() { s.signal(sig) }, "--yes")
 		if want := map[string]int{"INT": 4, "KILL": -1}[sig]; code != want {
 			t.Fatalf("%s: exit code %d, want %d:\n%s", sig, code, want, said)
 		}
+		if sig == "KILL" { // its guard goes on
+			said += s.n.MustExec(step(t), t, "/bin/sh", "-c", "until grep -q 'as before' /var/lib/openstack-ocf/swap/guard.log; do sleep 0.2; done; cat /var/lib/openstack-ocf/swap/guard.log")
+		}
+		says(t, said, "systemd gets back mariadb.service on "+s.n.Name, "systemd gets back haproxy.service on node1, node2, node3", "db: systemd:mariadb as before")
 		s.ends()
 		agents(t, s.c, old)
 		for _, u := range all {
