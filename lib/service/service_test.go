@@ -224,6 +224,32 @@ func TestBecause(t *testing.T) {
 	because("has just died")
 }
 
+// A question that would wait to the end of its time ends with the process.
+func TestAsk(t *testing.T) {
+	s := newSite(t)
+	s.want(ocf.Start, ocf.OK, "")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p, err := s.svc.Identity.Find(ctx)
+	if err != nil || p == nil {
+		t.Fatal(p, err)
+	}
+	defer p.Close()
+	if err := service.Ask(ctx, p, func(context.Context) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	err = service.Ask(ctx, p, func(ctx context.Context) error {
+		if err := p.Signal(syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if ctx.Err() != nil || ocf.CodeOf(err) != ocf.Generic || !strings.Contains(err.Error(), "has just died") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestServes(t *testing.T) {
 	for _, c := range []struct {
 		err  error
