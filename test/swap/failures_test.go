@@ -298,7 +298,8 @@ func otherVersion(s *stand, away *cluster.Node) {
 // pid file, does not see it, and the new agent does.
 func disagrees(s *stand, away *cluster.Node) {
 	_, err := away.Shell(step(s.t), `cp /bin/sleep /root/mariadbd; cd /var/lib/mysql
-		setsid /root/mariadbd 1000 </dev/null >/dev/null 2>&1 & echo $! >/run/stray`)
+		setsid /root/mariadbd 1000 </dev/null >/dev/null 2>&1 & echo $! >/run/stray
+		until [ "$(readlink /proc/$!/exe)" = /root/mariadbd ]; do sleep 0.05; done`)
 	must(s.t, err)
 	was := s.db.was
 	s.db.was = s.db.processes()
