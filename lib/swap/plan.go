@@ -124,6 +124,9 @@ func (s *Swap) PlanUndo(ctx context.Context) (*Plan, error) {
 	return p, s.foresee(ctx, p)
 }
 
+// settling is how long a plan waits for a cluster that is busy.
+const settling = 2 * time.Second
+
 // survey looks at the cluster as a whole: is it at rest, and all there?
 func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, error) {
 	r := &Refusal{}
@@ -134,12 +137,29 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return nil, nil, nil, err
 	}
-	cib, err := pacemaker.CIB(ctx)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	status, err := pacemaker.ReadStatus(ctx)
-	if err != nil {
+	var (
+		cib    *pacemaker.Element
+		status *pacemaker.Status
+		busy   string
+	)
+	// A transition of a moment, such as the operator's last command brings, is let pass.
+	err := until(ctx, settling, func(context.Context) (err error) {
+		busy = ""
+		if cib, err = pacemaker.CIB(ctx); err != nil {
+			return &final{err}
+		}
+		if status, err = pacemaker.ReadStatus(ctx); err != nil {
+			return &final{err}
+		}
+		if busy, err = pacemaker.Busy(ctx, status); err != nil {
+			return &final{err}
+		}
+		if busy != "" {
+			return errors.New(busy)
+		}
+		return nil
+	})
+	if err != nil && busy == "" {
 		return nil, nil, nil, err
 	}
 	p := &Plan{cib: cib}
@@ -151,10 +171,6 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 	}
 	if status.Maintenance {
 		r.add("the cluster is in maintenance mode: nothing could be verified; end it first (pcs property set maintenance-mode=false)")
-	}
-	busy, err := pacemaker.Busy(ctx, status)
-	if err != nil {
-		return nil, nil, nil, err
 	}
 	if busy != "" {
 		r.add("the cluster is busy: %s; wait until it is at rest (crm_resource --wait)", busy)
