@@ -187,11 +187,30 @@ func (cp *ControlPlane) Notes() []string {
 			"# /etc/sysctl.d), "+why+". The API services bind the node's own address, not 0.0.0.0.",
 			cp.writeHAProxy(), "sysctl -w "+cp.nonlocalBind()+"=1",
 			"# After a later change, where HAProxy runs: "+cp.reload())
+		if before := cp.before(b); len(before) > 0 {
+			notes = append(notes,
+				"# A restart of "+strings.Join(before, ", ")+" stops HAProxy too, which stands behind in the group, and all APIs with it;",
+				"# with `run: clone` it goes on.")
+		}
 	}
 	return notes
 }
 
 // writeHAProxy is the command that writes HAProxy's configuration on a node.
+// before names the services that stand before one in the group.
+func (cp *ControlPlane) before(s *service) (ids []string) {
+	for i := range cp.services {
+		other := &cp.services[i]
+		if s.run.s != inGroup || other == s {
+			return ids
+		}
+		if other.run.s == inGroup {
+			ids = append(ids, other.id.s)
+		}
+	}
+	return ids
+}
+
 func (cp *ControlPlane) writeHAProxy() string {
 	return "openstack-ocf plan --haproxy " + quote(cp.HAProxyFile()) + " " + quote(cp.file)
 }

@@ -4,28 +4,18 @@ package clusternova
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/openstack-ocf/agents/lib/oslo"
-	"github.com/openstack-ocf/agents/lib/rpcping"
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
-	"github.com/openstack-ocf/agents/test/openstack"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
-const (
-	host = "controller" // under which the service registers, on whatever node it runs
-	// stepTimeout is for one thing to happen, on a machine that is busy with other tests: Python starts more than once.
-	stepTimeout = 4 * time.Minute
-)
+// stepTimeout is for one thing to happen, on a machine that is busy with other tests: Python starts more than once.
+const stepTimeout = 4 * time.Minute
 
 // step is a context for one thing to happen.
 func step(t *testing.T) context.Context {
@@ -34,106 +24,30 @@ func step(t *testing.T) context.Context {
 	return ctx
 }
 
-// consoleauth is the service as an operator has it in the group: its configuration names the group's address, and
-// the same host on all nodes.
-func consoleauth(t *testing.T) scenario.Service {
-	t.Helper()
-	python, err := filepath.EvalSymlinks("/usr/bin/python3")
-	if err != nil {
-		t.Skip("SKIP: needs python3")
-	}
-	s := scenario.Service{
-		ID: "consoleauth", Agent: "ocf:openstack:nova-consoleauth", Daemon: []string{filepath.Base(python)}, Script: "nova-consoleauth",
-		Speaks: "RPC", Unit: "tokens", Forgets: true,
-		Options: []string{"op", "monitor", "interval=3s", "timeout=40s", "op", "monitor", "interval=10s", "timeout=60s", "OCF_CHECK_LEVEL=20"},
-		Files: []cluster.File{{Path: "/etc/nova/nova.conf", Owner: "root:nova", Mode: 0o640, Content: `[DEFAULT]
-host = ` + host + `
-transport_url = amqp://` + scenario.FloatingIP + `:5672/
-[database]
-connection = mysql+pymysql://nova:secret@` + scenario.FloatingIP + `/nova
-`}},
-		Ledger: func(dial scenario.Dialer) (scenario.Ledger, error) { return tokens{dial}, nil },
-	}
-	if real := openstack.RealConsoleauth(); real != "" {
-		t.Logf("nova-consoleauth: %s", real)
-		s.Options = append([]string{"binary=" + real}, s.Options...)
-		return s
-	}
-	t.Log("nova-consoleauth: our small manager")
-	s.Files = append(s.Files, cluster.File{Path: "/usr/bin/nova-consoleauth", Content: openstack.ConsoleauthScript(), Mode: 0o755})
-	return s
-}
-
-// tokens is nova-consoleauth as a console proxy sees it: it is asked for a token, over the broker at the group's address.
-type tokens struct{ dial scenario.Dialer }
-
-// Put asks for a token that there is not: the answer is null.
-func (k tokens) Put(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	bus := oslo.Transport{
-		Driver: oslo.AMQP1, Brokers: []oslo.Broker{{Host: scenario.FloatingIP, Port: 5672}}, Exchange: "nova",
-		Addressing: oslo.Addressing{Mode: "dynamic", LegacyPrefix: "exclusive"},
-	}
-	req := rpcping.Request{Topic: "consoleauth", Host: host, Method: "check_token", Version: "2.1", Args: map[string]any{"token": fmt.Sprint(n)}}
-	a := rpcping.Call(ctx, bus, req, rpcping.Options{
-		ReplyTo: "proxy",
-		Dial:    func(ctx context.Context, network, addr string) (net.Conn, error) { return k.dial(ctx, network, addr) },
-	})
-	if a.State != rpcping.Answered || !slices.Equal(a.Result, json.RawMessage("null")) {
-		return fmt.Errorf("%s %s", a.Reason(), a.Result)
-	}
-	select { // a proxy does not ask without a pause
-	case <-time.After(100 * time.Millisecond):
-	case <-ctx.Done():
-	}
-	return nil
-}
-
-func (tokens) Numbers(context.Context) ([]int, error) { return nil, nil }
-func (tokens) Close() error                           { return nil }
-
-// makeDatabase makes nova's database on the group's database server.
-func makeDatabase(t *testing.T, s *scenario.Stage) {
-	t.Helper()
-	at, err := s.Cluster.Running(step(t), "db")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Cluster.Node(at).MustExec(step(t), t, "/bin/sh", "-ec", `
-		mariadb -e "CREATE DATABASE nova; CREATE USER nova@'%' IDENTIFIED BY 'secret'; GRANT ALL ON nova.* TO nova@'%'"
-		nova-manage db sync --local_cell`)
-}
-
 // TestGroup moves the group, and breaks what is in it: the service is back on the node of its database and its broker,
 // never on two at once, and answers there.
 func TestGroup(t *testing.T) {
-	openstack.NeedNova(t)
-	bus, kind, err := scenario.Broker()
+	nova, kind, err := scenario.Consoleauth()
+	if err != nil {
+		t.Skipf("SKIP: %v", err)
+	}
+	t.Logf("nova-consoleauth: %s", kind)
+	nova.Options = strings.Fields("op monitor interval=3s timeout=40s op monitor interval=10s timeout=60s OCF_CHECK_LEVEL=20")
+	bus, broker, err := scenario.Broker()
 	if err != nil {
 		t.Skipf("SKIP: needs %v", err)
 	}
-	t.Logf("broker: %s", kind)
-	// oslo.messaging's amqp driver subscribes to addresses that the broker has to make.
-	bus.Files[0].Content += "queue-patterns=exclusive\nqueue-patterns=unicast\ntopic-patterns=broadcast\n"
-	nova := consoleauth(t)
+	t.Logf("broker: %s", broker)
 	cfg, err := scenario.Config(built.Binary(t), scenario.MySQL(), bus, nova)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := cluster.New(t, cfg)
-	s, err := scenario.Deploy(step(t), c, func(line string) { t.Log(line) }, scenario.MySQL(), bus)
+	s, err := scenario.Deploy(step(t), c, func(line string) { t.Log(line) }, scenario.MySQL(), bus, nova)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	makeDatabase(t, s)
-	if err := s.Create(step(t), nova); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Enter(step(t), nova); err != nil {
-		t.Fatalf("%v\n%s", err, c.CrmMon(t.Context()))
-	}
 	slices.Reverse(s.Actors) // the acts are the service's
 
 	for _, act := range []scenario.Act{scenario.Kill, scenario.Freeze, scenario.Move, scenario.PowerCut} {

@@ -146,7 +146,7 @@ func (s *stage) load(t *testing.T, durable bool) *load {
 	t.Helper()
 	s.loads++
 	q := NewQueue(s.Dial, address, fmt.Sprintf("numbers-%d", s.loads), durable)
-	l := &load{Writer: scenario.Write(q), queue: q, s: s}
+	l := &load{Writer: scenario.Write(q, 0), queue: q, s: s}
 	t.Cleanup(func() {
 		l.Stop()
 		_ = q.Close()

@@ -25,13 +25,18 @@ func services(out *story) []scenario.Service {
 		}
 		list = append(list, b)
 	}
+	if nova, kind, err := scenario.Consoleauth(); err != nil {
+		out.say("No nova-consoleauth in the group: %v.", err)
+	} else {
+		out.say("nova-consoleauth is %s. It needs the database and the broker.", kind)
+		list = append(list, nova)
+	}
 	if api, err := scenario.API(); err != nil {
 		out.say("No HAProxy in the group, and no API behind it: %v.", err)
 	} else {
 		out.say("HAProxy balances OpenStack's Placement, a real API, which runs on every node and keeps its data in the group's database.")
 		list = append(list, api)
 	}
-	out.say("nova-consoleauth, which is in the document's group too, is left out: see `make test PKG=./test/osagents`.")
 	return list
 }
 
@@ -45,6 +50,7 @@ var scenes = []scene{
 	{scenario.Kill.On("db").Called("MySQL killed (kill -9)"), "The server dies, as after a bug or the kernel's OOM killer. The cluster finds it gone and starts it again, in place."},
 	{scenario.Freeze.On("db").Called("MySQL frozen (SIGSTOP)"), "The server is there, but answers nobody. A check of the process or its pid file would call it healthy for ever."},
 	{scenario.Kill.On("qpidd").Called("broker killed (kill -9)"), "In the group only what stands behind the broker is restarted with it: the database is not."},
+	{scenario.Freeze.On("consoleauth").Called("nova-consoleauth frozen (SIGSTOP)"), "The console proxies ask it for every token. Calls wait in the broker's queue, and the process is there."},
 	{scenario.KillAPI.On("haproxy").Called("API killed on one node"), "The cluster knows nothing of the APIs. HAProxy gives the requests to the others."},
 	{scenario.Kill.On("haproxy").Called("HAProxy killed (kill -9)"), "It stands at the group's end: nothing else is restarted."},
 	{scenario.Move, "Maintenance: everything stops here and starts there, in order."},

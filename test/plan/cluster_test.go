@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"github.com/openstack-ocf/agents/test/cluster"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
+
+var isCommand = regexp.MustCompile(`^(#.*|pcs .*|sysctl -w .*|openstack-ocf plan .*)?\n$`)
 
 var update = flag.Bool("update", false, "write the golden files")
 
@@ -58,6 +61,11 @@ func example(ctx context.Context, t *testing.T, n *cluster.Node, name string) {
 		t.Fatal(err)
 	}
 	golden(t, name+".sh", res.Stdout)
+	for line := range strings.Lines(res.Stdout) {
+		if !isCommand.MatchString(line) {
+			t.Errorf("neither a command nor a remark: %s", line)
+		}
+	}
 	n.MustExec(ctx, t, "crm_verify", "--xml-file", cib)
 	if strings.Contains(string(text), "haproxy") {
 		n.MustExec(ctx, t, "openstack-ocf", "plan", "--haproxy", cfg, "/root/"+in)

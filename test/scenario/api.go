@@ -21,7 +21,6 @@ const (
 	apiPort   = 8778
 	apiUnit   = "placement-api.service"
 	apiBinary = "/usr/bin/placement-api"
-	apiManage = "/usr/bin/placement-manage"
 	apiPause  = 25 * time.Millisecond // between two requests: each costs a few ms of CPU
 	// apiPatience is longer than HAProxy takes to give a request for a node that is dead to another one.
 	apiPatience = 4 * time.Second
@@ -47,15 +46,7 @@ func API() (Service, error) {
 				"\n[Install]\nWantedBy=multi-user.target\n"},
 		},
 		Setup: func(ctx context.Context, s *Stage) error {
-			at, err := s.Cluster.Running(ctx, s.Actors[0].ID) // the database
-			if err != nil {
-				return err
-			}
-			s.say("on " + at + ": # placement-manage db sync, into a database of its own")
-			_, err = s.Cluster.Node(at).Shell(ctx, fmt.Sprintf(`set -e
-				mariadb -e "CREATE DATABASE %[1]s; GRANT ALL ON %[1]s.* TO %[1]s@'%%' IDENTIFIED BY '%[2]s'"
-				%[3]s db sync`, apiName, SQLPassword, apiManage))
-			return err
+			return s.makeDatabase(ctx, apiName, "placement-manage db sync")
 		},
 		Heal: startAPIs,
 		Ledger: func(dial Dialer) (Ledger, error) {

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/openstack-ocf/agents/test/cluster"
@@ -11,7 +12,8 @@ import (
 // planFile is where every node has the description of the control plane.
 const planFile = "/root/controlplane.yaml"
 
-// Apply does what Deploy does as an operator would: by `openstack-ocf apply` of a description of the control plane.
+// Apply does what Deploy does as an operator would: by `openstack-ocf apply` of a description of the control plane. What
+// needs a database of its own is in the file from the second time on, when there is a server to make it on.
 func Apply(ctx context.Context, c *cluster.Cluster, say Commentary, services ...Service) (*Stage, error) {
 	s, err := NewStage(ctx, c, say, services[0])
 	if err != nil {
@@ -25,41 +27,58 @@ func Apply(ctx context.Context, c *cluster.Cluster, say Commentary, services ...
 			return nil, err
 		}
 	}
-	text := s.describe(services)
-	s.say("# cat controlplane.yaml")
-	s.quote(text)
-	balanced := strings.Contains(text, "\napis:\n")
-	for i, n := range c.Nodes() {
-		if err := n.WriteFile(ctx, planFile, []byte(text), 0o644); err != nil {
-			return nil, err
-		}
-		if balanced && i > 0 { // apply writes it on its own node
-			const command = "openstack-ocf plan --haproxy /etc/haproxy/haproxy.cfg "
-			s.say("on " + n.Name + ": # " + command + "controlplane.yaml")
-			if _, err := n.Shell(ctx, command+planFile); err != nil {
-				return nil, err
-			}
-		}
-	}
-	n := c.Nodes()[0]
-	s.say("on " + n.Name + ": # openstack-ocf apply --yes controlplane.yaml")
-	res, err := n.Exec(ctx, "openstack-ocf", "apply", "--yes", planFile)
-	s.quote(res.Stdout)
-	if err != nil {
-		return nil, err
+	if first := slices.IndexFunc(services, func(service Service) bool { return service.Setup != nil }); first > 0 {
+		err = s.apply(ctx, services[:first])
 	}
 	for _, service := range services {
-		if _, err := s.Enter(ctx, service); err != nil {
-			s.Close()
-			return nil, err
+		if err == nil {
+			err = service.setup(ctx, s)
 		}
 	}
+	if err == nil {
+		err = s.apply(ctx, services)
+	}
 	// HAProxy was degraded while nothing stood behind it.
-	if err := s.Restore(ctx); err != nil {
+	if err == nil {
+		err = s.Restore(ctx)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// apply describes the services, has the cluster run them, and lets those enter that are new.
+func (s *Stage) apply(ctx context.Context, services []Service) error {
+	text := s.describe(services)
+	s.say("# cat controlplane.yaml")
+	s.quote(text)
+	for i, n := range s.Cluster.Nodes() {
+		if err := n.WriteFile(ctx, planFile, []byte(text), 0o644); err != nil {
+			return err
+		}
+		if i > 0 && strings.Contains(text, "\napis:\n") { // apply writes it on its own node
+			const command = "openstack-ocf plan --haproxy /etc/haproxy/haproxy.cfg "
+			s.say("on " + n.Name + ": # " + command + "controlplane.yaml")
+			if _, err := n.Shell(ctx, command+planFile); err != nil {
+				return err
+			}
+		}
+	}
+	n := s.Cluster.Nodes()[0]
+	s.say("on " + n.Name + ": # openstack-ocf apply --yes controlplane.yaml")
+	res, err := n.Exec(ctx, "openstack-ocf", "apply", "--yes", planFile)
+	s.quote(res.Stdout)
+	if err != nil {
+		return err
+	}
+	for _, service := range services[len(s.Actors):] {
+		if _, err := s.Enter(ctx, service); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Stage) quote(text string) {

@@ -15,6 +15,9 @@ import (
 	"github.com/openstack-ocf/agents/test/cluster"
 )
 
+// brokerConf has the broker make the addresses that oslo.messaging's amqp driver subscribes to.
+const brokerConf = "auth=no\nqueue-patterns=exclusive\nqueue-patterns=unicast\ntopic-patterns=broadcast\n"
+
 // BrokerDir is where the broker's disk is mounted.
 const BrokerDir = "/var/lib/qpidd"
 
@@ -31,7 +34,7 @@ func Broker() (Service, broker.Kind, error) {
 		ID: "qpidd", Agent: "ocf:openstack:qpidd", Speaks: "AMQP", Unit: "messages", Dir: BrokerDir,
 		Options: []string{"user=daemon", "shared_storage=true"},
 		Daemon:  []string{"qpidd"},
-		Files:   []cluster.File{{Path: conf, Content: "auth=no\n"}},
+		Files:   []cluster.File{{Path: conf, Content: brokerConf}},
 		Fill: func(ctx context.Context, n *cluster.Node, dir string) error {
 			_, err := n.Exec(ctx, "chown", "daemon", dir)
 			return err

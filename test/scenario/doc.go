@@ -4,7 +4,8 @@
 //
 // Its parts know nothing of each other:
 //
-//   - [Service] says how a service is deployed and what its daemon looks like from outside: [MySQL], [Broker], [API].
+//   - [Service] says how a service is deployed and what its daemon looks like from outside: [MySQL], [Broker], [Consoleauth],
+//     [API].
 //   - [Ledger] is a service as its client sees it: something that keeps numbers. [SQL] is one.
 //   - [Writer] puts numbers into a ledger, and knows which were acknowledged, and when.
 //   - [Watch] looks at all nodes from outside: how many daemons work on the disk, and which.

@@ -36,7 +36,7 @@ func (m *memory) Close() error { return nil }
 // written has a writer put numbers up to last, or a few more.
 func written(t *testing.T, m *memory, last int) *Writer {
 	t.Helper()
-	w := Write(m)
+	w := Write(m, 0)
 	defer w.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -179,7 +179,7 @@ func TestLeads(t *testing.T) {
 
 // A client that is not served says why, when its time is up.
 func TestNotServed(t *testing.T) {
-	w := Write(&memory{put: func(int) (int, error) { return 0, errors.New("nobody listens") }})
+	w := Write(&memory{put: func(int) (int, error) { return 0, errors.New("nobody listens") }}, 0)
 	defer w.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()

@@ -48,7 +48,8 @@ type Service struct {
 	Pause time.Duration // between two tries of its client; 0: 5 ms
 	// Fill puts data on the new disk, mounted at dir on the node; nil: none is needed.
 	Fill func(ctx context.Context, n *cluster.Node, dir string) error
-	// Setup is done once, when the cluster runs it. Heal starts what the cluster does not.
+	// Setup is done once, before the cluster has it and when all that stands before it runs. Heal starts what the cluster
+	// does not.
 	Setup func(ctx context.Context, s *Stage) error
 	Heal  func(ctx context.Context, s *Stage) error
 	// Ledger is the service as its client sees it, who reaches it by dial.
@@ -145,10 +146,14 @@ func Deploy(ctx context.Context, c *cluster.Cluster, say Commentary, services ..
 		return nil, err
 	}
 	for _, service := range services {
-		if err := s.Create(ctx, service); err != nil {
-			return nil, err
+		err := service.setup(ctx, s)
+		if err == nil {
+			err = s.Create(ctx, service)
 		}
-		if _, err := s.Enter(ctx, service); err != nil {
+		if err == nil {
+			_, err = s.Enter(ctx, service)
+		}
+		if err != nil {
 			s.Close()
 			return nil, err
 		}
@@ -194,11 +199,6 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	if status, err := s.Cluster.Status(ctx); err != nil || len(status.Running(service.ID)) == 0 {
 		return nil, errors.Join(err, fmt.Errorf("%s does not run\n%s", service.ID, s.Cluster.CrmMon(ctx)))
 	}
-	if service.Setup != nil {
-		if err := service.Setup(ctx, s); err != nil {
-			return nil, err
-		}
-	}
 	if err := service.heal(ctx, s); err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 			return nil, errors.Join(err, ledger.Close())
 		}
 	}
-	a := &Actor{Service: service, Writer: write(ledger, cmp.Or(service.Pause, pause)), Watch: watch, ledger: ledger}
+	a := &Actor{Service: service, Writer: Write(ledger, service.Pause), Watch: watch, ledger: ledger}
 	s.Actors = append(s.Actors, a)
 	if watch != nil {
 		if _, err := watch.WaitOther(ctx, Daemon{}); err != nil {
@@ -228,6 +228,26 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 		}
 	}
 	return a, a.WaitServed(ctx, time.Now())
+}
+
+func (service Service) setup(ctx context.Context, s *Stage) error {
+	if service.Setup == nil {
+		return nil
+	}
+	return service.Setup(ctx, s)
+}
+
+// makeDatabase makes a service's database on the group's server, as its operator does.
+func (s *Stage) makeDatabase(ctx context.Context, name, sync string) error {
+	at, err := s.Cluster.Running(ctx, s.Actors[0].ID)
+	if err != nil {
+		return err
+	}
+	s.say("on " + at + ": # " + sync + ", into a database of its own")
+	_, err = s.Cluster.Node(at).Shell(ctx, fmt.Sprintf(`set -e
+		mariadb -e "CREATE DATABASE %[1]s; GRANT ALL ON %[1]s.* TO %[1]s@'%%' IDENTIFIED BY '%[2]s'"
+		%[3]s`, name, SQLPassword, sync))
+	return err
 }
 
 func (service Service) heal(ctx context.Context, s *Stage) error {

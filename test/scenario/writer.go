@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,7 @@ type Ledger interface {
 	Close() error
 }
 
-// pause is the time between two tries of a Writer, and so the resolution of what it measures, unless its service wants another.
-const pause = 5 * time.Millisecond
+const shortPause = 5 * time.Millisecond
 
 // Writer puts 1, 2, 3, ... into a ledger without end: one try a number, whatever comes of it.
 type Writer struct {
@@ -42,12 +42,10 @@ type ack struct {
 	begun, done time.Time
 }
 
-// Write starts a writer, until Stop.
-func Write(l Ledger) *Writer { return write(l, pause) }
-
-func write(l Ledger, pause time.Duration) *Writer {
+// Write starts a writer, until Stop, with a pause between two tries, and so the resolution of what it measures; 0: 5 ms.
+func Write(l Ledger, pause time.Duration) *Writer {
 	ctx, cancel := context.WithCancel(context.Background())
-	w := &Writer{ledger: l, pause: pause, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
+	w := &Writer{ledger: l, pause: cmp.Or(pause, shortPause), cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
 	go w.run(ctx)
 	return w
 }

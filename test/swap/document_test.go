@@ -26,17 +26,18 @@ func TestDocument(t *testing.T) {
 	for _, class := range []string{"lsb", "systemd"} {
 		t.Run(class, func(t *testing.T) {
 			t.Parallel()
-			s := deploy(t, slices.Concat(qpidd(t), haproxy, consoleauth(t)), database(class+":mariadb", often...))
+			nova := consoleauth(t)
+			s := deploy(t, slices.Concat(qpidd(t), haproxy, nova.Files), database(class+":mariadb", often...))
 			c := s.Cluster
 			addUser(t, c, "qpidd")
-			makeNova(t, s)
+			must(t, nova.Setup(step(t), s))
 			must(t, s.Create(step(t), scenario.Service{ID: "qpidd", Agent: class + ":qpidd", Options: often}))
 			must(t, s.Create(step(t), scenario.Service{ID: "consoleauth", Agent: class + ":openstack-nova-consoleauth", Options: often}))
 			must(t, s.PCS(step(t), append([]string{"resource", "create", "haproxy", class + ":haproxy", "clone"}, often...)...))
 			must(t, c.WaitIdle(step(t)))
 			db := use(t, c, "db", s.Actors[0].Writer, "-x", "mariadbd")
 			broker := use(t, c, "qpidd", talk(t, c, scenario.FloatingIP+":5672"), "-f", "/usr/sbin/qpidd --config")
-			tokens := use(t, c, "consoleauth", askTokens(t, c), "-f", "python3 /usr/bin/nova-consoleauth")
+			tokens := use(t, c, "consoleauth", write(t, scenario.Tokens(c.Dial, 5*time.Second), 50*time.Millisecond), "-f", "python3 /usr/bin/nova-consoleauth")
 			balance := use(t, c, "haproxy", browse(t, c), "-x", "haproxy")
 			if len(balance.was) != 3 {
 				t.Fatalf("HAProxy runs on %v", balance.was)

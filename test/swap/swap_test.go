@@ -288,8 +288,8 @@ func (w web) Numbers(context.Context) ([]int, error) { return nil, errors.New("H
 func (w web) Close() error                           { w.client.CloseIdleConnections(); return nil }
 
 // write uses a ledger until the test's end.
-func write(t *testing.T, l scenario.Ledger) *scenario.Writer {
-	w := scenario.Write(l)
+func write(t *testing.T, l scenario.Ledger, pause time.Duration) *scenario.Writer {
+	w := scenario.Write(l, pause)
 	t.Cleanup(func() {
 		w.Stop()
 		_ = l.Close()
@@ -298,5 +298,5 @@ func write(t *testing.T, l scenario.Ledger) *scenario.Writer {
 }
 
 func browse(t *testing.T, c *cluster.Cluster) *scenario.Writer {
-	return write(t, web{&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: c.Dial}}, c.Nodes()})
+	return write(t, web{&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: c.Dial}}, c.Nodes()}, 0)
 }

@@ -8,6 +8,8 @@ pcs cluster start --all --wait
 openstack-ocf plan --haproxy /etc/haproxy/haproxy.cfg rdo-replicated-qpidd.yaml
 sysctl -w net.ipv4.ip_nonlocal_bind=1
 # After a later change, where HAProxy runs: openstack-ocf run haproxy reload-agent
+# A restart of mysql1, consoleauth, l2-agent stops HAProxy too, which stands behind in the group, and all APIs with it;
+# with `run: clone` it goes on.
 
 # The control plane, on one node:
 pcs stonith create fence-rack fence_apc_snmp ip=192.168.123.2 'pcmk_host_map=node1:1;node2:2;node3:3' pcmk_host_list=node1,node2,node3

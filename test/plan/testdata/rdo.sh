@@ -8,6 +8,8 @@ pcs cluster start --all --wait
 openstack-ocf plan --haproxy /etc/haproxy/haproxy.cfg rdo.yaml
 sysctl -w net.ipv4.ip_nonlocal_bind=1
 # After a later change, where HAProxy runs: openstack-ocf run haproxy reload-agent
+# A restart of mysql1, qpidd, consoleauth, l2-agent stops HAProxy too, which stands behind in the group, and all APIs with it;
+# with `run: clone` it goes on.
 
 # The control plane, on one node:
 pcs stonith create fence-node1 fence_ipmilan ip=192.168.123.3 username=admin password_script=/etc/cluster/bmc-node1 lanplus=1 pcmk_host_list=node1
