@@ -132,6 +132,12 @@ func (o *bootOrder) mount(root string) error {
 			return err
 		}
 	}
+	if err := os.Mkdir(filepath.Join(root, "dev/net"), 0o755); err != nil {
+		return err
+	}
+	if err := makeNode(filepath.Join(root, "dev/net/tun"), unix.S_IFCHR|0o666, unix.Mkdev(10, 200)); err != nil {
+		return err
+	}
 	if err := makeNode(filepath.Join(root, "dev/tty"), unix.S_IFCHR|0o666, unix.Mkdev(5, 0)); err != nil {
 		return err
 	}

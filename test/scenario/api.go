@@ -46,11 +46,11 @@ func API() (Service, error) {
 				"\n[Install]\nWantedBy=multi-user.target\n"},
 		},
 		Setup: func(ctx context.Context, s *Stage) error {
-			return s.makeDatabase(ctx, apiName, "placement-manage db sync")
+			return s.MakeDatabase(ctx, apiName, "placement-manage db sync")
 		},
 		Heal: startAPIs,
 		Ledger: func(dial Dialer) (Ledger, error) {
-			return &httpLedger{url: fmt.Sprintf("http://%s:%d/", FloatingIP, apiPort), client: httpClient(dial)}, nil
+			return Versions(dial, fmt.Sprintf("http://%s:%d/", FloatingIP, apiPort)), nil
 		},
 	}, nil
 }
@@ -132,6 +132,9 @@ func (s *Stage) Servers(ctx context.Context) (all []haproxy.Row, err error) {
 	}
 	return all, nil
 }
+
+// Versions is an API's document of its versions, which needs no account.
+func Versions(dial Dialer, url string) Ledger { return &httpLedger{url: url, client: httpClient(dial)} }
 
 // httpLedger counts requests that are answered as they should be, each over a connection of its own. It keeps nothing.
 type httpLedger struct {

@@ -15,10 +15,12 @@ import (
 
 const (
 	consoleauthBinary = "/usr/bin/nova-consoleauth"
-	controller        = "controller" // the host that it registers as, on whatever node it runs
 	callPause         = 100 * time.Millisecond
 	callPatience      = 2 * time.Second
 )
+
+// Controller is the host that a service which runs on one node at a time registers as, on whatever node that is.
+const Controller = "controller"
 
 // Consoleauth is nova-consoleauth in the group, as an operator has it: its configuration names the group's address, for
 // the database and the broker, and the same host on all nodes. kind says what runs: a real one where there is one on this
@@ -41,16 +43,24 @@ func Consoleauth() (s Service, kind string, err error) {
 		ID: "consoleauth", Agent: "ocf:openstack:nova-consoleauth", Daemon: []string{filepath.Base(python)}, Script: filepath.Base(consoleauthBinary),
 		Speaks: "RPC", Unit: "calls", Diskless: true, Pause: callPause,
 		Files: []cluster.File{program, {Path: "/etc/nova/nova.conf", Owner: "root:nova", Mode: 0o640, Content: `[DEFAULT]
-host = ` + controller + `
+host = ` + Controller + `
 transport_url = amqp://` + FloatingIP + `:5672/
 [database]
 connection = mysql+pymysql://nova:` + SQLPassword + `@` + FloatingIP + `/nova
 `}},
 		Setup: func(ctx context.Context, s *Stage) error {
-			return s.makeDatabase(ctx, "nova", "nova-manage db sync --local_cell")
+			return s.MakeDatabase(ctx, "nova", "nova-manage db sync --local_cell")
 		},
 		Ledger: func(dial Dialer) (Ledger, error) { return Tokens(dial, callPatience), nil },
 	}, kind, nil
+}
+
+// Bus is the group's broker, as OpenStack's services use it: exchange is the project's.
+func Bus(exchange string) oslo.Transport {
+	return oslo.Transport{
+		Driver: oslo.AMQP1, Brokers: []oslo.Broker{{Host: FloatingIP, Port: 5672}}, Exchange: exchange,
+		Addressing: oslo.Addressing{Mode: "dynamic", LegacyPrefix: "exclusive"},
+	}
 }
 
 // Tokens is nova-consoleauth as a console proxy uses it: each number is a token that it is asked for, over the broker at
@@ -65,12 +75,8 @@ type tokenLedger struct {
 func (l tokenLedger) Put(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
-	bus := oslo.Transport{
-		Driver: oslo.AMQP1, Brokers: []oslo.Broker{{Host: FloatingIP, Port: 5672}}, Exchange: "nova",
-		Addressing: oslo.Addressing{Mode: "dynamic", LegacyPrefix: "exclusive"},
-	}
-	ask := rpcping.Request{Topic: "consoleauth", Host: controller, Method: "check_token", Version: "2.1", Args: map[string]any{"token": fmt.Sprint(n)}}
-	a := rpcping.Call(ctx, bus, ask, rpcping.Options{ReplyTo: "proxy", Dial: l.dial})
+	ask := rpcping.Request{Topic: "consoleauth", Host: Controller, Method: "check_token", Version: "2.1", Args: map[string]any{"token": fmt.Sprint(n)}}
+	a := rpcping.Call(ctx, Bus("nova"), ask, rpcping.Options{ReplyTo: "proxy", Dial: l.dial})
 	if a.State != rpcping.Answered || string(a.Result) != "null" {
 		return fmt.Errorf("%s %s", a.Reason(), a.Result)
 	}

@@ -237,8 +237,8 @@ func (service Service) setup(ctx context.Context, s *Stage) error {
 	return service.Setup(ctx, s)
 }
 
-// makeDatabase makes a service's database on the group's server, as its operator does.
-func (s *Stage) makeDatabase(ctx context.Context, name, sync string) error {
+// MakeDatabase makes a service's database on the group's server, as its operator does.
+func (s *Stage) MakeDatabase(ctx context.Context, name, sync string) error {
 	at, err := s.Cluster.Running(ctx, s.Actors[0].ID)
 	if err != nil {
 		return err

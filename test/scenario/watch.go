@@ -77,12 +77,18 @@ func NewWatch(c *cluster.Cluster, device string, executables ...string) (*Watch,
 }
 
 // NewScriptWatch starts to watch for processes of these interpreters that run the script (its base name) on nodes of
-// the cluster, until Stop.
+// the cluster, without their workers, until Stop.
 func NewScriptWatch(c *cluster.Cluster, script string, executables ...string) *Watch {
 	return watch(c, "", executables, func(proc string) bool {
-		args, _ := os.ReadFile(proc + "/cmdline")
-		return nodeOf(proc, c.Name()) != "" && slices.ContainsFunc(strings.Split(string(args), "\x00"), func(arg string) bool { return filepath.Base(arg) == script })
+		return nodeOf(proc, c.Name()) != "" && runs(proc, script) && !runs(parentOf(proc), script)
 	})
+}
+
+// runs says whether the script is named in a process's command line, or in the title which that may have become.
+func runs(proc, script string) bool {
+	args, _ := os.ReadFile(proc + "/cmdline")
+	words := strings.FieldsFunc(string(args), func(r rune) bool { return strings.ContainsRune("\x00 :()", r) })
+	return slices.ContainsFunc(words, func(word string) bool { return filepath.Base(word) == script })
 }
 
 func watch(c *cluster.Cluster, device string, executables []string, belongs func(string) bool) *Watch {
@@ -270,8 +276,12 @@ func leads(proc string) bool {
 	if err != nil || lastField(string(text), "NSpid:") != lastField(string(text), "NSsid:") {
 		return false
 	}
-	parent := "/proc/" + lastField(string(text), "PPid:")
-	return pidInside(parent) == 1
+	return pidInside(parentOf(proc)) == 1
+}
+
+func parentOf(proc string) string {
+	text, _ := os.ReadFile(proc + "/status")
+	return "/proc/" + lastField(string(text), "PPid:")
 }
 
 // nodeOf tells a process's node by its cgroup, which lies in one named after the cluster and the node.
