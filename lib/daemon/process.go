@@ -269,6 +269,28 @@ func (p *Process) Stat() (Stat, error) {
 	return st, nil
 }
 
+// Children are the states of the processes that it started and that live: /proc/PID/task/TID/children in
+// proc_pid_task(5). A kernel without CONFIG_PROC_CHILDREN tells of none.
+func (p *Process) Children() (list []Stat, err error) {
+	threads, err := readNames(p.dir + "/task")
+	if err != nil {
+		return nil, p.failed("task", err)
+	}
+	for _, tid := range threads {
+		b, err := os.ReadFile(p.dir + "/task/" + tid + "/children")
+		if err != nil && !errors.Is(goneOr(err), os.ErrProcessDone) {
+			return nil, p.failed("children", err)
+		}
+		for pid := range strings.FieldsSeq(string(b)) {
+			st, err := readStat(filepath.Join(filepath.Dir(p.dir), pid))
+			if err == nil && !st.Dead() && st.PPID == p.PID {
+				list = append(list, st)
+			}
+		}
+	}
+	return list, p.check()
+}
+
 // Age is the time since the process started, with a resolution of 10 ms.
 func (p *Process) Age() (time.Duration, error) {
 	var now unix.Timespec

@@ -100,7 +100,10 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	if err := service.Thawed(p); err != nil {
 		return err
 	}
-	return service.Ask(ctx, p, func(ctx context.Context) error { return a.health(ctx, r, s, unusable, p) })
+	if err := service.Ask(ctx, p, func(ctx context.Context) error { return a.health(ctx, r, s, unusable, p) }); err != nil {
+		return err
+	}
+	return service.Workers(p)
 }
 
 func (a *agent) reload(context.Context, *ocf.Request) error {

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
@@ -65,6 +67,25 @@ func Thawed(p *daemon.Process) error {
 	return nil
 }
 
+// Workers is nil unless a child of the process was stopped by a signal: the others serve, and the process does not know.
+func Workers(p *daemon.Process) error {
+	children, err := p.Children()
+	if err != nil {
+		return nil // how many serve is not what decides
+	}
+	var frozen []string
+	for _, st := range children {
+		if st.Stopped() {
+			frozen = append(frozen, strconv.Itoa(st.PID))
+		}
+	}
+	if len(frozen) == 0 {
+		return nil
+	}
+	pids := strings.Join(frozen, " ")
+	return ocf.Errorf(ocf.Degraded, "%d of %d child processes of %s are frozen (pid %s, stopped by a signal): what they have taken on is not answered: kill -CONT %s", len(frozen), len(children), p, pids, pids)
+}
+
 // Because names the process in the error of a question it was asked, and what
 // became of it meanwhile if that is the cause.
 func Because(p *daemon.Process, err error) error {
@@ -76,6 +97,9 @@ func Because(p *daemon.Process, err error) error {
 	}
 	if frozen := Thawed(p); frozen != nil {
 		return frozen
+	}
+	if frozen := Workers(p); frozen != nil {
+		return ocf.Errorf(ocf.CodeOf(err), "%w; %w", frozen, err)
 	}
 	return fmt.Errorf("%s: %w", p, err)
 }

@@ -266,3 +266,68 @@ func TestServes(t *testing.T) {
 		}
 	}
 }
+
+// A worker that is frozen is named, while its parent and the others serve.
+func TestWorkers(t *testing.T) {
+	shell, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(shell)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "parent")
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.Command(path, "-c", "sleep 600 & sleep 600 & wait")
+	parent.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-parent.Process.Pid, syscall.SIGKILL)
+		_ = parent.Wait()
+	})
+	p, err := daemon.Identity{Name: "parent", Executables: []string{path}}.Find(t.Context())
+	if err != nil || p == nil {
+		t.Fatal(p, err)
+	}
+	defer p.Close()
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("waited in vain until %s", what)
+			}
+		}
+	}
+	var children []daemon.Stat
+	until("there are two children", func() bool {
+		children, err = p.Children()
+		return err != nil || len(children) == 2
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Workers(p); err != nil {
+		t.Errorf("two that run: %v", err)
+	}
+	pid := children[1].PID
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	until("it is told", func() bool { err = service.Workers(p); return err != nil })
+	want := fmt.Sprintf("1 of 2 child processes of parent (pid %d) are frozen (pid %d,", parent.Process.Pid, pid)
+	if ocf.CodeOf(err) != ocf.Degraded || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if err := service.Because(p, ocf.Errorf(ocf.Generic, "no answer")); ocf.CodeOf(err) != ocf.Generic || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "; no answer") {
+		t.Errorf("got %v", err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	until("it goes on", func() bool { return service.Workers(p) == nil })
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,6 +74,7 @@ lock_path = {dir}
 		p              ocftest.Params // {conf} is the file
 		deep           bool           // level 10 has it answer over the bus
 		rows           string         // "database host ...": where it reports, which the bus would hide
+		workers        bool           // it has two, and one of them serves alone
 		prepare        string         // a shell command
 	}{
 		{agent: "cinder-api", program: "cinder-api", conf: cinder},
@@ -113,11 +115,11 @@ key_repository = {dir}/keys
 		}},
 		{agent: "nova-scheduler", program: "nova-scheduler", p: onNova, deep: true, rows: "nova node1"},
 		{agent: "nova-conductor", program: "nova-conductor", p: onNova, deep: true, rows: "nova node1"},
-		{agent: "nova-api", program: "nova-api", p: onNova, conf: `[DEFAULT]
+		{agent: "nova-api", program: "nova-api", p: onNova, workers: true, conf: `[DEFAULT]
 enabled_apis = osapi_compute
 osapi_compute_listen = 127.0.0.1
 osapi_compute_listen_port = {port}
-osapi_compute_workers = 1
+osapi_compute_workers = 2
 [api]
 auth_strategy = noauth2
 [wsgi]
@@ -163,6 +165,13 @@ api_paste_config = /etc/nova/api-paste.ini
 				for host := range strings.FieldsSeq(hosts) {
 					reports(t, db.Open(database), queries[database], host, row.program)
 				}
+			}
+			if row.workers {
+				worker := slices.Max(s.pids())
+				box.Signal(t, syscall.SIGSTOP, worker)
+				s.monitor(0, ocf.Degraded, "1 of 2 child processes", fmt.Sprintf("(pid %d", worker))
+				box.Signal(t, syscall.SIGCONT, worker)
+				s.monitor(0, ocf.OK)
 			}
 			s.signal(syscall.SIGSTOP)
 			s.monitor(0, ocf.Generic, "frozen")
