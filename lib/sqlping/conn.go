@@ -63,13 +63,17 @@ func open(ctx context.Context, t Target) (*Conn, string, *Error) {
 	loginCtx, cancelLogin := context.WithDeadline(ctx, start.Add(budget*3/4))
 	defer cancelLogin()
 	start = time.Now()
-	if err := wire.greet(loginCtx); err != nil {
+	if err := wire.step(loginCtx, wire.greet); err != nil {
 		raw.Close()
 		return nil, "", classify(loginCtx, t, doingGreeting, start, err)
 	}
 	start = time.Now()
-	conn, err := login(loginCtx, t, wire)
+	var conn mysqlConn
+	err = wire.step(loginCtx, func(ctx context.Context) (err error) { conn, err = login(ctx, t, wire); return err })
 	if err != nil {
+		if conn != nil {
+			conn.Close() // logged in, but too late
+		}
 		raw.Close()
 		return nil, wire.version, classify(loginCtx, t, doingLogin, start, wire.explain(err))
 	}
@@ -93,7 +97,6 @@ func login(ctx context.Context, t Target, wire *greeted) (conn mysqlConn, err er
 	cfg.Logger = &mysql.NopLogger{} // its default writes to stderr, which the cluster keeps
 	cfg.InterpolateParams = true    // one round trip instead of three
 	cfg.CheckConnLiveness = false   // it is for pools
-	cfg.WriteTimeout = time.Second  // of COM_QUIT, which no context covers
 	cfg.DialFunc = func(context.Context, string, string) (net.Conn, error) { return wire, nil }
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
@@ -125,7 +128,10 @@ func (g *greeted) explain(err error) error {
 }
 
 // Close says goodbye and closes the connection.
-func (c *Conn) Close() error { return c.conn.Close() }
+func (c *Conn) Close() error {
+	c.wire.SetWriteDeadline(time.Now().Add(time.Second)) // of COM_QUIT, which no context covers
+	return c.conn.Close()
+}
 
 // Version is the server's, as in its greeting.
 func (c *Conn) Version() string { return c.wire.version }
@@ -147,7 +153,7 @@ func (c *Conn) do(ctx context.Context, doing string, step func(context.Context) 
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	start := time.Now()
-	if err := step(ctx); err != nil {
+	if err := c.wire.step(ctx, step); err != nil {
 		return classify(ctx, c.target, doing, start, c.wire.explain(err))
 	}
 	return nil

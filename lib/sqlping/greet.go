@@ -36,8 +36,6 @@ func dial(ctx context.Context, t Target) (net.Conn, error) {
 		return nil, errors.New("neither a socket nor an address is given")
 	}
 	d := net.Dialer{KeepAlive: -1} // a check does not live long enough for it
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	var full error
 	for {
 		conn, err := d.DialContext(ctx, network, addr)
@@ -53,7 +51,7 @@ func dial(ctx context.Context, t Target) (net.Conn, error) {
 		select {
 		case <-ctx.Done():
 			return nil, full
-		case <-tick.C:
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
@@ -88,10 +86,22 @@ func (g *greeted) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// step runs one step over the connection, whose reads and writes fail once ctx ends. The step's own context does not end, because
+// the driver would watch it from another goroutine, at the price of two switches between threads a step.
+func (g *greeted) step(ctx context.Context, f func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { g.Conn.SetDeadline(time.Unix(1, 0)) })
+	err := f(context.WithoutCancel(ctx))
+	if !stop() && err == nil {
+		return ctx.Err() // the deadline that was set would break the next step
+	}
+	return err
+}
+
 // greet reads the server's first packet and checks that it is one.
-func (g *greeted) greet(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { g.Conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+func (g *greeted) greet(context.Context) error {
 	buf := make([]byte, 0, 512)
 	for {
 		n, err := g.Conn.Read(buf[len(buf):cap(buf)])
@@ -109,9 +119,6 @@ func (g *greeted) greet(ctx context.Context) error {
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
-	}
-	if !stop() {
-		return ctx.Err() // the deadline that was set would break the login
 	}
 	g.head = buf
 	if buf[4] == 10 {
