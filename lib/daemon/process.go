@@ -145,11 +145,6 @@ func hold(proc string, pid int) (*Process, error) {
 		fd, err := unix.PidfdOpen(pid, 0)
 		switch {
 		case err == nil:
-			// Go's poller watches non-blocking descriptors only; with it Wait costs no thread.
-			if err := unix.SetNonblock(fd, true); err != nil {
-				unix.Close(fd)
-				return nil, fmt.Errorf("pidfd of process %d: %w", pid, err)
-			}
 			p.pidfd = os.NewFile(uintptr(fd), "pidfd:"+strconv.Itoa(pid))
 		case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL):
 			return nil, os.ErrProcessDone
@@ -494,6 +489,11 @@ func (p *Process) watch() (*os.File, error) {
 	}
 	if duperr != nil {
 		return nil, duperr
+	}
+	// Go's poller watches non-blocking descriptors only; with it Wait costs no thread.
+	if err := unix.SetNonblock(dup, true); err != nil {
+		unix.Close(dup)
+		return nil, err
 	}
 	return os.NewFile(uintptr(dup), p.pidfd.Name()), nil
 }

@@ -103,11 +103,6 @@ func UsesDir(dir string, options ...string) Test {
 
 func usesDir(ctx context.Context, p *Process, dir string, options []string) (bool, error) {
 	dirs := []string{dir}
-	real, hung := bounded(ctx, func() (string, error) { return filepath.EvalSymlinks(dir) })
-	if hung == nil && real != dir {
-		dirs = append(dirs, real)
-	}
-
 	cwd, err := p.WorkDir()
 	if err != nil {
 		return false, err
@@ -118,6 +113,13 @@ func usesDir(ctx context.Context, p *Process, dir string, options []string) (boo
 	}
 	if !foreign && isDir(cwd, dirs) {
 		return true, nil // by far the most frequent case, so nothing else is read before
+	}
+	real, hung := bounded(ctx, func() (string, error) { return filepath.EvalSymlinks(dir) })
+	if hung == nil && real != dir {
+		dirs = append(dirs, real)
+		if !foreign && isDir(cwd, dirs) {
+			return true, nil
+		}
 	}
 
 	shows, elsewhere, err := saysDir(ctx, p, dirs, options)
