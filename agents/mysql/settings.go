@@ -19,7 +19,6 @@ type settings struct {
 	config                                 string // "" if there is none
 	datadir, socket, pid, log, user, group string
 	address                                string // host:port of TCP, "" if the server has none
-	safe                                   mycnf.Options
 }
 
 var (
@@ -40,20 +39,7 @@ func (p *params) settings() (settings, error) {
 			s.config = configs[i]
 		}
 	}
-	var server mycnf.Options
-	var err error
-	if s.config != "" {
-		if server, err = mycnf.Read(s.config, mycnf.ServerGroups("")...); err == nil {
-			s.safe, err = mycnf.Read(s.config, safeOpts...)
-		}
-	}
-	if err != nil {
-		code := ocf.Args
-		if errors.Is(err, fs.ErrPermission) {
-			code = ocf.Permission
-		}
-		err = ocf.Errorf(code, "option file %s cannot be used, so that the server would not start: %w", s.config, err)
-	}
+	server, err := s.read(mycnf.ServerGroups(""))
 	opt := func(name string) string { v, _ := server.Get(name); return v }
 
 	s.datadir = filepath.Clean(cmp.Or(p.datadir, opt("datadir"), "/var/lib/mysql"))
@@ -75,6 +61,24 @@ func (p *params) settings() (settings, error) {
 		s.address = "127.0.0.1:" + cmp.Or(portIn(p.additional), opt("port"), "3306")
 	}
 	return s, err
+}
+
+// wrapper are the options of mysqld_safe.
+func (s settings) wrapper() (mycnf.Options, error) { return s.read(safeOpts) }
+
+func (s settings) read(groups []string) (mycnf.Options, error) {
+	if s.config == "" {
+		return mycnf.Options{}, nil
+	}
+	o, err := mycnf.Read(s.config, groups...)
+	if err != nil {
+		code := ocf.Args
+		if errors.Is(err, fs.ErrPermission) {
+			code = ocf.Permission
+		}
+		err = ocf.Errorf(code, "option file %s cannot be used, so that the server would not start: %w", s.config, err)
+	}
+	return o, err
 }
 
 func portIn(args []string) string {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -43,7 +44,8 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 		if err := a.databases(ctx, r, s, binary); err != nil {
 			return daemon.Command{}, err
 		}
-		return a.command(s, binary), nil
+		wrapper, err := s.wrapper()
+		return a.command(s, binary, wrapper), err
 	})
 }
 
@@ -91,13 +93,13 @@ func (s settings) options(more ...string) []string {
 }
 
 // command is how the server is run: as its unit and mysqld_safe would.
-func (a *agent) command(s settings, binary string) daemon.Command {
+func (a *agent) command(s settings, binary string, wrapper mycnf.Options) daemon.Command {
 	c := daemon.Command{
 		Path: binary, Args: s.options(a.additional...), Dir: s.datadir, User: s.user, Group: s.group,
 		Umask: 0o007, Output: s.log,
 		Limits: []daemon.Limit{{Resource: unix.RLIMIT_NOFILE, Value: 32768}},
 	}
-	safe := func(name string) string { v, _ := s.safe.Get(name); return v }
+	safe := func(name string) string { v, _ := wrapper.Get(name); return v }
 	if n, err := strconv.ParseUint(safe("open-files-limit"), 10, 64); err == nil && n > 0 {
 		c.Limits[0].Value = n
 	}

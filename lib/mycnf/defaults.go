@@ -48,7 +48,10 @@ var versionRE = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile
 // (@@version, or the output of mariadbd --version); one that is not understood, or an empty one, gives the groups
 // without a version, of MySQL and MariaDB alike.
 func ServerGroups(version string) []string {
-	m := versionRE().FindStringSubmatch(version)
+	var m []string
+	if version != "" {
+		m = versionRE().FindStringSubmatch(version)
+	}
 	if m == nil {
 		return []string{"mysqld", "server", "mariadb", "mariadbd", "client-server", "galera"}
 	}

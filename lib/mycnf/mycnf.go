@@ -257,7 +257,12 @@ var unescaper = strings.NewReplacer(
 )
 
 // unescape leaves the backslash of an unknown escape, and one at the end, in place.
-func unescape(s string) string { return unescaper.Replace(s) }
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s // nearly always, and a Replacer makes its tables when it is first used
+	}
+	return unescaper.Replace(s)
+}
 
 // isSpace is the server's idea of a blank: latin1, whatever the file is written in.
 func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' || c == 0xa0 }
