@@ -5,7 +5,7 @@
 GO        ?= $(shell test/deps/go-path)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
 LDFLAGS    = -s -w -X main.version=$(VERSION)
-TAGS       = urfave_cli_no_docs
+TAGS       = urfave_cli_no_docs,nethttpomithttp2
 BIN        = bin/openstack-ocf
 export CGO_ENABLED = 0
 
