@@ -51,7 +51,7 @@ type Action struct {
 
 // actions is what the agent can do: what it declares, and what every agent has.
 func (a Agent) actions() []Action {
-	all := slices.Clone(a.Actions)
+	all := append(make([]Action, 0, len(a.Actions)+2), a.Actions...)
 	for _, std := range []Action{{Name: ValidateAll, Timeout: 20 * time.Second}, {Name: MetaData, Timeout: 5 * time.Second}} {
 		if !slices.ContainsFunc(all, func(x Action) bool { return x.Name == std.Name }) {
 			all = append(all, std)

@@ -28,17 +28,29 @@ const (
 	DegradedPromoted Code = 191 // promoted, but serving with a handicap
 )
 
-var codeText = map[Code]string{
-	OK: "ok", Generic: "error", Args: "invalid parameter on this host",
-	Unimplemented: "unimplemented action", Permission: "insufficient privileges",
-	Installed: "not installed", Configured: "not configured", NotRunning: "not running",
-	RunningPromoted: "promoted", FailedPromoted: "promoted (failed)",
-	Degraded: "degraded", DegradedPromoted: "promoted (degraded)",
+var codeText = []struct {
+	code Code
+	text string
+}{
+	{OK, "ok"},
+	{Generic, "error"},
+	{Args, "invalid parameter on this host"},
+	{Unimplemented, "unimplemented action"},
+	{Permission, "insufficient privileges"},
+	{Installed, "not installed"},
+	{Configured, "not configured"},
+	{NotRunning, "not running"},
+	{RunningPromoted, "promoted"},
+	{FailedPromoted, "promoted (failed)"},
+	{Degraded, "degraded"},
+	{DegradedPromoted, "promoted (degraded)"},
 }
 
 func (c Code) String() string {
-	if s, ok := codeText[c]; ok {
-		return s
+	for _, t := range codeText {
+		if t.code == c {
+			return t.text
+		}
 	}
 	return fmt.Sprintf("exit code %d", int(c))
 }

@@ -44,8 +44,12 @@ func newLogger(r *Request, c Call) *logSink {
 			l.files = append(l.files, f)
 		}
 	}
-	if p, ok := facilities[strings.ToLower(first(r.Env("HA_logfacility"), r.Env("HA_LOGFACILITY")))]; ok {
-		if w, err := syslog.New(p|syslog.LOG_INFO, l.tag()); err == nil {
+	facility := strings.ToLower(first(r.Env("HA_logfacility"), r.Env("HA_LOGFACILITY")))
+	for _, f := range facilities {
+		if f.name != facility {
+			continue
+		}
+		if w, err := syslog.New(f.priority|syslog.LOG_INFO, l.tag()); err == nil {
 			l.syslog = w // a node without syslog still has stderr
 		}
 	}
@@ -220,10 +224,28 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-var facilities = map[string]syslog.Priority{
-	"kern": syslog.LOG_KERN, "user": syslog.LOG_USER, "mail": syslog.LOG_MAIL, "daemon": syslog.LOG_DAEMON,
-	"auth": syslog.LOG_AUTH, "syslog": syslog.LOG_SYSLOG, "lpr": syslog.LOG_LPR, "news": syslog.LOG_NEWS,
-	"uucp": syslog.LOG_UUCP, "cron": syslog.LOG_CRON, "authpriv": syslog.LOG_AUTHPRIV, "ftp": syslog.LOG_FTP,
-	"local0": syslog.LOG_LOCAL0, "local1": syslog.LOG_LOCAL1, "local2": syslog.LOG_LOCAL2, "local3": syslog.LOG_LOCAL3,
-	"local4": syslog.LOG_LOCAL4, "local5": syslog.LOG_LOCAL5, "local6": syslog.LOG_LOCAL6, "local7": syslog.LOG_LOCAL7,
+var facilities = []struct {
+	name     string
+	priority syslog.Priority
+}{
+	{"kern", syslog.LOG_KERN},
+	{"user", syslog.LOG_USER},
+	{"mail", syslog.LOG_MAIL},
+	{"daemon", syslog.LOG_DAEMON},
+	{"auth", syslog.LOG_AUTH},
+	{"syslog", syslog.LOG_SYSLOG},
+	{"lpr", syslog.LOG_LPR},
+	{"news", syslog.LOG_NEWS},
+	{"uucp", syslog.LOG_UUCP},
+	{"cron", syslog.LOG_CRON},
+	{"authpriv", syslog.LOG_AUTHPRIV},
+	{"ftp", syslog.LOG_FTP},
+	{"local0", syslog.LOG_LOCAL0},
+	{"local1", syslog.LOG_LOCAL1},
+	{"local2", syslog.LOG_LOCAL2},
+	{"local3", syslog.LOG_LOCAL3},
+	{"local4", syslog.LOG_LOCAL4},
+	{"local5", syslog.LOG_LOCAL5},
+	{"local6", syslog.LOG_LOCAL6},
+	{"local7", syslog.LOG_LOCAL7},
 }

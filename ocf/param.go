@@ -109,19 +109,30 @@ func Duration(p *time.Duration) Value {
 	}}
 }
 
-var units = map[string]time.Duration{
-	"": time.Second, "s": time.Second, "sec": time.Second,
-	"ms": time.Millisecond, "msec": time.Millisecond, "us": time.Microsecond, "usec": time.Microsecond,
-	"m": time.Minute, "min": time.Minute, "h": time.Hour, "hr": time.Hour,
+// unit is 0 for a name that is none.
+func unit(name string) time.Duration {
+	switch name {
+	case "", "s", "sec":
+		return time.Second
+	case "ms", "msec":
+		return time.Millisecond
+	case "us", "usec":
+		return time.Microsecond
+	case "m", "min":
+		return time.Minute
+	case "h", "hr":
+		return time.Hour
+	}
+	return 0
 }
 
 // ParseDuration reads a time as Pacemaker writes it (Pacemaker Explained,
 // "Time values"): a whole number, and a unit or nothing for seconds.
 func ParseDuration(s string) (time.Duration, error) {
 	num := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyz")
-	unit, ok := units[s[len(num):]]
+	unit := unit(s[len(num):])
 	n, err := strconv.ParseInt(strings.TrimSpace(num), 10, 64)
-	if !ok || err != nil || n < 0 || (n > 0 && unit > time.Duration(1<<63-1)/time.Duration(n)) {
+	if unit == 0 || err != nil || n < 0 || (n > 0 && unit > time.Duration(1<<63-1)/time.Duration(n)) {
 		return 0, errors.New("want a time such as 10, 10s, 500ms or 2min")
 	}
 	return time.Duration(n) * unit, nil

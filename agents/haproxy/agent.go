@@ -66,7 +66,9 @@ func (v alias) Set(s string) error {
 }
 
 // aliases are the names of the community's agents ocf:heartbeat:haproxy.
-var aliases = map[string]string{"conffile": "config", "binpath": "binary", "pidfile": "pid", "extraconf": "additional_parameters", "statusurl": "check_url"}
+func aliases() map[string]string {
+	return map[string]string{"conffile": "config", "binpath": "binary", "pidfile": "pid", "extraconf": "additional_parameters", "statusurl": "check_url"}
+}
 
 func (p *params) declare() []ocf.Parameter {
 	list := []ocf.Parameter{
@@ -96,7 +98,7 @@ func (p *params) declare() []ocf.Parameter {
 		},
 	}
 	for _, name := range []string{"conffile", "binpath", "pidfile", "extraconf", "statusurl"} {
-		of := list[slices.IndexFunc(list, func(x ocf.Parameter) bool { return x.Name == aliases[name] })]
+		of := list[slices.IndexFunc(list, func(x ocf.Parameter) bool { return x.Name == aliases()[name] })]
 		list = append(list, ocf.Parameter{
 			Name: name, Value: alias{of.Value}, Reloadable: of.Reloadable, Deprecated: "the community's name for it.", ReplacedBy: of.Name,
 			Short: of.Short, Long: "Accepted so that moving from ocf:heartbeat:haproxy is a change of type alone.",
@@ -109,7 +111,7 @@ func (p *params) declare() []ocf.Parameter {
 var own = []string{"-c", "-d", "-D", "-db", "-f", "-p", "-S", "-sf", "-st", "-W", "-Ws", "-x", "-C", "--"}
 
 func (a *agent) validateParameters(r *ocf.Request) error {
-	for other, name := range aliases {
+	for other, name := range aliases() {
 		if r.Given(other) && r.Given(name) {
 			return ocf.Errorf(ocf.Configured, "%s and %s are both given, and are the same parameter: remove %s", name, other, other)
 		}

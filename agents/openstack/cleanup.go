@@ -16,14 +16,18 @@ import (
 
 // cleanings are what the companion can clean: with which program, and the
 // agent that must not run while it does.
-var cleanings = map[string]struct {
+func cleanings() map[string]cleaning {
+	return map[string]cleaning{
+		"ovs":         {[]string{"neutron-ovs-cleanup"}, "neutron-openvswitch-agent"},
+		"linuxbridge": {[]string{"neutron-linuxbridge-cleanup"}, "neutron-linuxbridge-agent"},
+		"l3":          {[]string{"neutron-netns-cleanup", "--agent-type=l3", "--force"}, "neutron-l3-agent"},
+		"dhcp":        {[]string{"neutron-netns-cleanup", "--agent-type=dhcp", "--force"}, "neutron-dhcp-agent"},
+	}
+}
+
+type cleaning struct {
 	argv  []string
 	agent string
-}{
-	"ovs":         {[]string{"neutron-ovs-cleanup"}, "neutron-openvswitch-agent"},
-	"linuxbridge": {[]string{"neutron-linuxbridge-cleanup"}, "neutron-linuxbridge-agent"},
-	"l3":          {[]string{"neutron-netns-cleanup", "--agent-type=l3", "--force"}, "neutron-l3-agent"},
-	"dhcp":        {[]string{"neutron-netns-cleanup", "--agent-type=dhcp", "--force"}, "neutron-dhcp-agent"},
 }
 
 // cleanup is the companion of neutron's agents: it runs nothing, and its stop
@@ -78,7 +82,7 @@ group restarts it too when it is recovered; keep such things out of this group.`
 
 func (c *cleanup) validate(*ocf.Request) error {
 	for _, what := range c.clean {
-		if _, ok := cleanings[what]; !ok {
+		if _, ok := cleanings()[what]; !ok {
 			return ocf.Errorf(ocf.Configured, "clean: %q is none of ovs, linuxbridge, l3, dhcp", what)
 		}
 	}
@@ -93,7 +97,7 @@ func state(r *ocf.Request) string {
 
 func (c *cleanup) start(ctx context.Context, r *ocf.Request) error {
 	for _, what := range c.clean {
-		if _, err := r.LookPath(cleanings[what].argv[0]); err != nil {
+		if _, err := r.LookPath(cleanings()[what].argv[0]); err != nil {
 			return err // better known before there is anything to clean
 		}
 	}
@@ -117,9 +121,9 @@ func (c *cleanup) stop(ctx context.Context, r *ocf.Request) error {
 	if !service.Exists(state(r)) {
 		return nil
 	}
-	known := slices.DeleteFunc(slices.Clone(c.clean), func(w string) bool { return cleanings[w].argv == nil })
+	known := slices.DeleteFunc(slices.Clone(c.clean), func(w string) bool { return cleanings()[w].argv == nil })
 	for i, what := range known {
-		todo := cleanings[what]
+		todo := cleanings()[what]
 		_, script := daemon.Program(todo.agent)
 		p, err := daemon.Identity{Name: todo.agent, Executables: []string{todo.agent, "python*"}, Test: script}.Find(ctx)
 		if err != nil {

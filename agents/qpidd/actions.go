@@ -186,7 +186,9 @@ func (a *agent) end(ctx context.Context, r *ocf.Request, svc service.Service) er
 	return svc.Stop(ctx, r, daemon.StopOptions{Grace: min(10*time.Second, service.Remaining(ctx)/2)})
 }
 
-var errNotCluster = ocf.Errorf(ocf.Unimplemented, "a broker without ha_cluster=true has no roles: run it as a primitive, or set ha_cluster and ha_brokers_url")
+func notCluster() error {
+	return ocf.Errorf(ocf.Unimplemented, "a broker without ha_cluster=true has no roles: run it as a primitive, or set ha_cluster and ha_brokers_url")
+}
 
 // promote makes the broker the primary. The broker itself refuses that if it
 // knew of a better one when it started; waiting does not change its mind, but a
@@ -194,7 +196,7 @@ var errNotCluster = ocf.Errorf(ocf.Unimplemented, "a broker without ha_cluster=t
 // nothing by being started again.
 func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 	if !a.haCluster {
-		return errNotCluster
+		return notCluster()
 	}
 	svc, s, err := a.service(r)
 	if err != nil {
@@ -265,7 +267,7 @@ func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (at 
 // must not wait for a start before it promotes another.
 func (a *agent) demote(ctx context.Context, r *ocf.Request) error {
 	if !a.haCluster {
-		return errNotCluster
+		return notCluster()
 	}
 	svc, s, unusable := a.service(r)
 	var at place

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 )
 
@@ -81,20 +80,15 @@ func (e logEnd) tail() (string, error) {
 	return string(b), err
 }
 
-// lazy compiles an expression when it is first needed, not at the start of every monitor.
-func lazy(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
-}
-
-var (
-	telling = lazy(`(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`)
+const (
+	telling = `(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`
 	// What a log line begins with: date and time as in RFC 3339, more or less, the number of a thread or process, the
 	// level, and of oslo.log's lines the logger and the request. crm_mon has no room for it.
-	head = lazy(`^\s*\[?\d{4}-?\d\d-?\d\d[T ]\s*\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+(?:\d+\s+)?(?:\[\w+\]\s+)*(?:[A-Z]+ [\w.]+ \[[^\]]*\] |(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?`)
+	head = `^\s*\[?\d{4}-?\d\d-?\d\d[T ]\s*\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+(?:\d+\s+)?(?:\[\w+\]\s+)*(?:[A-Z]+ [\w.]+ \[[^\]]*\] |(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?`
 	// How logs mark the level of a line.
-	marked = lazy(`(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `)
+	marked = `(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `
 	// What differs between repetitions of a message: time stamps, pids, counters.
-	varying = lazy(`[0-9]+`)
+	varying = `[0-9]+`
 )
 
 // informative picks at most maxWords lines, without their heads: those that speak of trouble, or else the last ones.
@@ -103,17 +97,19 @@ var (
 func informative(lines []string) []string {
 	var all, bad, errs []string
 	seen := map[string]bool{}
+	telling, head := regexp.MustCompile(telling), regexp.MustCompile(head)
+	marked, varying := regexp.MustCompile(marked), regexp.MustCompile(varying)
 	for _, line := range lines {
-		said := printable(head().ReplaceAllString(line, ""))
-		if key := varying().ReplaceAllString(said, "0"); said == "" || seen[key] {
+		said := printable(head.ReplaceAllString(line, ""))
+		if key := varying.ReplaceAllString(said, "0"); said == "" || seen[key] {
 			continue
 		} else {
 			seen[key] = true
 		}
 		all = append(all, said)
-		if telling().MatchString(line) {
+		if telling.MatchString(line) {
 			bad = append(bad, said)
-			if marked().MatchString(line) {
+			if marked.MatchString(line) {
 				errs = append(errs, said)
 			}
 		}

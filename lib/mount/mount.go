@@ -209,7 +209,7 @@ func Probe(ctx context.Context, dir string) error {
 // name a file system gives its source. A device that does not exist is an error that wraps fs.ErrNotExist.
 func (m Mount) From(ctx context.Context, device string) (bool, error) {
 	if tag, value, ok := strings.Cut(device, "="); ok {
-		if folder, ok := tags[tag]; ok {
+		if folder, ok := tags()[tag]; ok {
 			device = "/dev/disk/" + folder + "/" + udevName(strings.Trim(value, `"`))
 		}
 	}
@@ -251,7 +251,9 @@ func (m Mount) From(ctx context.Context, device string) (bool, error) {
 }
 
 // tags are the prefixes that fstab(5) knows and where udev keeps their links.
-var tags = map[string]string{"LABEL": "by-label", "UUID": "by-uuid", "PARTLABEL": "by-partlabel", "PARTUUID": "by-partuuid"}
+func tags() map[string]string {
+	return map[string]string{"LABEL": "by-label", "UUID": "by-uuid", "PARTLABEL": "by-partlabel", "PARTUUID": "by-partuuid"}
+}
 
 // udevName escapes a label as udev does in the names of its links: all but letters, digits, #+-.:=@_ and UTF-8
 // becomes \xNN.

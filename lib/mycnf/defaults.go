@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 )
 
@@ -42,7 +41,7 @@ func private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-var versionRE = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(\d+)\.(\d+)\.\d+(-?MariaDB)?`) })
+const versionRE = `(\d+)\.(\d+)\.\d+(-?MariaDB)?`
 
 // ServerGroups returns the groups that a server of that version reads. The version is what the server says of itself
 // (@@version, or the output of mariadbd --version); one that is not understood, or an empty one, gives the groups
@@ -50,7 +49,7 @@ var versionRE = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile
 func ServerGroups(version string) []string {
 	var m []string
 	if version != "" {
-		m = versionRE().FindStringSubmatch(version)
+		m = regexp.MustCompile(versionRE).FindStringSubmatch(version)
 	}
 	if m == nil {
 		return []string{"mysqld", "server", "mariadb", "mariadbd", "client-server", "galera"}

@@ -252,16 +252,14 @@ func cutComment(line string) string {
 	return line
 }
 
-var unescaper = strings.NewReplacer(
-	`\n`, "\n", `\t`, "\t", `\r`, "\r", `\b`, "\b", `\s`, " ", `\"`, `"`, `\'`, `'`, `\\`, `\`,
-)
-
 // unescape leaves the backslash of an unknown escape, and one at the end, in place.
 func unescape(s string) string {
 	if !strings.Contains(s, `\`) {
-		return s // nearly always, and a Replacer makes its tables when it is first used
+		return s // nearly always
 	}
-	return unescaper.Replace(s)
+	return strings.NewReplacer(
+		`\n`, "\n", `\t`, "\t", `\r`, "\r", `\b`, "\b", `\s`, " ", `\"`, `"`, `\'`, `'`, `\\`, `\`,
+	).Replace(s)
 }
 
 // isSpace is the server's idea of a blank: latin1, whatever the file is written in.

@@ -25,18 +25,22 @@ const (
 	HeatRow    Row = "heat"
 )
 
-// rows says how each kind is read, after how long without a report the project
+// reading says how a kind is read, after how long without a report the project
 // itself calls a service down, and how often it reports. Of several queries the
 // first that suits the database's version counts.
-var rows = map[Row]struct {
+type reading struct {
 	queries     []string
 	down, every func(*oslo.Config) (time.Duration, error)
 	writer      string // who writes the row in the service's place
-}{
-	NovaRow:    {[]string{oslo.NovaServices, oslo.NovaServicesHavana}, (*oslo.Config).ServiceDownTime, (*oslo.Config).ReportInterval, ""},
-	CinderRow:  {[]string{oslo.CinderServices}, (*oslo.Config).ServiceDownTime, (*oslo.Config).ReportInterval, ""},
-	NeutronRow: {[]string{oslo.NeutronAgents}, (*oslo.Config).AgentDownTime, (*oslo.Config).AgentReportInterval, "neutron-server"},
-	HeatRow:    {[]string{oslo.HeatServices}, heatInterval, heatInterval, ""}, // down after two without a report
+}
+
+func rows() map[Row]reading {
+	return map[Row]reading{
+		NovaRow:    {[]string{oslo.NovaServices, oslo.NovaServicesHavana}, (*oslo.Config).ServiceDownTime, (*oslo.Config).ReportInterval, ""},
+		CinderRow:  {[]string{oslo.CinderServices}, (*oslo.Config).ServiceDownTime, (*oslo.Config).ReportInterval, ""},
+		NeutronRow: {[]string{oslo.NeutronAgents}, (*oslo.Config).AgentDownTime, (*oslo.Config).AgentReportInterval, "neutron-server"},
+		HeatRow:    {[]string{oslo.HeatServices}, heatInterval, heatInterval, ""}, // down after two without a report
+	}
 }
 
 func heatInterval(c *oslo.Config) (time.Duration, error) {
@@ -58,7 +62,7 @@ const slowStart = time.Minute
 // not have reported yet. It needs no memory of the count before the start: a
 // report that is younger than the process is its own.
 func (c *conversation) reported(ctx context.Context) (late error, young bool) {
-	kind, ok := rows[c.Row]
+	kind, ok := rows()[c.Row]
 	if !ok {
 		return errNoWitness, false
 	}

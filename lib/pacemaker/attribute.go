@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -53,7 +52,7 @@ func SetAttribute(ctx context.Context, node, name, value string) error {
 	return err
 }
 
-var attributeLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`name="([^"]*)" host="([^"]*)" value="([^"]*)"`) })
+const attributeLine = `name="([^"]*)" host="([^"]*)" value="([^"]*)"`
 
 // Attributes are the values that all nodes have of a transient attribute, by
 // the nodes' names. Without any it is empty.
@@ -70,7 +69,7 @@ func Attributes(ctx context.Context, name string) (map[string]string, error) {
 
 func parseAttributes(out string) map[string]string {
 	values := map[string]string{}
-	for _, m := range attributeLine().FindAllStringSubmatch(out, -1) {
+	for _, m := range regexp.MustCompile(attributeLine).FindAllStringSubmatch(out, -1) {
 		if m[3] != "" {
 			values[m[2]] = m[3]
 		}

@@ -199,7 +199,7 @@ func (v *validator) agent(s *service) {
 		at = s.id
 	}
 	name := strings.TrimPrefix(at.s, "ocf:openstack:")
-	name = cmp.Or(short[name], name)
+	name = cmp.Or(short()[name], name)
 	declare, ok := v.agents[name]
 	if !ok {
 		if strings.Count(at.s, ":") >= 1 && !strings.HasPrefix(at.s, "ocf:openstack:") {
@@ -254,7 +254,7 @@ func (v *validator) api(n ast.Node) api {
 			"nodes": func(n ast.Node) { a.nodes = v.words(n, "names of nodes") },
 		})
 	}
-	known, ok := apis[a.name.s]
+	known, ok := apis()[a.name.s]
 	a.port, a.check, a.healthy, a.tunnel = known.port, cmp.Or(known.check, "/"), cmp.Or(known.healthy, versions), known.tunnel
 	switch {
 	case a.name.s == "":
@@ -262,7 +262,7 @@ func (v *validator) api(n ast.Node) api {
 	case !validID(a.name.s):
 		v.errorf(a.name.line, "name %q: want letters, digits, - and _", a.name.s)
 	case !ok && port.s == "":
-		v.errorf(a.name.line, "%s is not one of the known APIs (%s): say its port, as `{name: %s, port: 1234}`", a.name.s, strings.Join(slices.Sorted(maps.Keys(apis)), ", "), a.name.s)
+		v.errorf(a.name.line, "%s is not one of the known APIs (%s): say its port, as `{name: %s, port: 1234}`", a.name.s, strings.Join(slices.Sorted(maps.Keys(apis())), ", "), a.name.s)
 	}
 	if port.s != "" {
 		p, err := strconv.Atoi(port.s)

@@ -224,7 +224,7 @@ func (a *Answer) classify(ctx context.Context, err error) {
 	)
 	isCode := errors.As(err, &code)
 	switch {
-	case isCode && code.Server && refusals[code.Code]:
+	case isCode && code.Server && refusals()[code.Code]:
 		a.is(Refused, say(err, code))
 	case errors.Is(err, syscall.ECONNREFUSED), errors.As(err, &lookup):
 		a.is(BrokerUnreachable, err)
@@ -232,7 +232,7 @@ func (a *Answer) classify(ctx context.Context, err error) {
 		a.is(Doubt, err)
 	case ctx.Err() != nil, errors.As(err, &wait) && wait.Timeout():
 		a.is(BrokerHung, errors.New("no answer in time"))
-	case isCode && refusals[code.Code]: // what the library guesses when the broker hangs up on a login
+	case isCode && refusals()[code.Code]: // what the library guesses when the broker hangs up on a login
 		a.is(Refused, say(err, code))
 	case errors.Is(err, errTLS):
 		a.is(Refused, err)
@@ -244,9 +244,11 @@ func (a *Answer) classify(ctx context.Context, err error) {
 }
 
 // refusals are the reply codes by which a broker that works does not serve us.
-var refusals = map[int]bool{
-	amqp091.NotFound: true, amqp091.AccessRefused: true, amqp091.NotAllowed: true,
-	amqp091.ResourceLocked: true, amqp091.PreconditionFailed: true, amqp091.ResourceError: true,
+func refusals() map[int]bool {
+	return map[int]bool{
+		amqp091.NotFound: true, amqp091.AccessRefused: true, amqp091.NotAllowed: true,
+		amqp091.ResourceLocked: true, amqp091.PreconditionFailed: true, amqp091.ResourceError: true,
+	}
 }
 
 // say is err without the client library's own words around the broker's.

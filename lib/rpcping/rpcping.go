@@ -127,18 +127,20 @@ func (a Answer) Reason() string {
 	if a.Err != nil {
 		text += " (" + oneLine(a.Err) + ")"
 	}
-	if advice := cmp.Or(a.advice, advices[a.State]); advice != "" {
+	if advice := cmp.Or(a.advice, advices()[a.State]); advice != "" {
 		text += ": " + advice
 	}
 	return text
 }
 
-var advices = map[State]string{
-	NoRoute:           "compare topic and host with the service's config; it may still be reconnecting after a broker restart",
-	Silent:            "look at its process state and log; restart it",
-	Refused:           "check user, password and virtual host of the transport URL on the broker",
-	BrokerHung:        "look at the broker",
-	BrokerUnreachable: "look at the broker",
+func advices() map[State]string {
+	return map[State]string{
+		NoRoute:           "compare topic and host with the service's config; it may still be reconnecting after a broker restart",
+		Silent:            "look at its process state and log; restart it",
+		Refused:           "check user, password and virtual host of the transport URL on the broker",
+		BrokerHung:        "look at the broker",
+		BrokerUnreachable: "look at the broker",
+	}
 }
 
 // DefaultTimeout bounds a call whose context has no deadline.
@@ -172,7 +174,7 @@ func Call(ctx context.Context, bus oslo.Transport, req Request, opt Options) Ans
 	}
 	start := time.Now()
 	a := Answer{Server: req.Topic + "." + req.Host}
-	send := drivers[bus.Driver]
+	send := drivers()[bus.Driver]
 	if send == nil || len(bus.Brokers) == 0 {
 		a.Err = fmt.Errorf("%w: %q", oslo.ErrDriver, bus.Driver)
 		return a
@@ -206,10 +208,12 @@ func Call(ctx context.Context, bus oslo.Transport, req Request, opt Options) Ans
 }
 
 // drivers says how each kind of bus is spoken to: one attempt at c.broker.
-var drivers = map[oslo.Driver]func(context.Context, *call, *Answer){
-	oslo.Rabbit: rabbit,
-	oslo.AMQP1:  amqp1,
-	oslo.Qpid:   qpid,
+func drivers() map[oslo.Driver]func(context.Context, *call, *Answer) {
+	return map[oslo.Driver]func(context.Context, *call, *Answer){
+		oslo.Rabbit: rabbit,
+		oslo.AMQP1:  amqp1,
+		oslo.Qpid:   qpid,
+	}
 }
 
 // call is one attempt's arguments.

@@ -58,7 +58,7 @@ func (e *Error) Error() string {
 		var me *mysql.MySQLError
 		errors.As(e.Err, &me)
 		what = fmt.Sprintf("error %d: %s", e.Code, me.Message)
-		todo = advice[e.Code]
+		todo = advice()[e.Code]
 		if todo == "" {
 			todo = "the server is alive; see its error log"
 		}
@@ -73,7 +73,7 @@ func (e *Error) Error() string {
 		}
 	default:
 		what = e.Err.Error()
-		todo = stateAdvice[e.State]
+		todo = stateAdvice()[e.State]
 		if errors.Is(e.Err, fs.ErrPermission) {
 			todo = "run the check as root, or look at the modes of the socket and its directories"
 		}
@@ -87,9 +87,11 @@ func (e *Error) Error() string {
 
 const hungAdvice = "the server hangs: look for its process state (T stopped, D waiting for storage) and its error log"
 
-var stateAdvice = map[State]string{
-	Dead:    "nothing listens there: the server is down, still in recovery, or configured to listen elsewhere",
-	Foreign: "that is not a MySQL or MariaDB server: find who listens there",
+func stateAdvice() map[State]string {
+	return map[State]string{
+		Dead:    "nothing listens there: the server is down, still in recovery, or configured to listen elsewhere",
+		Foreign: "that is not a MySQL or MariaDB server: find who listens there",
+	}
 }
 
 // The numbers are those of the MySQL "Server Error Message Reference" and of MariaDB's "MariaDB Error Codes".
@@ -100,57 +102,59 @@ const (
 )
 
 // advice is what an operator can do about an error that a health check meets. Every one of these servers is alive.
-var advice = map[uint16]string{
-	3:    diskAdvice, // EE_WRITE, with errno 28
-	28:   diskAdvice,
-	1021: diskAdvice,
-	1114: diskAdvice,
-	1030: "the storage engine failed: see the server's error log, the disk and dmesg",
-	1034: "the table is damaged: CHECK TABLE, REPAIR TABLE",
-	1194: "the table is damaged: CHECK TABLE, REPAIR TABLE",
-	1195: "the table is damaged: CHECK TABLE, REPAIR TABLE",
-	1932: "InnoDB lost the table: see the server's error log",
+func advice() map[uint16]string {
+	return map[uint16]string{
+		3:    diskAdvice, // EE_WRITE, with errno 28
+		28:   diskAdvice,
+		1021: diskAdvice,
+		1114: diskAdvice,
+		1030: "the storage engine failed: see the server's error log, the disk and dmesg",
+		1034: "the table is damaged: CHECK TABLE, REPAIR TABLE",
+		1194: "the table is damaged: CHECK TABLE, REPAIR TABLE",
+		1195: "the table is damaged: CHECK TABLE, REPAIR TABLE",
+		1932: "InnoDB lost the table: see the server's error log",
 
-	1036: readOnlyAdvice,
-	1290: readOnlyAdvice,
-	1792: readOnlyAdvice,
-	1836: readOnlyAdvice,
-	1874: readOnlyAdvice,
+		1036: readOnlyAdvice,
+		1290: readOnlyAdvice,
+		1792: readOnlyAdvice,
+		1836: readOnlyAdvice,
+		1874: readOnlyAdvice,
 
-	1037: "the server is out of memory",
-	1041: "the server is out of memory",
-	1135: "the server cannot start a thread: look at its memory, TasksMax and ulimit -u",
+		1037: "the server is out of memory",
+		1041: "the server is out of memory",
+		1135: "the server cannot start a thread: look at its memory, TasksMax and ulimit -u",
 
-	1040: "the server is alive, all connections are taken: SHOW PROCESSLIST, then end the idle or raise max_connections; extra_port keeps one free for checks (MariaDB)",
-	1203: "the server is alive, this user's connections are all taken (max_user_connections): give the check a user of its own",
-	1226: "the server is alive, this user has used up its limits (SHOW GRANTS): give the check a user of its own",
+		1040: "the server is alive, all connections are taken: SHOW PROCESSLIST, then end the idle or raise max_connections; extra_port keeps one free for checks (MariaDB)",
+		1203: "the server is alive, this user's connections are all taken (max_user_connections): give the check a user of its own",
+		1226: "the server is alive, this user has used up its limits (SHOW GRANTS): give the check a user of its own",
 
-	1044: "the server is alive: GRANT the user of this check what it needs",
-	1045: credentialAdvice,
-	1142: "the server is alive: GRANT the user of this check what it needs",
-	1227: "the server is alive: GRANT the user of this check what it needs",
-	1251: "the server is alive: give the user of this check a newer authentication plugin",
-	1275: "the server is alive: give the user of this check a newer authentication plugin",
-	1524: "the server is alive: load the plugin, or give the user of this check another",
-	1698: "the server is alive: this user logs in by its operating system account (unix_socket): run the check as that account or use another user",
-	1820: "the server is alive: set a new password for the user of this check",
-	1862: "the server is alive: set a new password for the user of this check",
-	3118: "the server is alive: ALTER USER ... ACCOUNT UNLOCK, or use another user",
-	3159: "the server is alive: use the unix socket, or TLS",
-	4151: "the server is alive: ALTER USER ... ACCOUNT UNLOCK, or use another user",
+		1044: "the server is alive: GRANT the user of this check what it needs",
+		1045: credentialAdvice,
+		1142: "the server is alive: GRANT the user of this check what it needs",
+		1227: "the server is alive: GRANT the user of this check what it needs",
+		1251: "the server is alive: give the user of this check a newer authentication plugin",
+		1275: "the server is alive: give the user of this check a newer authentication plugin",
+		1524: "the server is alive: load the plugin, or give the user of this check another",
+		1698: "the server is alive: this user logs in by its operating system account (unix_socket): run the check as that account or use another user",
+		1820: "the server is alive: set a new password for the user of this check",
+		1862: "the server is alive: set a new password for the user of this check",
+		3118: "the server is alive: ALTER USER ... ACCOUNT UNLOCK, or use another user",
+		3159: "the server is alive: use the unix socket, or TLS",
+		4151: "the server is alive: ALTER USER ... ACCOUNT UNLOCK, or use another user",
 
-	1129: "the server is alive and has blocked this host: mariadb-admin flush-hosts (FLUSH HOSTS), then find who breaks off its logins; better use the unix socket",
-	1130: "the server is alive and does not know this host: use the unix socket, or CREATE USER for it",
+		1129: "the server is alive and has blocked this host: mariadb-admin flush-hosts (FLUSH HOSTS), then find who breaks off its logins; better use the unix socket",
+		1130: "the server is alive and does not know this host: use the unix socket, or CREATE USER for it",
 
-	1049: "the server is alive: that database does not exist",
-	1146: "the server is alive: that table does not exist, correct the check's table",
+		1049: "the server is alive: that database does not exist",
+		1146: "the server is alive: that table does not exist, correct the check's table",
 
-	1053: "the server is alive and shutting down: wait for it",
-	1927: "somebody or the shutdown ended this connection",
-	1205: "the server is alive, somebody holds a lock: look in SHOW PROCESSLIST for a backup (FLUSH TABLES WITH READ LOCK), LOCK TABLES or a long transaction",
-	1213: "the server is alive: a deadlock, once is nothing",
-	1969: "the server is alive and slow: the query took longer than this check has",
-	3024: "the server is alive and slow: the query took longer than this check has",
+		1053: "the server is alive and shutting down: wait for it",
+		1927: "somebody or the shutdown ended this connection",
+		1205: "the server is alive, somebody holds a lock: look in SHOW PROCESSLIST for a backup (FLUSH TABLES WITH READ LOCK), LOCK TABLES or a long transaction",
+		1213: "the server is alive: a deadlock, once is nothing",
+		1969: "the server is alive and slow: the query took longer than this check has",
+		3024: "the server is alive and slow: the query took longer than this check has",
+	}
 }
 
 const (
@@ -160,8 +164,10 @@ const (
 )
 
 // authErrors of the driver: the server lives, and wants a login that this client cannot or must not do.
-var authErrors = []error{
-	mysql.ErrUnknownPlugin, mysql.ErrCleartextPassword, mysql.ErrNativePassword, mysql.ErrOldPassword, mysql.ErrNoTLS,
+func authErrors() []error {
+	return []error{
+		mysql.ErrUnknownPlugin, mysql.ErrCleartextPassword, mysql.ErrNativePassword, mysql.ErrOldPassword, mysql.ErrNoTLS,
+	}
 }
 
 // dead are the answers of connect(2) when no socket listens; a plain file instead of a socket gives ECONNREFUSED too.
@@ -181,7 +187,7 @@ func classify(ctx context.Context, t Target, doing string, start time.Time, err 
 	switch {
 	case errors.As(err, &me):
 		e.State, e.Code = Degraded, me.Number
-	case isAny(err, authErrors):
+	case isAny(err, authErrors()):
 		e.State = Degraded
 		e.note = err.Error() + ": the server is alive: give the user of this check another authentication plugin, or TLS"
 	case errors.As(err, &cert):

@@ -157,7 +157,7 @@ func TestFakes(t *testing.T) {
 // TestErrorPackets: whatever number a server sends, before, in or after the login, it is alive.
 func TestErrorPackets(t *testing.T) {
 	codes := []uint16{1, 1064, 9999, 65534}
-	for code := range advice {
+	for code := range advice() {
 		codes = append(codes, code)
 	}
 	for _, code := range codes {
@@ -169,7 +169,7 @@ func TestErrorPackets(t *testing.T) {
 			"after the login":           say(true, fakeGreeting, packet(2, okBody), errPacket(1, code, "#HY000text")),
 		} {
 			a := Ping(within(t, 2*time.Second), fake(t, serve))
-			check(t, a, Degraded, fmt.Sprintf("error %d: text", code), cmp.Or(advice[code], "the server is alive"))
+			check(t, a, Degraded, fmt.Sprintf("error %d: text", code), cmp.Or(advice()[code], "the server is alive"))
 			if a.Err != nil && a.Err.Code != code {
 				t.Errorf("%s: code %d, want %d", name, a.Err.Code, code)
 			}

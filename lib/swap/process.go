@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/mount"
@@ -299,8 +298,10 @@ func mysqlOf(given map[string]string) daemon.Test {
 }
 
 // mysqlParams are options of the server that have a parameter.
-var mysqlParams = map[string]string{
-	"--datadir": "datadir", "--socket": "socket", "--pid-file": "pid", "--log-error": "log", "--user": "user",
+func mysqlParams() map[string]string {
+	return map[string]string{
+		"--datadir": "datadir", "--socket": "socket", "--pid-file": "pid", "--log-error": "log", "--user": "user",
+	}
 }
 
 // mysqlOwn are options that mysqld_safe, a unit or the agent adds by itself.
@@ -310,7 +311,7 @@ func deriveMySQL(ctx context.Context, r running) (map[string]string, error) {
 	f := found{}
 	var more []string
 	named := map[string]string{}
-	opts := options(r.args, func(name string) bool { return mysqlParams[strings.ReplaceAll(name, "_", "-")] != "" })
+	opts := options(r.args, func(name string) bool { return mysqlParams()[strings.ReplaceAll(name, "_", "-")] != "" })
 	for _, o := range opts {
 		name := strings.ReplaceAll(o.name, "_", "-")
 		switch {
@@ -318,8 +319,8 @@ func deriveMySQL(ctx context.Context, r running) (map[string]string, error) {
 			named["config"] = r.abs(o.value)
 		case strings.HasPrefix(name, "--defaults-") || name == "--no-defaults":
 			return nil, fmt.Errorf("the server was started with %s, which the agent has no parameter for", o.words[0])
-		case mysqlParams[name] != "":
-			named[mysqlParams[name]] = o.value
+		case mysqlParams()[name] != "":
+			named[mysqlParams()[name]] = o.value
 		case !slices.Contains(mysqlOwn, name):
 			more = append(more, o.words...)
 		}
@@ -359,15 +360,17 @@ func deriveMySQL(ctx context.Context, r running) (map[string]string, error) {
 }
 
 // qpiddParams are options of the broker that have a parameter.
-var qpiddParams = map[string]string{
-	"--config": "config", "--data-dir": "data_dir", "--port": "port", "-p": "port", "--interface": "interface",
-	"--pid-dir": "pid_dir", "--module-dir": "module_dir",
+func qpiddParams() map[string]string {
+	return map[string]string{
+		"--config": "config", "--data-dir": "data_dir", "--port": "port", "-p": "port", "--interface": "interface",
+		"--pid-dir": "pid_dir", "--module-dir": "module_dir",
+	}
 }
 
 // member is what to do about a broker that replicates. The roles are a promotable clone's, and only its start gives them.
 const member = "member of a cluster of brokers: with this agent they are a promotable clone, which chooses the primary, and that takes a restart of each broker. In a quiet hour delete the resource and create the clone as `openstack-ocf describe qpidd` shows; until then leave it as it is"
 
-var haCluster = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?mi)^ha-cluster=(yes|true|on|1)\b`) })
+const haCluster = `(?mi)^ha-cluster=(yes|true|on|1)\b`
 
 func deriveQpidd(_ context.Context, r running) (map[string]string, error) {
 	f := found{}
@@ -383,12 +386,12 @@ func deriveQpidd(_ context.Context, r running) (map[string]string, error) {
 			return nil, errors.New("the broker was started with --no-data-dir: the agent tells it from others by the data directory that it holds")
 		case strings.HasPrefix(o.name, "--ha-"):
 			return nil, fmt.Errorf("the broker was started with %s, as a %s", o.words[0], member)
-		case qpiddParams[o.name] == "port":
+		case qpiddParams()[o.name] == "port":
 			f.set(r.given, "port", o.value, "")
-		case qpiddParams[o.name] == "interface":
+		case qpiddParams()[o.name] == "interface":
 			f.set(r.given, "interface", o.value, "")
-		case qpiddParams[o.name] != "":
-			f.set(r.given, qpiddParams[o.name], r.abs(o.value), "")
+		case qpiddParams()[o.name] != "":
+			f.set(r.given, qpiddParams()[o.name], r.abs(o.value), "")
 		case slices.Contains([]string{"-d", "--daemon", "-w", "--wait", "--pidfile"}, o.name):
 		default:
 			more = append(more, o.words...)
@@ -396,7 +399,7 @@ func deriveQpidd(_ context.Context, r running) (map[string]string, error) {
 	}
 	for _, file := range []string{cmp.Or(r.given["config"], f["config"], "/etc/qpid/qpidd.conf"), "/etc/qpidd.conf"} {
 		text, err := os.ReadFile(file)
-		if err == nil && haCluster().Match(text) {
+		if err == nil && regexp.MustCompile(haCluster).Match(text) {
 			return nil, fmt.Errorf("%s says ha-cluster, so that the broker is a %s", file, member)
 		}
 		if err == nil {
