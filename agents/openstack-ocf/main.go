@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	_ "github.com/openstack-ocf/agents/agents/openstack-ocf/single"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
