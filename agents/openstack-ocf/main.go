@@ -1,3 +1,7 @@
+// Go need not look every second how many processors there are: see package single.
+//
+//go:debug updatemaxprocs=0
+
 // Command openstack-ocf is every agent of the OCF provider openstack, and the
 // operator's command beside them. The name it is called by says which: under
 // /usr/lib/ocf/resource.d/openstack/ each agent is a link to this one binary.
