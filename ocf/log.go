@@ -27,21 +27,35 @@ type logSink struct {
 	attrs   string
 
 	mu     *sync.Mutex
-	files  []*os.File
-	syslog *syslog.Writer
+	far    *far
 	tracer *os.File
 	redact func(string) string
 }
 
+// far are the cluster's log files and syslog, opened by the first record: most monitors have none.
+type far struct {
+	opened bool
+	files  []*os.File
+	syslog *syslog.Writer
+}
+
 func newLogger(r *Request, c Call) *logSink {
-	l := &logSink{request: r, stderr: c.Stderr, mu: new(sync.Mutex), redact: redactor(r.secrets)}
+	l := &logSink{request: r, stderr: c.Stderr, mu: new(sync.Mutex), far: new(far), redact: redactor(r.secrets)}
 	l.debug = isOn(first(r.Env("HA_debug"), r.Env("HA_DEBUG")))
+	l.openTrace(c)
+	l.logger = slog.New(l)
+	return l
+}
+
+func (l *logSink) open() {
+	l.far.opened = true
+	r := l.request
 	for _, name := range []string{first(r.Env("HA_logfile"), r.Env("HA_LOGFILE")), debugLog(r, l.debug)} {
 		if name == "" || name == "/dev/null" {
 			continue
 		}
 		if f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640); err == nil {
-			l.files = append(l.files, f)
+			l.far.files = append(l.far.files, f)
 		}
 	}
 	facility := strings.ToLower(first(r.Env("HA_logfacility"), r.Env("HA_LOGFACILITY")))
@@ -50,12 +64,9 @@ func newLogger(r *Request, c Call) *logSink {
 			continue
 		}
 		if w, err := syslog.New(f.priority|syslog.LOG_INFO, l.tag()); err == nil {
-			l.syslog = w // a node without syslog still has stderr
+			l.far.syslog = w // a node without syslog still has stderr
 		}
 	}
-	l.openTrace(c)
-	l.logger = slog.New(l)
-	return l
 }
 
 func debugLog(r *Request, debug bool) string {
@@ -66,11 +77,11 @@ func debugLog(r *Request, debug bool) string {
 }
 
 func (l *logSink) close() {
-	for _, f := range l.files {
+	for _, f := range l.far.files {
 		_ = f.Close()
 	}
-	if l.syslog != nil {
-		_ = l.syslog.Close()
+	if l.far.syslog != nil {
+		_ = l.far.syslog.Close()
 	}
 	if l.tracer != nil {
 		_ = l.tracer.Close()
@@ -119,22 +130,25 @@ func (l *logSink) Handle(_ context.Context, rec slog.Record) error {
 func (l *logSink) toFiles(level slog.Level, msg string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, f := range l.files {
+	if !l.far.opened {
+		l.open()
+	}
+	for _, f := range l.far.files {
 		fmt.Fprintf(f, "%s:\t%s %s: %s\n", l.tag(), time.Now().Format("2006/01/02_15:04:05"), level, msg)
 	}
-	if l.syslog == nil {
+	if l.far.syslog == nil {
 		return
 	}
 	msg = level.String() + ": " + msg
 	switch {
 	case level >= slog.LevelError:
-		_ = l.syslog.Err(msg)
+		_ = l.far.syslog.Err(msg)
 	case level >= slog.LevelWarn:
-		_ = l.syslog.Warning(msg)
+		_ = l.far.syslog.Warning(msg)
 	case level >= slog.LevelInfo:
-		_ = l.syslog.Info(msg)
+		_ = l.far.syslog.Info(msg)
 	default:
-		_ = l.syslog.Debug(msg)
+		_ = l.far.syslog.Debug(msg)
 	}
 }
 
