@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 // Health is how the broker is: what a cluster manager must decide on.
@@ -126,9 +128,9 @@ func (a Answer) Reason() string {
 	case k.health == Healthy:
 		fmt.Fprintf(&b, " (%s, %s)", orUnknown(a.Product+" "+a.Version), a.Elapsed.Round(100*time.Microsecond))
 	case k.health == Hung:
-		fmt.Fprintf(&b, " (%s, %s)", oneLine(a.Err.Error()), a.Elapsed.Round(time.Millisecond))
+		fmt.Fprintf(&b, " (%s, %s)", words.Error(a.Err), a.Elapsed.Round(time.Millisecond))
 	case a.Err != nil:
-		fmt.Fprintf(&b, " (%s)", oneLine(a.Err.Error()))
+		fmt.Fprintf(&b, " (%s)", words.Error(a.Err))
 	}
 	if k.whatToDo != "" {
 		fmt.Fprintf(&b, ": %s", k.whatToDo)
@@ -143,19 +145,4 @@ func (a Answer) because(k Kind, err error) Answer {
 
 func orUnknown(s string) string {
 	return cmp.Or(strings.TrimSpace(s), "product unknown")
-}
-
-// oneLine keeps what a peer said from breaking out of the line.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-	const limit = 200
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "..."
-	}
-	return s
 }

@@ -7,13 +7,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
+
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 const (
 	maxTail  = 64 << 10 // bytes of a log that are searched
 	maxWords = 5        // lines
-	maxLine  = 300      // bytes of a line
 )
 
 // logs remembers where log files ended, to read later what was added since.
@@ -100,7 +100,7 @@ func informative(lines []string) []string {
 	telling, head := regexp.MustCompile(telling), regexp.MustCompile(head)
 	marked, varying := regexp.MustCompile(marked), regexp.MustCompile(varying)
 	for _, line := range lines {
-		said := printable(head.ReplaceAllString(line, ""))
+		said := words.Line(head.ReplaceAllString(line, ""))
 		if key := varying.ReplaceAllString(said, "0"); said == "" || seen[key] {
 			continue
 		} else {
@@ -124,19 +124,4 @@ func informative(lines []string) []string {
 		return bad
 	}
 	return all[max(0, len(all)-maxWords):]
-}
-
-// printable makes a log line fit for a message: one line, no control characters, valid UTF-8, not endless.
-func printable(line string) string {
-	line = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(line, "?"))
-	line = strings.Join(strings.Fields(line), " ")
-	if len(line) > maxLine {
-		line = strings.ToValidUTF8(line[:maxLine], "") + "..."
-	}
-	return line
 }

@@ -23,12 +23,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/oslo"
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 // State is what a call found. The zero State is Doubt.
@@ -110,7 +110,7 @@ func (a Answer) Reason() string {
 	case Answered:
 		return fmt.Sprintf("%s answered over %s in %v", a.Server, a.Broker, took)
 	case Failure:
-		return fmt.Sprintf("%s answered over %s in %v, with an exception (%s)", a.Server, a.Broker, took, oneLine(a.Err))
+		return fmt.Sprintf("%s answered over %s in %v, with an exception (%s)", a.Server, a.Broker, took, words.Error(a.Err))
 	case NoRoute:
 		text = fmt.Sprintf("%s is not subscribed on the message bus at %s", a.Server, a.Broker)
 	case Silent:
@@ -125,7 +125,7 @@ func (a Answer) Reason() string {
 		text = fmt.Sprintf("%s could not be asked over %s", a.Server, cmp.Or(a.Broker, "the message bus"))
 	}
 	if a.Err != nil {
-		text += " (" + oneLine(a.Err) + ")"
+		text += " (" + words.Error(a.Err) + ")"
 	}
 	if advice := cmp.Or(a.advice, advices()[a.State]); advice != "" {
 		text += ": " + advice
@@ -243,23 +243,3 @@ func share(ctx context.Context, brokers int) time.Duration {
 }
 
 func (a *Answer) is(s State, err error) { a.State, a.Err = s, err }
-
-// oneLine keeps what a peer said from breaking out of the line, and leaves out what Go adds to the
-// system's own words: the reason names the address already.
-func oneLine(err error) string {
-	var system *os.SyscallError
-	if op, ok := err.(*net.OpError); ok && errors.As(op, &system) {
-		err = system.Err
-	}
-	s := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ReplaceAll(err.Error(), "\n", "; "))
-	const limit = 300
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "..."
-	}
-	return s
-}

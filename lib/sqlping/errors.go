@@ -10,9 +10,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 // Error is why a server did not do what it was asked, classified. Its text is one line that names the server, what was
@@ -72,13 +73,13 @@ func (e *Error) Error() string {
 			todo += "; or it waits for DNS (skip_name_resolve)"
 		}
 	default:
-		what = e.Err.Error()
+		what = words.Error(e.Err)
 		todo = stateAdvice()[e.State]
 		if errors.Is(e.Err, fs.ErrPermission) {
 			todo = "run the check as root, or look at the modes of the socket and its directories"
 		}
 	}
-	s := oneLine(fmt.Sprintf("%s: %s: %s", e.Where, e.Doing, what))
+	s := words.Line(fmt.Sprintf("%s: %s: %s", e.Where, e.Doing, what))
 	if todo != "" {
 		s += ": " + todo
 	}
@@ -217,13 +218,4 @@ func isAny(err error, list []error) bool {
 		}
 	}
 	return false
-}
-
-// oneLine makes a server's text fit for one line of a log: no control characters, no more than 300 characters.
-func oneLine(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar }), " ")
-	if r := []rune(s); len(r) > 300 {
-		s = string(r[:300]) + "..."
-	}
-	return s
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 const (
@@ -165,5 +167,5 @@ func version(b []byte) string {
 	if rest, ok := strings.CutPrefix(v, "5.5.5-"); ok && strings.Contains(rest, "MariaDB") {
 		v = rest
 	}
-	return oneLine(v)
+	return words.Line(v)
 }
