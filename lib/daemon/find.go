@@ -104,7 +104,7 @@ func (id Identity) hinted(ctx context.Context) *Process {
 	if read == nil {
 		read = ReadPID
 	}
-	pid, err := bounded(ctx, func() (int, error) { return read(id.PIDFile) })
+	pid, err := bounded(ctx, "its file system", func() (int, error) { return read(id.PIDFile) })
 	if err != nil || pid <= 1 || pid == os.Getpid() {
 		return nil
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/hang"
 )
 
 // Flags of a task, field 9 of /proc/PID/stat (the kernel's include/linux/sched.h).
@@ -317,7 +319,7 @@ func (p *Process) Environ(ctx context.Context) ([]string, error) {
 }
 
 func (p *Process) strings(ctx context.Context, name string) ([]string, error) {
-	b, err := bounded(ctx, func() ([]byte, error) { return os.ReadFile(p.task + "/" + name) })
+	b, err := bounded(ctx, "/proc", func() ([]byte, error) { return os.ReadFile(p.task + "/" + name) })
 	if err != nil {
 		return nil, p.failed(name, err)
 	}
@@ -532,25 +534,9 @@ func readNames(dir string) ([]string, error) {
 // patience bounds each look at something that may sit on storage that does not answer.
 const patience = time.Second
 
-// bounded runs f, which may hang in the kernel, for as long as the context and patience allow. A hanging f
-// is left behind in its goroutine; the error then wraps context.DeadlineExceeded or Canceled.
-func bounded[T any](ctx context.Context, f func() (T, error)) (T, error) {
+// bounded runs f, which may hang in the kernel, for as long as the context and patience allow. See hang.Bound.
+func bounded[T any](ctx context.Context, what string, f func() (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	type result struct {
-		v   T
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		v, err := f()
-		done <- result{v, err}
-	}()
-	select {
-	case r := <-done:
-		return r.v, r.err
-	case <-ctx.Done():
-		var zero T
-		return zero, fmt.Errorf("no answer: %w", ctx.Err())
-	}
+	return hang.Bound(ctx, what, f)
 }

@@ -114,7 +114,7 @@ func usesDir(ctx context.Context, p *Process, dir string, options []string) (boo
 	if !foreign && isDir(cwd, dirs) {
 		return true, nil // by far the most frequent case, so nothing else is read before
 	}
-	real, hung := bounded(ctx, func() (string, error) { return filepath.EvalSymlinks(dir) })
+	real, hung := bounded(ctx, dir, func() (string, error) { return filepath.EvalSymlinks(dir) })
 	if hung == nil && real != dir {
 		dirs = append(dirs, real)
 		if !foreign && isDir(cwd, dirs) {
@@ -138,7 +138,7 @@ func usesDir(ctx context.Context, p *Process, dir string, options []string) (boo
 	}
 
 	var lost bool
-	same, err := bounded(ctx, func() (bool, error) {
+	same, err := bounded(ctx, "the storage of "+dir+" or of the process", func() (bool, error) {
 		lost = !foreign && p.lost(cwd)
 		return p.inDir(dir, files), nil
 	})
@@ -157,7 +157,7 @@ func usesDir(ctx context.Context, p *Process, dir string, options []string) (boo
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("the storage of %s or of the process does not answer: %w", dir, err)
+		return false, err
 	}
 	if lost {
 		return false, fmt.Errorf("its working directory %s is on a file system that is no longer mounted, perhaps what was mounted on %s", cwd, dir)

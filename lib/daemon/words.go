@@ -30,7 +30,7 @@ func rememberLogs(paths []string) logs {
 		if path == "" || path == os.DevNull || slices.ContainsFunc(l, func(e logEnd) bool { return e.path == path }) {
 			continue
 		}
-		info, err := bounded(context.Background(), func() (os.FileInfo, error) { return os.Stat(path) })
+		info, err := bounded(context.Background(), path, func() (os.FileInfo, error) { return os.Stat(path) })
 		if err != nil {
 			info = nil
 		}
@@ -52,7 +52,7 @@ func (l logs) last(ctx context.Context) []string {
 	var lines []string
 	for _, e := range l {
 		// A daemon that died may have died of the storage its log is on.
-		tail, err := bounded(context.WithoutCancel(ctx), e.tail)
+		tail, err := bounded(context.WithoutCancel(ctx), e.path, e.tail)
 		if err == nil {
 			lines = append(lines, strings.Split(tail, "\n")...)
 		}

@@ -20,6 +20,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/hang"
 )
 
 // Mount is one entry of the mount table, proc_pid_mountinfo(5).
@@ -93,7 +95,7 @@ func resolve(ctx context.Context, dir string) (string, error) {
 	}
 	var missing error
 	for path := filepath.Clean(dir); ; path = filepath.Dir(path) {
-		real, err := bounded(ctx, "the path "+path, func() (string, error) { return filepath.EvalSymlinks(path) })
+		real, err := hang.Bound(ctx, "the path "+path, func() (string, error) { return filepath.EvalSymlinks(path) })
 		switch {
 		case err == nil:
 			return real, missing
@@ -176,7 +178,7 @@ func percent(used, available uint64) float64 {
 
 // Usage asks the file system that dir is on how full it is, statfs(2).
 func Usage(ctx context.Context, dir string) (Space, error) {
-	return bounded(ctx, "the storage of "+dir, func() (Space, error) {
+	return hang.Bound(ctx, "the storage of "+dir, func() (Space, error) {
 		var st unix.Statfs_t
 		for {
 			err := unix.Statfs(dir, &st)
@@ -219,7 +221,7 @@ func (m Mount) From(ctx context.Context, device string) (bool, error) {
 	if !strings.HasPrefix(device, "/") || strings.HasPrefix(device, "//") {
 		return false, nil
 	}
-	return bounded(ctx, "the device "+device, func() (bool, error) {
+	return hang.Bound(ctx, "the device "+device, func() (bool, error) {
 		var dev unix.Stat_t
 		if err := unix.Stat(device, &dev); err != nil {
 			return false, &fs.PathError{Op: "stat", Path: device, Err: err}
@@ -279,24 +281,4 @@ func sameSource(a, b string) bool {
 		return s
 	}
 	return a != "" && trim(a) == trim(b)
-}
-
-// bounded runs f, which may hang in the kernel, until the context ends; then f is left behind.
-func bounded[T any](ctx context.Context, what string, f func() (T, error)) (T, error) {
-	type result struct {
-		v   T
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		v, err := f()
-		done <- result{v, err}
-	}()
-	select {
-	case r := <-done:
-		return r.v, r.err
-	case <-ctx.Done():
-		var zero T
-		return zero, fmt.Errorf("%s does not answer: %w", what, ctx.Err())
-	}
 }

@@ -1,7 +1,6 @@
 package mount
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"math"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -153,17 +151,6 @@ func TestSpace(t *testing.T) {
 	}
 	if err := Probe(t.Context(), filepath.Join(t.TempDir(), "x")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Probe of nothing: %v", err)
-	}
-}
-
-func TestBounded(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	never := make(chan struct{})
-	defer close(never)
-	_, err := bounded(ctx, "the storage of /srv", func() (int, error) { <-never; return 0, nil })
-	if !errors.Is(err, context.DeadlineExceeded) || err.Error() != "the storage of /srv does not answer: context deadline exceeded" {
-		t.Errorf("err = %v", err)
 	}
 }
 
