@@ -34,7 +34,7 @@ test: deps build
 # The cluster's tests once more, on nodes that run Debian 13, which is made there first (minutes, 1 GB).
 CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/openstack-ocf
 test-trixie: deps build
-	@SUITE=trixie ROOT='$(CACHE)/trixie' test/deps/run-tests ./test/clustermysql ./test/plan
+	@SUITE=trixie ROOT='$(CACHE)/trixie' test/deps/run-tests ./test/clustermysql ./test/plan ./test/swap
 
 # KEEP=1 leaves the cluster up, DEMO_MARKDOWN=file gets the table of figures.
 demo: deps build

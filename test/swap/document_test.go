@@ -23,6 +23,7 @@ var often = []string{"op", "monitor", "interval=3s", "timeout=30s"}
 // TestDocument swaps the document's services in one run, in the middle of the group, at its end, and as a clone: by
 // scripts, and by units. It takes that back, does it again, and then has the new agents recover each.
 func TestDocument(t *testing.T) {
+	needs(t, scenario.Root(t), "usr/sbin/haproxy", "usr/bin/nova-manage")
 	for _, class := range []string{"lsb", "systemd"} {
 		t.Run(class, func(t *testing.T) {
 			t.Parallel()

@@ -1,4 +1,5 @@
-// Package swap tests `openstack-ocf swap` on real Pacemaker clusters, with clients at work all the while.
+// Package swap tests `openstack-ocf swap` on real Pacemaker clusters, with clients at work all the while. ROOT and SUITE
+// are what the nodes run (see [scenario.Root]); TestDocument needs more there than `make test-trixie` puts into it.
 package swap
 
 import (
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -71,13 +73,22 @@ func database(agent string, options ...string) scenario.Service {
 	return s
 }
 
+// needs skips the test if the nodes' root lacks a file.
+func needs(t *testing.T, root string, files ...string) {
+	t.Helper()
+	for _, file := range files {
+		if _, err := os.Stat(filepath.Join("/", root, file)); err != nil {
+			t.Skip("SKIP: needs " + filepath.Base(file) + " on the nodes")
+		}
+	}
+}
+
 // deploy makes a cluster with the document's group.
 func deploy(t *testing.T, files []cluster.File, db scenario.Service) *scenario.Stage {
-	if _, err := os.Stat("/usr/sbin/mariadbd"); err != nil {
-		t.Skip("SKIP: needs mariadb-server")
-	}
 	cfg, err := scenario.Config(built.Binary(t), db)
 	must(t, err)
+	cfg.Root = scenario.Root(t)
+	needs(t, cfg.Root, "usr/sbin/mariadbd")
 	cfg.Files = append(cfg.Files, files...)
 	c := cluster.New(t, cfg)
 	begun := time.Now()
