@@ -35,6 +35,7 @@ type Resource struct {
 
 // Failure is an action that failed and was not cleaned up since.
 type Failure struct {
+	Resource  string // without the number of an instance
 	Operation string // RESOURCE_ACTION_INTERVAL
 	Node      string
 	Reason    string
@@ -85,8 +86,10 @@ func parseStatus(text string) (*Status, error) {
 		s.Resources = append(s.Resources, r)
 	}
 	for f := range doc.All("failure") {
+		// An id may have an underscore, and so may an action (migrate_to).
+		id, _, _ := strings.Cut(strings.TrimSuffix(f.Attr("op_key"), "_"+f.Attr("task")+"_"+f.Attr("interval")), ":")
 		// Pacemaker 2.1 escapes reasons twice.
-		s.Failures = append(s.Failures, Failure{f.Attr("op_key"), f.Attr("node"), html.UnescapeString(f.Attr("exitreason"))})
+		s.Failures = append(s.Failures, Failure{id, f.Attr("op_key"), f.Attr("node"), html.UnescapeString(f.Attr("exitreason"))})
 	}
 	return s, nil
 }

@@ -13,7 +13,8 @@ func TestParseStatus(t *testing.T) {
 <resources><group id="g"><resource id="db" resource_agent="lsb:mysqld" role="Started" active="true" managed="true" failed="false"><node name="node1"/></resource></group>
 <clone id="c"><resource id="q:0" resource_agent="lsb:qpidd" role="Started" active="true" managed="false"><node name="node1"/></resource>
 <resource id="q:1" resource_agent="lsb:qpidd" role="Stopped" active="false" managed="true"/></clone></resources>
-<failures><failure op_key="db_monitor_1000" node="node2" exitreason="a &amp;quot;b&amp;quot;"/></failures></pacemaker-result>`)
+<failures><failure op_key="db_monitor_1000" node="node2" exitreason="a &amp;quot;b&amp;quot;" interval="1000" task="monitor"/>
+<failure op_key="db_backup:1_migrate_to_0" node="node1" exitreason="" interval="0" task="migrate_to"/></failures></pacemaker-result>`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +27,7 @@ func TestParseStatus(t *testing.T) {
 	if db := s.Instances("db"); len(db) != 1 || db[0].Agent != "lsb:mysqld" || db[0].Role != "Started" {
 		t.Errorf("%+v", db)
 	}
-	if len(s.Failures) != 1 || s.Failures[0] != (Failure{"db_monitor_1000", "node2", `a "b"`}) {
+	if want := []Failure{{"db", "db_monitor_1000", "node2", `a "b"`}, {"db_backup", "db_backup:1_migrate_to_0", "node1", ""}}; !slices.Equal(s.Failures, want) {
 		t.Errorf("%+v", s.Failures)
 	}
 	if _, err := parseStatus("<pacemaker-result/>"); err == nil {

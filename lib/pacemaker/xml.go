@@ -10,13 +10,16 @@ import (
 	"strings"
 )
 
-// Element is an element of the CIB, or of what the tools write. Comments and the white space between elements are
-// not kept; the CIB has no other text.
+// Element is an element of the CIB, or of what the tools write. The white space between elements is not kept; the CIB
+// has no other text. A comment is an element of the name comment: it counts where a patch tells positions.
 type Element struct {
 	Name     string
 	Attrs    []Attr
 	Children []*Element
 }
+
+// comment is the name of an element that is a comment; its only attribute is the text.
+const comment = "!--"
 
 // Attr is an attribute of an element.
 type Attr struct{ Name, Value string }
@@ -44,6 +47,10 @@ func ParseXML(r io.Reader) (*Element, error) {
 				up.Children = append(up.Children, el)
 			}
 			open = append(open, el)
+		case xml.Comment:
+			if len(open) > 0 {
+				open[len(open)-1].Add(El(comment, "", string(t)))
+			}
 		case xml.EndElement:
 			if len(open) == 0 || open[len(open)-1].Name != rawName(t.Name) {
 				return nil, fmt.Errorf("XML: </%s> closes nothing", rawName(t.Name))
@@ -214,6 +221,10 @@ func (e *Element) String() string {
 }
 
 func (e *Element) write(b *strings.Builder, indent string) {
+	if e.Name == comment {
+		b.WriteString(indent + "<!--" + e.Attr("") + "-->\n")
+		return
+	}
 	b.WriteString(indent + "<" + e.Name)
 	for _, a := range e.Attrs {
 		b.WriteString(" " + a.Name + `="`)

@@ -18,6 +18,10 @@ func TestXMLThereAndBack(t *testing.T) {
 	if err != nil || !again.Equal(e) {
 		t.Errorf("%v: %s", err, again)
 	}
+	// crm_diff counts comments when it tells where an element goes.
+	if len(e.Children) != 3 || !strings.Contains(e.String(), "  <!-- c -->\n  <c>") {
+		t.Errorf("the comment is lost: %s", e)
+	}
 	for _, bad := range []string{"", "<a>", "<a></b>", "</a>", "text"} {
 		if _, err := ParseXML(strings.NewReader(bad)); err == nil {
 			t.Errorf("%q is taken", bad)

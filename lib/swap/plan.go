@@ -386,7 +386,7 @@ func (c *Change) where(p *Plan, status *pacemaker.Status) error {
 		}
 	}
 	for _, f := range status.Failures {
-		if strings.HasPrefix(f.Operation, c.ID+"_") {
+		if f.Resource == c.ID {
 			return fmt.Errorf("it has failed on %s (%s: %s): repair it if need be, and clean it up first (pcs resource cleanup %s)", f.Node, f.Operation, f.Reason, c.ID)
 		}
 	}
