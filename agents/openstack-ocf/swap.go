@@ -35,7 +35,8 @@ First it shows what it will do; then it asks. It keeps ids, operations, meta att
 any doubt, on Ctrl-C and when the terminal is lost, all is as before again, and the reason is told. The
 configuration as it was, and what was done, is kept in ` + swap.Dir + `.
 
-If the swap itself is killed, its guard undoes it. If its node dies, the maintenance ends by itself after
+If the swap itself is killed, its guard undoes it, and goes on trying until it can or somebody else has
+(` + swap.Dir + `/guard.log). If its node dies, the maintenance ends by itself after
 4 minutes, or at once by "swap --undo" on another node.
 
 Exit codes: 0 swapped, or nothing was left to do; 1 an error, before anything was changed; 2 wrong usage;
@@ -108,21 +109,13 @@ func runSwap(c *cli.Context) error {
 		}
 	}()
 	if c.Bool("guard") {
-		return s.watch(ctx)
+		s.Say = func(format string, args ...any) {
+			fmt.Fprintln(s.out, time.Now().Format(time.DateTime), fmt.Sprintf(format, args...))
+		}
+		return s.Watch(ctx)
 	}
 	o, err := s.do(ctx)
 	return s.tell(o, err)
-}
-
-// watch is what the guard does.
-func (s *swapper) watch(ctx context.Context) error {
-	release, err := s.Lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	_, err = s.Recover(ctx)
-	return err
 }
 
 func (s *swapper) do(ctx context.Context) (outcome, error) {
@@ -146,7 +139,7 @@ func (s *swapper) do(ctx context.Context) (outcome, error) {
 				return outcome{}, err
 			}
 		}
-		if did != "" && s.c.Bool("undo") {
+		if did != "" && did != swap.Finished && s.c.Bool("undo") {
 			return outcome{Result: "undone", Reason: []string{did}}, nil
 		}
 	}

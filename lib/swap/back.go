@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,15 +14,24 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
+// What [Swap.Recover] did.
+const (
+	Undid    = "undid the swap that was cut off"
+	Finished = "finished the swap that was cut off"
+)
+
 // Recover ends a swap of this node that was cut off: undoes it, or finishes it if all had been found to be right, or if
 // the maintenance has ended by itself and the new agents have started something since. It returns what it did, "" if
-// there was nothing to do. The caller holds the lock. Ctrl-C does not end it.
-func (s *Swap) Recover(ctx context.Context) (string, error) {
+// there was nothing to do; with an error too, if that is done and something is not as it should be all the same. The
+// caller holds the lock. Ctrl-C does not end it.
+func (s *Swap) Recover(ctx context.Context) (string, error) { return s.recover(ctx, backwardTime) }
+
+func (s *Swap) recover(ctx context.Context, within time.Duration) (string, error) {
 	j, err := unfinished(s.Dir)
 	if err != nil || j == nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backwardTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
 	r := &run{Swap: s, journal: j}
 	var cib *pacemaker.Element
@@ -55,7 +65,14 @@ func (s *Swap) Recover(ctx context.Context) (string, error) {
 		if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
 			return "", err
 		}
-		return "finished the swap that was cut off", j.at(swapped)
+		_ = until(ctx, settling, func(ctx context.Context) error { // its monitors begin
+			status, err := pacemaker.ReadStatus(ctx)
+			if err != nil {
+				return err
+			}
+			return atRest(ctx, status)
+		})
+		return Finished, j.at(swapped)
 	}
 	if err := r.hold(ctx); err != nil {
 		s.Say("%v", err)
@@ -65,7 +82,51 @@ func (s *Swap) Recover(ctx context.Context) (string, error) {
 	if j.Why == "" {
 		j.Why = "it was cut off"
 	}
-	return "undid the swap that was cut off", r.back(ctx)
+	err = r.back(ctx)
+	if r.Step != undone {
+		return "", err
+	}
+	return Undid, err
+}
+
+// Watch is what the guard does: it waits for the swap that is under way, and undoes it if it died. It goes on until
+// that is done, by itself or by somebody else: between two tries it lets go of the lock.
+func (s *Swap) Watch(ctx context.Context) error { return s.watch(ctx, backwardTime) }
+
+func (s *Swap) watch(ctx context.Context, within time.Duration) error {
+	for pause, failed := time.Second, false; ; pause, failed = min(2*pause, 10*time.Minute), true {
+		did, err := s.recoverOnce(ctx, within)
+		switch {
+		case err != nil && did != "":
+			s.Say("%s, but look at the cluster (crm_mon -1rf): %v", did, err)
+			return nil
+		case did != "":
+			s.Say("%s", did)
+			return nil
+		case err == nil && failed:
+			s.Say("somebody else has ended the swap, or undone it")
+			return nil
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			s.Say("told to end; if the swap was cut off, `openstack-ocf swap --undo` on this node undoes it")
+			return err
+		}
+		s.Say("could not undo the swap that was cut off: %v; trying again in %s, or at once by `openstack-ocf swap --undo` on this node", err, pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *Swap) recoverOnce(ctx context.Context, within time.Duration) (string, error) {
+	release, err := s.Lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	return s.recover(ctx, within)
 }
 
 // startedBy is a start of one of the services by its new agent, nil if there was none.
@@ -108,6 +169,9 @@ func (s *Swap) Abandoned(ctx context.Context) (string, error) {
 			left = append(left, fmt.Sprintf("%s (%s)", p.Attr("id"), pacemaker.AgentOf(p)))
 		}
 	}
+	if err := reacquaint(ctx, cib, status); err != nil {
+		return "", err
+	}
 	r := &run{Swap: s, journal: &journal{Node: node, dir: name}}
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
 		return "", err
@@ -117,18 +181,92 @@ func (s *Swap) Abandoned(ctx context.Context) (string, error) {
 	return did, nil
 }
 
+// reacquaint has nodes asked anew that know a marked resource by another agent than it has: managed again, it would be
+// restarted there.
+func reacquaint(ctx context.Context, cib *pacemaker.Element, status *pacemaker.Status) error {
+	online := online(status)
+	asked := map[string]map[string]bool{}
+	for p := range cib.Child("configuration", "resources").All("primitive") {
+		if isMark(p) || !slices.ContainsFunc(p.Children, isMark) {
+			continue
+		}
+		for _, op := range pacemaker.History(cib, p.Attr("id")) {
+			if op.Agent == pacemaker.AgentOf(p) || !online[op.Node] || asked[p.Attr("id")][op.Node] {
+				continue
+			}
+			if err := pacemaker.Refresh(ctx, p.Attr("id"), op.Node); err != nil {
+				return fmt.Errorf("%s on %s cannot be asked anew: %w", p.Attr("id"), op.Node, err)
+			}
+			if asked[p.Attr("id")] == nil {
+				asked[p.Attr("id")] = map[string]bool{}
+			}
+			asked[p.Attr("id")][op.Node] = true
+		}
+	}
+	return until(ctx, time.Minute, func(ctx context.Context) error {
+		cib, err := pacemaker.CIB(ctx)
+		if err != nil {
+			return err
+		}
+		for id, nodes := range asked {
+			if p := resource(cib, id); p != nil && !known(cib, id, pacemaker.AgentOf(p), slices.Collect(maps.Keys(nodes))) {
+				return fmt.Errorf("%s: no answer from %s", id, strings.Join(slices.Sorted(maps.Keys(nodes)), ", "))
+			}
+		}
+		return nil
+	})
+}
+
+// online are the nodes that are there.
+func online(status *pacemaker.Status) map[string]bool {
+	there := map[string]bool{}
+	for _, n := range status.Nodes {
+		if n.Online {
+			there[n.Name] = true
+		}
+	}
+	return there
+}
+
+// known tells whether the cluster knows a resource on all of these nodes by what that agent says, and by no other's
+// word, nor by none: else it would restart the resource, or what depends on it, once it manages them.
+func known(cib *pacemaker.Element, id, agent string, nodes []string) bool {
+	by := map[string]bool{}
+	for _, op := range pacemaker.History(cib, id) {
+		if was, seen := by[op.Node]; op.Done {
+			by[op.Node] = op.Agent == agent && (was || !seen)
+		}
+	}
+	return !slices.ContainsFunc(nodes, func(n string) bool { return !by[n] })
+}
+
+// there are the nodes of a change that are there.
+func (c *Change) there(status *pacemaker.Status) []string {
+	online := online(status)
+	return slices.DeleteFunc(slices.Clone(c.Asked), func(n string) bool { return !online[n] })
+}
+
 // back brings the old primitives back and ends the maintenance. What somebody else changed meanwhile stays.
 func (r *run) back(ctx context.Context) error {
 	r.expect = nil
 	r.note(undoing)
 	// A command of ours that is still on its way to the CIB fails from here on: it was made for an older one.
+	var status *pacemaker.Status
+	err := until(ctx, time.Minute, func(ctx context.Context) (err error) {
+		status, err = pacemaker.ReadStatus(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	restore := false
 	r.Until = time.Now().Add(expiry)
-	err := r.apply(ctx, func(cib *pacemaker.Element) error {
+	err = r.apply(ctx, func(cib *pacemaker.Element) error {
 		restore = false
 		for _, c := range r.Changes {
+			// They may be back already, by an undoing that was cut off itself, and the nodes not asked.
 			now := resource(cib, c.ID)
-			restore = restore || now != nil && pacemaker.AgentOf(now) == c.To
+			restore = restore || now != nil && (pacemaker.AgentOf(now) == c.To || !known(cib, c.ID, c.From, c.there(status)))
 		}
 		unmark(cib)
 		if restore {
@@ -151,7 +289,9 @@ func (r *run) back(ctx context.Context) error {
 	}
 	var doubt error
 	if restore {
-		doubt = r.restore(ctx)
+		if doubt, err = r.restore(ctx); err != nil {
+			return fmt.Errorf("%s stay in maintenance until %s at the latest: %w", r.what(), r.Until.Format(time.TimeOnly), err)
+		}
 	}
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
 		return errors.Join(doubt, err)
@@ -186,13 +326,13 @@ func (r *run) note(s step) {
 	}
 }
 
-// restore puts the old primitives in and has all nodes that are there asked. What they answer is told, but the
-// maintenance ends in any case: with the old agents the cluster goes by what it sees, as ever.
-func (r *run) restore(ctx context.Context) error {
+// restore puts the old primitives in and has all nodes that are there asked. The error is why the maintenance must not
+// end yet. Doubt is what else is not as it should be; with the old agents the cluster goes by what it sees, as ever.
+func (r *run) restore(ctx context.Context) (doubt, err error) {
 	for _, c := range r.Changes {
 		r.Say("%s: %s comes back", c.ID, c.From)
 	}
-	err := r.apply(ctx, func(cib *pacemaker.Element) error {
+	err = r.apply(ctx, func(cib *pacemaker.Element) error {
 		for _, c := range r.Changes {
 			now := resource(cib, c.ID)
 			if now != nil && pacemaker.AgentOf(now) == c.To {
@@ -202,21 +342,47 @@ func (r *run) restore(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	status, err := pacemaker.ReadStatus(ctx)
-	if err != nil {
-		return err
+	if doubt = r.askAgain(ctx); doubt == nil {
+		return r.calm(ctx, time.Minute), nil
 	}
-	online := map[string]bool{}
-	for _, n := range status.Nodes {
-		online[n.Name] = n.Online
-	}
-	err = r.ask(ctx, func(c *Change) (string, []string) {
-		return c.From, slices.DeleteFunc(slices.Clone(c.Asked), func(n string) bool { return !online[n] })
+	err = until(ctx, 20*time.Second, func(ctx context.Context) error {
+		status, err := pacemaker.ReadStatus(ctx)
+		if err != nil {
+			return err
+		}
+		cib, err := pacemaker.CIB(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range r.Changes {
+			if nodes := c.there(status); resource(cib, c.ID) != nil && !known(cib, c.ID, c.From, nodes) {
+				return fmt.Errorf("%s: not all of %s have answered %s, without which the cluster would restart it", c.ID, strings.Join(nodes, ", "), c.From)
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return err
+		err = errors.Join(doubt, err)
 	}
-	return r.calm(ctx, time.Minute)
+	return doubt, err
+}
+
+// askAgain asks the nodes that are there, by the old agents, and those that are left if one leaves meanwhile.
+func (r *run) askAgain(ctx context.Context) error {
+	for {
+		status, err := pacemaker.ReadStatus(ctx)
+		if err != nil {
+			return err
+		}
+		err = r.ask(ctx, func(c *Change) (string, []string) { return c.From, c.there(status) })
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		now, nerr := pacemaker.ReadStatus(ctx)
+		if nerr != nil || maps.Equal(online(status), online(now)) {
+			return err
+		}
+	}
 }

@@ -84,12 +84,19 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), backwardTime)
 	defer cancel()
 	r.Why = err.Error()
-	return &RolledBack{Why: err, Left: r.back(back)}
+	left := r.back(back)
+	if left != nil && r.Step != undone {
+		left = fmt.Errorf("%w\nits guard goes on trying, and says so in %s", left, filepath.Join(s.Dir, guardLog))
+	}
+	return &RolledBack{Why: err, Left: left}
 }
+
+// guardLog is what the guards of this node say, in [Swap.Dir].
+const guardLog = "guard.log"
 
 // guard starts a process of its own session that undoes the swap if this one dies.
 func (s *Swap) guard(ctx context.Context) error {
-	p, err := daemon.Start(ctx, daemon.Command{Name: "guard", Path: s.Program, Args: s.Guard, Output: filepath.Join(s.Dir, "guard.log")}, nil)
+	p, err := daemon.Start(ctx, daemon.Command{Name: "guard", Path: s.Program, Args: s.Guard, Output: filepath.Join(s.Dir, guardLog)}, nil)
 	if err != nil {
 		return err
 	}
@@ -341,6 +348,7 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 	}
 	attended, stop := attend(ctx, r.nodesOf(of))
 	defer stop()
+	var asked []chan error
 	for _, c := range r.Changes {
 		before[c.ID] = map[string]int{}
 		for _, op := range pacemaker.History(cib, c.ID) {
@@ -348,21 +356,29 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 		}
 		agent, nodes := of(c)
 		r.Say("%s: asking %s on %s", c.ID, agent, strings.Join(nodes, ", "))
-		done := make(chan error, len(nodes))
 		for _, n := range nodes {
-			go func() { done <- pacemaker.Refresh(attended, c.ID, n) }()
+			done := make(chan error, 1)
+			asked = append(asked, done)
+			go func() {
+				err := pacemaker.Refresh(attended, c.ID, n)
+				if err != nil {
+					err = fmt.Errorf("%s: %w", c.ID, err)
+				}
+				done <- err
+			}()
 		}
-		var failed error
-		for range nodes {
-			failed = errors.Join(failed, <-done)
-		}
+	}
+	// One that fails must not keep the others from being asked: by the word of the other agent they would be restarted.
+	var failed error
+	for _, done := range asked {
+		failed = errors.Join(failed, <-done)
+	}
+	if failed != nil {
 		var left *final
-		if failed != nil && errors.As(context.Cause(attended), &left) {
+		if errors.As(context.Cause(attended), &left) {
 			failed = left.error
 		}
-		if failed != nil {
-			return fmt.Errorf("%s: %w", c.ID, failed)
-		}
+		return failed
 	}
 	for _, c := range r.Changes {
 		agent, nodes := of(c)
@@ -483,7 +499,7 @@ func (r *run) lift(ctx context.Context) error {
 		}
 		for _, c := range r.Changes {
 			if err := c.settled(status, cib); err != nil {
-				return fmt.Errorf("%s: %w", c.ID, err)
+				return err
 			}
 		}
 		return nil
@@ -510,7 +526,7 @@ func (c *Change) settled(status *pacemaker.Status, cib *pacemaker.Element) error
 	on := map[string]bool{}
 	for _, i := range status.Instances(c.ID) {
 		if i.Failed || i.Blocked || i.Active && !i.Managed {
-			return fmt.Errorf("failed %v, blocked %v, managed %v", i.Failed, i.Blocked, i.Managed)
+			return fmt.Errorf("%s: failed %v, blocked %v, managed %v", c.ID, i.Failed, i.Blocked, i.Managed)
 		}
 		for _, n := range i.Nodes {
 			on[n] = on[n] || i.Active
@@ -521,20 +537,20 @@ func (c *Change) settled(status *pacemaker.Status, cib *pacemaker.Element) error
 		switch {
 		case op.Agent != c.To || !op.Done:
 		case op.Operation == ocf.Start || op.Operation == ocf.Stop:
-			return &final{fmt.Errorf("the cluster ran %s on %s (%d)", op.Operation, op.Node, op.Code)}
+			return &final{fmt.Errorf("%s: the cluster ran %s on %s (%d)", c.ID, op.Operation, op.Node, op.Code)}
 		case op.Operation == ocf.Monitor && !op.Probe():
 			if want := c.Runs[op.Node]; ocf.Code(op.Code) != want {
-				return &final{fmt.Errorf("its monitor says %d (%s) on %s: %s", op.Code, ocf.Code(op.Code), op.Node, op.Reason)}
+				return &final{fmt.Errorf("%s: its monitor says %d (%s) on %s: %s", c.ID, op.Code, ocf.Code(op.Code), op.Node, op.Reason)}
 			}
 			monitored[op.Node] = true
 		}
 	}
 	for n := range c.Runs {
 		if !on[n] {
-			return fmt.Errorf("it does not run on %s any more", n)
+			return fmt.Errorf("%s does not run on %s any more", c.ID, n)
 		}
 		if hasMonitor(c.New) && !monitored[n] {
-			return fmt.Errorf("no monitor has looked at it on %s yet", n)
+			return fmt.Errorf("%s: no monitor has looked at it on %s yet", c.ID, n)
 		}
 	}
 	return nil

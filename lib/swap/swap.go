@@ -14,10 +14,11 @@
 // # If the swap itself dies
 //
 // What it does is in a journal on disk, and who does it in the CIB; three things undo what a dead swap began. A second
-// process, the guard, waits for the lock that the first holds, gets it from the kernel when that dies, and undoes. The
-// next call on this node does the same. And for the case that the whole node dies the maintenance carries its own end,
-// which the cluster itself keeps (a rule with a date); [Swap.Abandoned] ends it from another node before that. A swap
-// that died after all had been found to be right, or whose new agents have begun to manage since, is finished instead.
+// process, the guard, waits for the lock that the first holds, gets it from the kernel when that dies, and undoes; if it
+// cannot, it lets go of the lock and tries again after a while, until somebody has ended the swap. The next call on this
+// node does the same. And for the case that the whole node dies the maintenance carries its own end, which the cluster
+// itself keeps (a rule with a date); [Swap.Abandoned] ends it from another node before that. A swap that died after all
+// had been found to be right, or whose new agents have begun to manage since, is finished instead.
 //
 // # Services that run in a systemd unit
 //
@@ -149,10 +150,12 @@ const (
 // until asks again and again until the answer is nil; an error that is final ends it at once. At the end of its time
 // the last answer counts.
 func until(ctx context.Context, within time.Duration, ask func(context.Context) error) error {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
+	var last error
 	for {
 		err := ask(ctx)
 		if err == nil {
@@ -161,13 +164,16 @@ func until(ctx context.Context, within time.Duration, ask func(context.Context) 
 		if f, ok := err.(*final); ok {
 			return f.error
 		}
+		if last == nil || ctx.Err() == nil { // a question that was cut short says less than the answer before it
+			last = err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			if cause := context.Cause(ctx); cause != context.DeadlineExceeded {
 				return cause
 			}
-			return fmt.Errorf("not within %s: %w", within, err)
+			return fmt.Errorf("not within %s: %w", time.Since(began).Round(time.Second), last)
 		}
 	}
 }

@@ -180,6 +180,8 @@ func TestFailures(t *testing.T) {
 		}},
 		{"refused", refused},
 		{"killed at random", killed},
+		{"killed, and the guard cannot undo it at first", patient},
+		{"killed while it is undoing", killedUndoing},
 		{"killed, and nobody comes", nobody},
 		{"recovered by the new agent", recovered},
 		{"taken back where it went", takenBack},
@@ -408,6 +410,42 @@ func killed(s *stand, _ *cluster.Node) {
 	if is == ourDB {
 		swap(s.t, s.n, 0, "--yes", "--undo")
 	}
+	s.as(oldDB)
+}
+
+// patient keeps the guard from the CIB for its first tries.
+func patient(s *stand, _ *cluster.Node) {
+	const tool, log = "/usr/sbin/cibadmin", "/var/lib/openstack-ocf/swap/guard.log"
+	_, _ = s.n.Shell(step(s.t), "rm -f "+log)
+	code, said := s.front("db: runs on", func() { s.try(s.n, "mv", tool, "/root"); s.signal("KILL") }, "--yes")
+	if code != -1 {
+		s.t.Fatalf("exit code %d:\n%s", code, said)
+	}
+	s.n.MustExec(step(s.t), s.t, "/bin/sh", "-c", "until grep -q 'trying again in' "+log+"; do sleep 0.2; done; mv /root/cibadmin "+tool)
+	s.ends()
+	s.as(oldDB)
+	says(s.t, s.n.MustExec(step(s.t), s.t, "cat", log), "could not undo the swap that was cut off", "undid the swap that was cut off")
+}
+
+// killedUndoing kills the swap and its guard between the return of the old agent and its first answer.
+func killedUndoing(s *stand, _ *cluster.Node) {
+	const tool = "/usr/sbin/crm_resource"
+	code, said := s.front("db: runs on", func() {
+		if _, err := s.n.Shell(step(s.t), `mv `+tool+` /root && cat >`+tool+` <<'END' && chmod 755 `+tool+`
+#!/bin/sh
+kill -9 $(cat /run/front.pid) $(pgrep -f 'swap [-]-guard')
+END`); err != nil {
+			s.t.Error(err)
+		}
+		s.signal("INT")
+	}, "--yes")
+	s.n.MustExec(step(s.t), s.t, "mv", "/root/crm_resource", tool)
+	if code != -1 {
+		s.t.Fatalf("exit code %d:\n%s", code, said)
+	}
+	says(s.t, swap(s.t, s.n, 0, "--undo", "--yes"), "was cut off: undoing it", "as before")
+	s.as(oldDB)
+	must(s.t, s.c.WaitIdle(step(s.t)))
 	s.as(oldDB)
 }
 
