@@ -16,6 +16,7 @@ type Op struct {
 	Code      int    // OCF exit code
 	Done      bool   // false: it is under way
 	Reason    string // the agent's exit reason
+	At        int64  // when it ran, in seconds since 1970 by the node's clock; 0: unknown
 }
 
 // Probe tells whether the entry is of a question whether the resource runs on the node.
@@ -36,6 +37,7 @@ func History(cib *Element, id string) []Op {
 				}
 				o.CallID, _ = strconv.Atoi(op.Attr("call-id"))
 				o.Code, _ = strconv.Atoi(op.Attr("rc-code"))
+				o.At, _ = strconv.ParseInt(op.Attr("last-rc-change"), 10, 64)
 				ops = append(ops, o)
 			}
 		}

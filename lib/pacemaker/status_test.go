@@ -37,14 +37,14 @@ func TestParseStatus(t *testing.T) {
 
 func TestHistory(t *testing.T) {
 	cib, err := ParseXML(strings.NewReader(`<cib><status><node_state uname="node2"><lrm><lrm_resources><lrm_resource id="db" type="foo" class="ocf" provider="openstack">
-<lrm_rsc_op id="db_last_0" operation="monitor" exit-reason="why" call-id="29" rc-code="7" op-status="0" interval="0"/>
+<lrm_rsc_op id="db_last_0" operation="monitor" exit-reason="why" call-id="29" rc-code="7" op-status="0" interval="0" last-rc-change="1700000000"/>
 <lrm_rsc_op id="db_monitor_15000" operation="monitor" call-id="30" rc-code="193" op-status="-1" interval="15000"/></lrm_resource>
 <lrm_resource id="q:1" type="qpidd" class="lsb"><lrm_rsc_op operation="start" call-id="5" rc-code="0" op-status="0" interval="0"/></lrm_resource></lrm_resources></lrm></node_state></status></cib>`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Op{
-		{Node: "node2", Agent: "ocf:openstack:foo", Operation: "monitor", Interval: "0", CallID: 29, Code: 7, Done: true, Reason: "why"},
+		{Node: "node2", Agent: "ocf:openstack:foo", Operation: "monitor", Interval: "0", CallID: 29, Code: 7, Done: true, Reason: "why", At: 1700000000},
 		{Node: "node2", Agent: "ocf:openstack:foo", Operation: "monitor", Interval: "15000", CallID: 30, Code: 193},
 	}
 	if got := History(cib, "db"); !slices.Equal(got, want) || !got[0].Probe() || got[1].Probe() {

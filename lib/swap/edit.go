@@ -1,7 +1,6 @@
 package swap
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,10 +53,11 @@ func mark(cib *pacemaker.Element, ids []string, until time.Time) {
 			continue
 		}
 		p.Remove(isMark)
-		set := pacemaker.El("meta_attributes", "id", prefix+id).Add(
-			pacemaker.El("rule", "id", prefix+id+"-rule", "score", "1").Add(
-				pacemaker.El("date_expression", "id", prefix+id+"-until", "operation", "lt", "end", end)),
-			pacemaker.El("nvpair", "id", prefix+id+"-maintenance", "name", "maintenance", "value", "true"))
+		of := prefix + "of-" + id // the resource may be called owner, or scout
+		set := pacemaker.El("meta_attributes", "id", of).Add(
+			pacemaker.El("rule", "id", of+"-rule", "score", "1").Add( // a score, for older schemas want one
+				pacemaker.El("date_expression", "id", of+"-until", "operation", "lt", "end", end)),
+			pacemaker.El("nvpair", "id", of+"-maintenance", "name", "maintenance", "value", "true"))
 		p.Children = slices.Insert(p.Children, 0, set)
 	}
 }
@@ -82,6 +82,16 @@ func addScout(cib *pacemaker.Element, agents []string, version string) {
 	p.Add(pacemaker.El("meta_attributes", "id", scoutID+"-meta").Add(
 		pacemaker.El("nvpair", "id", scoutID+"-maintenance", "name", "maintenance", "value", "true")))
 	cib.Child("configuration", "resources").Add(p)
+}
+
+// addUnits adds scouts that are started on nodes, also where nothing may run that no constraint allows
+// (symmetric-cluster=false).
+func addUnits(cib *pacemaker.Element, nodes []string, params map[string]string) {
+	config := cib.Child("configuration")
+	config.Child("resources").Add(pacemaker.El("clone", "id", unitsID+"-clone").Add(scout(unitsID, params)))
+	for i, n := range nodes {
+		config.Child("constraints").Add(pacemaker.El("rsc_location", "id", fmt.Sprintf("%s-on-%d", unitsID, i), "rsc", unitsID+"-clone", "node", n, "score", "0"))
+	}
 }
 
 // params are the instance attributes of a primitive, without those that a rule gives.
@@ -142,9 +152,31 @@ func advised(p *pacemaker.Element, a ocf.Agent) {
 	}
 }
 
+// times is how long operations may take that do not say it: always, and longest where a rule applies.
+type times struct{ always, longest time.Duration }
+
+// usualTimes are those of op_defaults, or Pacemaker's own.
+func usualTimes(cib *pacemaker.Element) times {
+	t := times{always: 20 * time.Second}
+	given := false
+	for set := range cib.Child("configuration", "op_defaults").All("meta_attributes") {
+		for nv := range set.All("nvpair") {
+			d, err := ocf.ParseDuration(nv.Attr("value"))
+			if nv.Attr("name") != "timeout" || err != nil {
+				continue
+			}
+			t.longest = max(t.longest, d)
+			if set.Child("rule") == nil && !given {
+				t.always, given = d, true
+			}
+		}
+	}
+	return t
+}
+
 // patient gives start and stop the time that the agent advises where the primitive does not say how long they may take,
-// which Pacemaker reads as 20 s, and if short also start, stop and monitor where they have less.
-func patient(p *pacemaker.Element, a ocf.Agent, short bool) (changed bool) {
+// and if short also start, stop and monitor where they have less.
+func patient(p *pacemaker.Element, a ocf.Agent, usual times, short bool) (changed bool) {
 	ops := p.Child("operations")
 	if ops == nil {
 		ops = pacemaker.El("operations")
@@ -160,13 +192,21 @@ func patient(p *pacemaker.Element, a ocf.Agent, short bool) (changed bool) {
 				continue
 			}
 			has = true
-			if t, err := ocf.ParseDuration(cmp.Or(op.Attr("timeout"), "20s")); short && err == nil && t < act.Timeout {
-				op.Set("timeout", seconds(act.Timeout))
+			t, advice := usual.always, max(act.Timeout, usual.longest)
+			if given := op.Attr("timeout"); given != "" {
+				var err error
+				if t, err = ocf.ParseDuration(given); err != nil {
+					continue
+				}
+				advice = act.Timeout
+			}
+			if short && t < act.Timeout {
+				op.Set("timeout", seconds(advice))
 				changed = true
 			}
 		}
-		if !has {
-			ops.Add(pacemaker.El("op", "id", fmt.Sprintf("%s-%s-interval-0s", p.Attr("id"), act.Name), "name", act.Name, "interval", "0s", "timeout", seconds(act.Timeout)))
+		if !has && usual.always < act.Timeout {
+			ops.Add(pacemaker.El("op", "id", fmt.Sprintf("%s-%s-interval-0s", p.Attr("id"), act.Name), "name", act.Name, "interval", "0s", "timeout", seconds(max(act.Timeout, usual.longest))))
 			changed = true
 		}
 	}

@@ -55,6 +55,51 @@ func TestMarksLeaveNothing(t *testing.T) {
 	}
 }
 
+// A resource may have any name, that of what the swap adds too.
+func TestMarksOfAnyResource(t *testing.T) {
+	for _, id := range []string{"owner", "scout", "units", "owner-is"} {
+		cib := parse(t, strings.ReplaceAll(cibText, `id="db"`, `id="`+id+`"`))
+		before := cib.Clone()
+		addScout(cib, []string{"qpidd"}, "1")
+		mark(cib, []string{id}, time.Now())
+		own(cib, "node1 now")
+		if owner(cib) != "node1 now" || !slices.ContainsFunc(resource(cib, id).Children, isMark) {
+			t.Errorf("%s is not marked, or nobody's:\n%s", id, cib)
+		}
+		ids := map[string]bool{}
+		cib.Any(func(e *pacemaker.Element) bool {
+			if at := e.Attr("id"); at != "" && ids[at] {
+				t.Errorf("%s: the id %s twice", id, at)
+			}
+			ids[e.Attr("id")] = true
+			return false
+		})
+		unmark(cib)
+		if !cib.Equal(before) {
+			t.Errorf("%s: it is\n%s", id, cib)
+		}
+	}
+}
+
+func TestUnitsAreReachedInAClusterThatMustBeAllowed(t *testing.T) {
+	newBench(t)
+	cib := parse(t, strings.Replace(benchCIB, `<nvpair id="o-s"`, `<nvpair id="o-y" name="symmetric-cluster" value="false"/><nvpair id="o-s"`, 1))
+	addUnits(cib, []string{"node2", "node3"}, nil)
+	would, err := pacemaker.Simulate(t.Context(), cib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"node2", "node3"} {
+		if !slices.Contains(would, pacemaker.Action{Operation: ocf.Start, Resource: unitsID, Node: n}) {
+			t.Errorf("no start on %s: %v", n, would)
+		}
+	}
+	unmark(cib)
+	if isMarked(cib) || len(cib.Child("configuration", "constraints").Children) > 0 {
+		t.Errorf("left: %s", cib)
+	}
+}
+
 func TestPutKeepsTheMarkAndThePlace(t *testing.T) {
 	cib := parse(t, cibText)
 	old := resource(cib, "db").Clone()
@@ -115,16 +160,21 @@ func TestOperationsGetTheTimeThatTheAgentNeeds(t *testing.T) {
 		name, ops string
 		short     bool
 		want      []string
+		defaults  string
 	}{
-		{"a script's", `<op name="start" interval="0s" timeout="15"/><op name="monitor" interval="60s" timeout="15"/><op name="stop" interval="0s"/>`, true, []string{"start 0s 300s", "monitor 60s 20s", "stop 0s 120s"}},
-		{"longer", `<op name="start" interval="0s" timeout="900"/><op name="stop" interval="0s" timeout="10min"/><op name="monitor" interval="60s" timeout="2m"/>`, true, []string{"start 0s 900", "stop 0s 10min", "monitor 60s 2m"}},
-		{"an agent's", `<op name="start" interval="0s" timeout="15"/><op name="monitor" interval="60s" timeout="15"/>`, false, []string{"start 0s 15", "monitor 60s 15", "stop 0s 120s"}},
-		{"none", ``, false, []string{"start 0s 300s", "stop 0s 120s"}},
+		{"a script's", `<op name="start" interval="0s" timeout="15"/><op name="monitor" interval="60s" timeout="15"/><op name="stop" interval="0s"/>`, true, []string{"start 0s 300s", "monitor 60s 20s", "stop 0s 120s"}, ""},
+		{"longer", `<op name="start" interval="0s" timeout="900"/><op name="stop" interval="0s" timeout="10min"/><op name="monitor" interval="60s" timeout="2m"/>`, true, []string{"start 0s 900", "stop 0s 10min", "monitor 60s 2m"}, ""},
+		{"an agent's", `<op name="start" interval="0s" timeout="15"/><op name="monitor" interval="60s" timeout="15"/>`, false, []string{"start 0s 15", "monitor 60s 15", "stop 0s 120s"}, ""},
+		{"none", ``, false, []string{"start 0s 300s", "stop 0s 120s"}, ""},
+		{"op_defaults longer", `<op name="start" interval="0s"/><op name="monitor" interval="60s"/>`, true, []string{"start 0s ", "monitor 60s "}, `<meta_attributes id="d"><nvpair id="d1" name="timeout" value="600s"/></meta_attributes>`},
+		{"op_defaults longer by a rule", `<op name="start" interval="0s"/>`, true, []string{"start 0s 900s", "stop 0s 900s"}, `<meta_attributes id="d"><nvpair id="d1" name="timeout" value="60s"/></meta_attributes>
+<meta_attributes id="e"><rule id="r" score="1"><op_expression id="r1" name="start"/></rule><nvpair id="e1" name="timeout" value="15min"/></meta_attributes>`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db := parse(t, `<primitive id="db"><operations>`+c.ops+`</operations></primitive>`)
 			before := db.Clone()
-			if changed := patient(db, run, c.short); changed == db.Equal(before) {
+			usual := usualTimes(parse(t, `<cib><configuration><op_defaults>`+c.defaults+`</op_defaults></configuration></cib>`))
+			if changed := patient(db, run, usual, c.short); changed == db.Equal(before) {
 				t.Errorf("changed: %v", changed)
 			}
 			var ops []string

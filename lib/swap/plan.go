@@ -182,7 +182,6 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 		case n.Maintenance:
 			r.add("node %s is in maintenance: end that first", n.Name)
 		}
-		p.Nodes = append(p.Nodes, n.Name)
 	}
 	r.underWay(cib)
 	if len(r.Reasons) == 0 {
@@ -266,21 +265,19 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	if prim.Attr("template") != "" {
 		return nil, fmt.Errorf("it is made from the template %s: swap that by hand, or write the resource out", prim.Attr("template"))
 	}
+	if err := writtenOut(prim); err != nil {
+		return nil, err
+	}
 	for _, e := range path {
-		promotable := e.Name == "master"
-		if e.Name == "clone" {
-			for _, set := range e.Children {
-				for nv := range set.All("nvpair") {
-					promotable = promotable || set.Name == "meta_attributes" && nv.Attr("name") == "promotable" && nv.Attr("value") == "true"
-				}
-			}
-		}
 		switch {
 		case e.Name == "bundle":
 			return nil, errors.New("it runs in a container (bundle): its process is none of this node's")
-		case promotable:
-			return nil, fmt.Errorf("it is promotable: its instances replicate and have roles, which the new agent cannot take over while they run; leave it as it is, or in a quiet hour delete it and create it anew (`openstack-ocf describe %s` has the commands)", to)
+		case e.Name == "clone" && isTrue(e, "globally-unique"):
+			return nil, errors.New("it is a clone whose instances differ (globally-unique): which of them a process is cannot be told; swap it by hand")
 		}
+	}
+	if hasRoles(status.Instances(prim.Attr("id"))) {
+		return nil, fmt.Errorf("it is promotable: its instances replicate and have roles, which the new agent cannot take over while they run; leave it as it is, or in a quiet hour delete it and create it anew (`openstack-ocf describe %s` has the commands)", to)
 	}
 	c := &Change{ID: prim.Attr("id"), From: pacemaker.AgentOf(prim), To: "ocf:" + Provider + ":" + to, Old: prim.Clone()}
 	if err := c.where(p, status); err != nil {
@@ -315,14 +312,61 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 		return nil, err
 	}
 	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), unitOf(process.PID)
+	if c.Unit != "" && !svc.owns(c.Unit, prim) {
+		props, err := pacemaker.UnitProperties(ctx, cmp.Or(unitName(prim), c.Unit), "Id")
+		if err != nil {
+			return nil, err
+		}
+		if unitName(prim) == "" || props["Id"] != c.Unit {
+			return nil, fmt.Errorf("%s lives in the unit %s, which is not its own: whoever stops that unit stops it too; restart the resource first, in a quiet hour (pcs resource restart %s)", c.Process, c.Unit, c.ID)
+		}
+	}
 	c.New = successor(c.Old, to, c.Params)
 	if s.Defaults {
 		advised(c.New, agent)
-	} else if patient(c.New, agent, c.Old.Attr("class") != "ocf") {
+	} else if patient(c.New, agent, usualTimes(p.cib), c.Old.Attr("class") != "ocf") {
 		c.Notes = append(c.Notes, "its operations get more time: the new agent's start returns only once the service answers, for which scripts and systemd do not wait")
 	}
 	c.note(ctx, agent, process)
 	return c, s.tryOut(ctx, c, newAgent)
+}
+
+// writtenOut refuses a primitive of which not all stands in itself, for all nodes alike.
+func writtenOut(prim *pacemaker.Element) error {
+	for _, set := range prim.Children {
+		switch {
+		case set.Name != "instance_attributes" && set.Name != "operations":
+		case set.Attr("id-ref") != "":
+			return fmt.Errorf("its %s are those of another resource (id-ref=%q): write them out first", set.Name, set.Attr("id-ref"))
+		case set.Name == "instance_attributes" && set.Child("rule") != nil:
+			return fmt.Errorf("a rule decides when its parameters %s apply, so that they may differ from node to node: swap it by hand", set.Attr("id"))
+		}
+		for op := range set.All("op") {
+			if ref := op.Attr("id-ref"); ref != "" {
+				return fmt.Errorf("its operation %s is that of another resource (id-ref): write it out first", ref)
+			}
+		}
+	}
+	return nil
+}
+
+// isTrue tells whether an element has a meta attribute that is true.
+func isTrue(e *pacemaker.Element, name string) bool {
+	for _, set := range e.Children {
+		for nv := range set.All("nvpair") {
+			if on, _ := ocf.ParseBool(nv.Attr("value")); set.Name == "meta_attributes" && nv.Attr("name") == name && on {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasRoles tells whether instances are promoted, or could be, however the configuration says that.
+func hasRoles(instances []pacemaker.Resource) bool {
+	return slices.ContainsFunc(instances, func(i pacemaker.Resource) bool {
+		return slices.Contains([]string{"Promoted", "Unpromoted", "Master", "Slave"}, i.Role)
+	})
 }
 
 // undo plans to take one change back.
@@ -395,6 +439,10 @@ func (c *Change) where(p *Plan, status *pacemaker.Status) error {
 	}
 	asked := map[string]bool{}
 	for _, op := range pacemaker.History(p.cib, c.ID) {
+		// A node that was removed may have left its history.
+		if !slices.ContainsFunc(status.Nodes, func(n pacemaker.Node) bool { return n.Name == op.Node }) {
+			continue
+		}
 		asked[op.Node] = true
 		if op.Probe() && op.Done && !slices.Contains([]int{0, 7, 8, 190, 191}, op.Code) {
 			return fmt.Errorf("%s answered %d on %s (%s) when it was asked whether it runs there, which is neither yes nor no: after a rollback it would be taken for failed", op.Agent, op.Code, op.Node, op.Reason)
@@ -509,9 +557,14 @@ func (c *Change) note(ctx context.Context, agent ocf.Agent, process *daemon.Proc
 // is put into maintenance too.
 func (s *Swap) foresee(ctx context.Context, p *Plan) error {
 	ids := map[string]bool{}
+	// Where none of the resources may ever be, such as with resource-discovery=never, the new agents need not be.
+	p.Nodes = nil
 	for _, c := range p.Changes {
 		ids[c.ID] = true
+		p.Nodes = append(p.Nodes, c.Asked...)
 	}
+	slices.Sort(p.Nodes)
+	p.Nodes = slices.Compact(p.Nodes)
 	for {
 		cib := p.cib.Clone()
 		mark(cib, marked(cib, p.Changes, p.Still, s.Whole), time.Now().Add(expiry))

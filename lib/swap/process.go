@@ -1,7 +1,6 @@
 package swap
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/mount"
 	"github.com/openstack-ocf/agents/lib/mycnf"
+	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -168,15 +168,19 @@ func sameNamespace(pid int) bool {
 
 // unitOf is the systemd unit that a process lives in, "" if it is none, or Pacemaker's own.
 func unitOf(pid int) string {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/cgroup", pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return ""
 	}
-	defer f.Close()
+	return unitIn(string(text))
+}
+
+// unitIn is the unit that a process's cgroups say.
+func unitIn(cgroups string) string {
 	unit := ""
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	for line := range strings.Lines(cgroups) {
 		// hierarchy:controllers:path; systemd's own is the one without a number, or named (cgroups(7)).
-		part := strings.SplitN(lines.Text(), ":", 3)
+		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(part) != 3 || part[1] != "" && part[1] != "name=systemd" {
 			continue
 		}
@@ -186,10 +190,15 @@ func unitOf(pid int) string {
 			}
 		}
 	}
-	if unit == "pacemaker.service" || strings.HasPrefix(unit, "user@") {
+	if unit == "pacemaker.service" || unit == "pacemaker_remote.service" || strings.HasPrefix(unit, "user@") {
 		return ""
 	}
 	return unit
+}
+
+// owns tells by its name whether a unit is this service's, and no other that its process only happens to live in.
+func (s service) owns(unit string, prim *pacemaker.Element) bool {
+	return unit == unitName(prim) || slices.Contains(s.types, strings.TrimSuffix(unit, ".service"))
 }
 
 // look reads how a process runs.

@@ -89,3 +89,34 @@ func FuzzQuoted(f *testing.F) {
 		}
 	})
 }
+
+func TestUnit(t *testing.T) {
+	for cgroups, want := range map[string]string{
+		"0::/system.slice/mariadb.service\n":                                    "mariadb.service",
+		"0::/system.slice/system-x.slice/mariadb@a.service\n":                   "mariadb@a.service",
+		"12:cpu:/x.service\n1:name=systemd:/system.slice/qpidd.service\n0::/\n": "qpidd.service",
+		"0::/system.slice/pacemaker.service\n":                                  "",
+		"0::/system.slice/pacemaker_remote.service\n":                           "",
+		"0::/user.slice/user-0.slice/session-3.scope\n":                         "",
+		"": "",
+	} {
+		if got := unitIn(cgroups); got != want {
+			t.Errorf("%q: %q, want %q", cgroups, got, want)
+		}
+	}
+	mysql := services()[0]
+	for _, c := range []struct {
+		unit, prim string
+		want       bool
+	}{
+		{"mariadb.service", `<primitive id="db" class="lsb" type="mysqld"/>`, true},
+		{"percona.service", `<primitive id="db" class="systemd" type="percona"/>`, true},
+		{"mysqld.service", `<primitive id="db" class="ocf" provider="heartbeat" type="mysql"/>`, true},
+		{"sshd.service", `<primitive id="db" class="lsb" type="mysqld"/>`, false},
+		{"cron.service", `<primitive id="db" class="ocf" provider="heartbeat" type="mysql"/>`, false},
+	} {
+		if mysql.owns(c.unit, parse(t, c.prim)) != c.want {
+			t.Errorf("%s of %s: %v", c.unit, c.prim, !c.want)
+		}
+	}
+}

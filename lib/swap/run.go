@@ -203,19 +203,24 @@ func (r *run) scout(ctx context.Context) error {
 	if len(r.agents()) == 0 {
 		return nil
 	}
+	since := time.Now()
 	r.Say("asking %s for the new agents in version %s", strings.Join(r.nodes, ", "), r.Version)
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { addScout(cib, r.agents(), r.Version); return nil }); err != nil {
 		return err
 	}
-	if err := r.answers(ctx, scoutID, "ocf:"+Provider+":"+ScoutAgent, r.nodes, nil, nil); err != nil {
+	if err := r.answers(ctx, scoutID, "ocf:"+Provider+":"+ScoutAgent, r.nodes, nil, nil, since); err != nil {
+		var clock *clockError
+		if errors.As(err, &clock) {
+			return err
+		}
 		return fmt.Errorf("all nodes need the agents in this version, so install the same package on all of them: %w", err)
 	}
 	return nil
 }
 
 // answers waits until all nodes have answered a probe of a resource by that agent, later than the calls in before.
-// Where the resource runs is in runs; everywhere else it must not.
-func (r *run) answers(ctx context.Context, id, agent string, nodes []string, runs map[string]ocf.Code, before map[string]int) error {
+// Where the resource runs is in runs; everywhere else it must not. They were asked since then.
+func (r *run) answers(ctx context.Context, id, agent string, nodes []string, runs map[string]ocf.Code, before map[string]int, since time.Time) error {
 	return until(ctx, 90*time.Second, func(ctx context.Context) error {
 		if err := r.alive(); err != nil {
 			return err
@@ -233,6 +238,9 @@ func (r *run) answers(ctx context.Context, id, agent string, nodes []string, run
 				continue
 			}
 			got[op.Node] = true
+			if err := clock(op, since, time.Now()); err != nil && r.Step != undoing {
+				return &final{err}
+			}
 			want, active := runs[op.Node]
 			if !active {
 				want = ocf.NotRunning
@@ -252,6 +260,29 @@ func (r *run) answers(ctx context.Context, id, agent string, nodes []string, run
 		}
 		return nil
 	})
+}
+
+// clockError says that a node's clock is wrong, by which the maintenance could end.
+type clockError struct {
+	node string
+	by   time.Duration
+}
+
+func (e *clockError) Error() string {
+	return fmt.Sprintf("the clock of %s is %s away from this node's, so that the maintenance would not end when it should: set the clocks right (chronyc tracking)", e.node, e.by)
+}
+
+// maxSkew is how far the clocks may be apart; the maintenance has a minute to spare.
+const maxSkew = 30 * time.Second
+
+// clock is nil if a node that ran the operation between then and now has the same time as this one.
+func clock(op pacemaker.Op, since, now time.Time) error {
+	at := time.Unix(op.At, 0)
+	off := max(at.Sub(now), since.Sub(at))
+	if op.At == 0 || off < maxSkew {
+		return nil
+	}
+	return &clockError{op.Node, off.Round(time.Second)}
 }
 
 // present is nil if all nodes are members of the cluster.
@@ -346,6 +377,7 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 	if err != nil {
 		return err
 	}
+	since := time.Now()
 	attended, stop := attend(ctx, r.nodesOf(of))
 	defer stop()
 	var asked []chan error
@@ -382,7 +414,7 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 	}
 	for _, c := range r.Changes {
 		agent, nodes := of(c)
-		if err := r.answers(ctx, c.ID, agent, nodes, c.Runs, before[c.ID]); err != nil {
+		if err := r.answers(ctx, c.ID, agent, nodes, c.Runs, before[c.ID], since); err != nil {
 			return err
 		}
 		r.Say("%s: runs on %s, and nowhere else, says %s", c.ID, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), agent)

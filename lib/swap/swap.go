@@ -100,8 +100,8 @@ func masked(e *pacemaker.Element) *pacemaker.Element {
 
 // Plan is what a swap will do.
 type Plan struct {
-	Node    string    `json:"node"` // this one
-	Nodes   []string  `json:"nodes"`
+	Node    string    `json:"node"`            // this one
+	Nodes   []string  `json:"nodes"`           // that are asked
 	Changes []*Change `json:"changes"`         // none: nothing is left to do
 	Still   []string  `json:"still,omitempty"` // resources that depend on them, and are in maintenance meanwhile too
 	Undoes  string    `json:"undoes,omitempty"`

@@ -121,8 +121,7 @@ func (r *run) units(ctx context.Context, forward bool) error {
 // reach starts scouts on other nodes, to do there what start does.
 func (r *run) reach(ctx context.Context, nodes, let, take []string) error {
 	err := r.apply(ctx, func(cib *pacemaker.Element) error {
-		cib.Child("configuration", "resources").Add(pacemaker.El("clone", "id", unitsID+"-clone").Add(
-			scout(unitsID, map[string]string{"version": r.Version, "let_go": strings.Join(let, " "), "retake": strings.Join(take, " ")})))
+		addUnits(cib, nodes, map[string]string{"version": r.Version, "let_go": strings.Join(let, " "), "retake": strings.Join(take, " ")})
 		return nil
 	})
 	if err != nil {
@@ -153,7 +152,7 @@ func (r *run) reach(ctx context.Context, nodes, let, take []string) error {
 	})
 	// The drop-ins stay when the scouts go.
 	return errors.Join(err, r.apply(ctx, func(cib *pacemaker.Element) error {
-		cib.Child("configuration", "resources").Remove(func(e *pacemaker.Element) bool { return e.Attr("id") == unitsID+"-clone" })
+		cib.Child("configuration").Remove(func(e *pacemaker.Element) bool { return strings.HasPrefix(e.Attr("id"), unitsID) })
 		return nil
 	}))
 }

@@ -161,6 +161,7 @@ func TestFailures(t *testing.T) {
 			s.n.MustExec(step(s.t), s.t, "rm", "/var/lib/openstack-ocf/swap/full")
 			says(s.t, swap(s.t, s.n, 0, "--undo", "--yes"), "nothing is left to do")
 			s.as(oldDB)
+			s.ends() // its guard has tried as well to take down that it is undone
 			s.n.MustExec(step(s.t), s.t, "umount", "/var/lib/openstack-ocf/swap")
 		}},
 		{"a second swap", func(s *stand, away *cluster.Node) {
@@ -556,7 +557,7 @@ func nobody(s *stand, _ *cluster.Node) {
 		s.t.Fatal("there is no maintenance")
 	}
 	soon := time.Now().Add(3 * time.Second).UTC().Format("2006-01-02 15:04:05Z")
-	s.n.MustExec(step(s.t), s.t, "cibadmin", "--modify", "--xml-text", `<date_expression id="openstack-ocf-swap-db-until" end="`+soon+`"/>`)
+	s.n.MustExec(step(s.t), s.t, "cibadmin", "--modify", "--xml-text", `<date_expression id="openstack-ocf-swap-of-db-until" end="`+soon+`"/>`)
 	must(s.t, s.c.WaitFor(step(s.t), func(*cluster.Status) error {
 		if !managed() {
 			return errors.New("db is still in maintenance")

@@ -1,0 +1,74 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+func TestRefusesWhatIsNotWrittenOut(t *testing.T) {
+	for _, c := range []struct{ name, in, words string }{
+		{"plain", `<meta_attributes id-ref="m"/><instance_attributes id="i"><nvpair id="n" name="a" value="b"/></instance_attributes><operations><op id="o" name="start" interval="0"/></operations>`, ""},
+		{"parameters of another", `<instance_attributes id-ref="theirs"/>`, `"theirs"`},
+		{"parameters by a rule", `<instance_attributes id="i"><rule id="r" score="1"/></instance_attributes>`, "a rule decides"},
+		{"operations of another", `<operations id-ref="theirs"/>`, `"theirs"`},
+		{"an operation of another", `<operations><op id-ref="start-of-theirs"/></operations>`, "start-of-theirs"},
+	} {
+		err := writtenOut(parse(t, `<primitive id="db">`+c.in+`</primitive>`))
+		if c.words == "" && err != nil || c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func TestRolesAndInstancesThatDiffer(t *testing.T) {
+	for _, value := range []string{"true", "yes", "1", "on"} {
+		if !isTrue(parse(t, `<clone id="c"><meta_attributes id="m"><nvpair id="n" name="globally-unique" value="`+value+`"/></meta_attributes></clone>`), "globally-unique") {
+			t.Errorf("%s is not true", value)
+		}
+	}
+	for role, want := range map[string]bool{"Started": false, "Stopped": false, "Promoted": true, "Slave": true} {
+		if hasRoles([]pacemaker.Resource{{Role: role}}) != want {
+			t.Errorf("%s: %v", role, !want)
+		}
+	}
+}
+
+func TestWhere(t *testing.T) {
+	p := &Plan{cib: parse(t, benchCIB)}
+	status := &pacemaker.Status{
+		Nodes:     []pacemaker.Node{{Name: "node1"}, {Name: "node2"}}, // node3 was removed
+		Resources: []pacemaker.Resource{{ID: "db", Role: "Started", Active: true, Managed: true, Nodes: []string{"node1"}}},
+		Failures:  []pacemaker.Failure{{Resource: "db_backup", Operation: "db_backup_monitor_0", Node: "node1"}},
+	}
+	c := &Change{ID: "db"}
+	if err := c.where(p, status); err != nil || !slices.Equal(c.Asked, []string{"node1", "node2"}) || len(c.Runs) != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	status.Failures[0].Resource = "db"
+	if err := c.where(p, status); err == nil {
+		t.Error("a failure is passed over")
+	}
+}
+
+func TestSettledIsFinal(t *testing.T) {
+	c := &Change{ID: "db", To: "ocf:heartbeat:mysql", Runs: map[string]ocf.Code{"node1": ocf.OK}}
+	cib := parse(t, strings.Replace(benchCIB, `operation="monitor"`, `operation="stop"`, 1))
+	err := c.settled(&pacemaker.Status{}, cib)
+	if f, ok := err.(*final); !ok || !strings.Contains(f.Error(), "db: the cluster ran stop on node1") {
+		t.Errorf("%T %v", err, err)
+	}
+}
+
+func TestClock(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for at, right := range map[int64]bool{0: true, 990: true, 975: true, 1020: true, 900: false, 1100: false} {
+		if err := clock(pacemaker.Op{Node: "node2", At: at}, now.Add(-20*time.Second), now); (err == nil) != right {
+			t.Errorf("%d: %v", at, err)
+		}
+	}
+}
