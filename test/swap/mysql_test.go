@@ -17,7 +17,7 @@ func TestMySQL(t *testing.T) {
 	// As a cluster's own is that was made by this release: the newest schema.
 	c.Nodes()[0].MustExec(step(t), t, "cibadmin", "--upgrade", "--force")
 	t.Log(strings.TrimSpace(c.Nodes()[0].MustExec(step(t), t, "crm_mon", "--version")))
-	for _, old := range []string{"lsb:mariadb", "systemd:mariadb", oldDB} {
+	for _, old := range []string{"lsb:mariadb", "systemd:mariadb", "service:mariadb", oldDB} {
 		if !t.Run(old, func(t *testing.T) {
 			if old != "lsb:mariadb" {
 				must(t, s.PCS(step(t), "resource", "delete", "db"))
