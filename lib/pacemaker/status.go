@@ -22,6 +22,7 @@ type Status struct {
 type Node struct {
 	Name                                           string
 	Online, Standby, Maintenance, Pending, Unclean bool
+	Guest                                          bool // it is a resource itself, such as the container of a bundle
 }
 
 // Resource is a primitive, or one instance of a cloned one.
@@ -68,6 +69,7 @@ func parseStatus(text string) (*Status, error) {
 			s.Nodes = append(s.Nodes, Node{
 				Name: n.Attr("name"), Online: yes(n, "online"), Standby: yes(n, "standby"),
 				Maintenance: yes(n, "maintenance"), Pending: yes(n, "pending"), Unclean: yes(n, "unclean"),
+				Guest: n.Attr("id_as_resource") != "",
 			})
 		}
 	}

@@ -9,7 +9,8 @@ import (
 func TestParseStatus(t *testing.T) {
 	s, err := parseStatus(`<pacemaker-result api-version="2.25"><summary><current_dc present="true" name="node3" with_quorum="true"/>
 <cluster_options maintenance-mode="false"/></summary>
-<nodes><node name="node1" online="true" standby="true" maintenance="false" pending="false" unclean="false"/><node name="node2" online="false" pending="false" unclean="true"/></nodes>
+<nodes><node name="node1" online="true" standby="true" maintenance="false" pending="false" unclean="false"/><node name="node2" online="false" pending="false" unclean="true"/>
+<node name="galera-0" online="false" type="remote" id_as_resource="galera-docker-0"/></nodes>
 <resources><group id="g"><resource id="db" resource_agent="lsb:mysqld" role="Started" active="true" managed="true" failed="false"><node name="node1"/></resource></group>
 <clone id="c"><resource id="q:0" resource_agent="lsb:qpidd" role="Started" active="true" managed="false"><node name="node1"/></resource>
 <resource id="q:1" resource_agent="lsb:qpidd" role="Stopped" active="false" managed="true"/></clone></resources>
@@ -18,7 +19,7 @@ func TestParseStatus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.DC != "node3" || !s.Quorum || s.Maintenance || len(s.Nodes) != 2 || !s.Nodes[0].Standby || s.Nodes[1].Online || !s.Nodes[1].Unclean {
+	if s.DC != "node3" || !s.Quorum || s.Maintenance || len(s.Nodes) != 3 || s.Nodes[0].Guest || !s.Nodes[2].Guest || !s.Nodes[0].Standby || s.Nodes[1].Online || !s.Nodes[1].Unclean {
 		t.Errorf("%+v", s)
 	}
 	if q := s.Instances("q"); len(q) != 2 || q[0].Managed || !slices.Equal(q[0].Nodes, []string{"node1"}) || q[1].Active {

@@ -246,7 +246,8 @@ func (c *Change) there(status *pacemaker.Status) []string {
 	return slices.DeleteFunc(slices.Clone(c.Asked), func(n string) bool { return !online[n] })
 }
 
-// back brings the old primitives back and ends the maintenance. What somebody else changed meanwhile stays.
+// back brings the old primitives back and ends the maintenance. What somebody else changed meanwhile stays, but for
+// what they changed of these primitives: that is told.
 func (r *run) back(ctx context.Context) error {
 	r.expect = nil
 	r.note(undoing)
@@ -332,17 +333,28 @@ func (r *run) restore(ctx context.Context) (doubt, err error) {
 	for _, c := range r.Changes {
 		r.Say("%s: %s comes back", c.ID, c.From)
 	}
+	var theirs []string
 	err = r.apply(ctx, func(cib *pacemaker.Element) error {
+		theirs = nil
 		for _, c := range r.Changes {
 			now := resource(cib, c.ID)
-			if now != nil && pacemaker.AgentOf(now) == c.To {
-				put(cib, c.Old)
+			if now == nil || pacemaker.AgentOf(now) != c.To {
+				continue
 			}
+			is := now.Clone()
+			is.Remove(isMark)
+			if !is.Equal(c.New) {
+				theirs = append(theirs, fmt.Sprintf("%s: somebody else changed it meanwhile, and that is given up:\n%s", c.ID, strings.Join(Diff(masked(c.New), masked(is)), "\n")))
+			}
+			put(cib, c.Old)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, t := range theirs {
+		r.Say("%s", t)
 	}
 	if doubt = r.askAgain(ctx); doubt == nil {
 		return r.calm(ctx, time.Minute), nil

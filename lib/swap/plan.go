@@ -177,6 +177,7 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 	}
 	for _, n := range status.Nodes {
 		switch {
+		case n.Guest && !n.Online: // a bundle that is stopped
 		case !n.Online:
 			r.add("node %s is offline: it could not be asked; bring it back, or remove it from the cluster, first", n.Name)
 		case n.Maintenance:
