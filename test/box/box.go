@@ -3,6 +3,57 @@
 // dies with them, also after a crash, a Ctrl-C or kill -9, and nothing on the
 // machine sees it. It is one host without a cluster; for a cluster see package
 // cluster.
+//
+// # Testing an agent
+//
+// The tests of an agent for a daemon are a package test/<daemon>. [Main] puts
+// them into a box; a host of the package's own embeds [Agent], the installed
+// agent, and adds what only this daemon has:
+//
+//	func TestMain(m *testing.M) { box.Main(m, "/etc/redis") } // what the machine has there is hidden
+//
+//	type host struct{ *box.Agent }
+//
+//	func newHost(t testing.TB) *host {
+//		box.Needs(t, "redis-server", "redis-server")
+//		h := &host{box.NewAgent(t, box.Agent{
+//			Name: "redis", Params: ocftest.Params{"config": config}, Log: logFile,
+//			Pids: box.Programs("redis-server"), Processes: 1, Limit: 30 * time.Second, Watch: 6 * time.Second,
+//		})}
+//		box.Sh(t, "rm -rf %[1]s; mkdir -p %[1]s; echo 'dir %[1]s' >%[2]s", dataDir, config)
+//		return h
+//	}
+//
+// Every host begins with nothing running, and at its end a stop must leave
+// nothing. What every agent owes are then tests of one line:
+//
+//	func TestContract(t *testing.T)  { newHost(t).Contract(t, redis.New, ocftest.Params{"port": "many"}) }
+//	func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }
+//	func TestNoForks(t *testing.T)   { newHost(t).NoForks(0, 10) }
+//	func TestMemory(t *testing.T)    { newHost(t).Memory(10) }
+//
+// The faults, which are the better part, are a table, with the exit code of
+// each and the words that crm_mon must show:
+//
+//	box.Rows(t, newHost, []box.Row[*host]{
+//		{"frozen by SIGSTOP", func(h *host) {
+//			h.Start()
+//			h.Signal(syscall.SIGSTOP)
+//			h.Monitor(0, ocf.Generic, "frozen")
+//			h.Stop()
+//		}},
+//		{"no such user", func(h *host) {
+//			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.Args, "nobody-by-that-name")
+//		}},
+//		{"port taken", func(h *host) {
+//			box.Occupy(h.T, 6379)
+//			h.Want(ocf.Start, ocf.Generic, "Address already in use")
+//		}},
+//	})
+//
+// [Stubborn] is a server that ignores SIGTERM, [Background] anything else that
+// runs beside, [Until] waits. test/mysql is the model for a daemon with data,
+// test/osagents for services that need others.
 package box
 
 import (
@@ -11,8 +62,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +80,9 @@ const (
 //
 // Without root it runs the tests outside; those that need the box call [Need].
 func Main(m *testing.M, dirs ...string) {
+	if dir, ok := strings.CutPrefix(os.Getenv(stage), stubborn); ok {
+		beStubborn(dir)
+	}
 	switch os.Getenv(stage) {
 	case "":
 		if os.Geteuid() != 0 {
@@ -49,6 +101,14 @@ func Need(t testing.TB) {
 	t.Helper()
 	if os.Getenv(stage) != "inside" {
 		t.Skip("SKIP: needs root")
+	}
+}
+
+// Needs skips the test unless there is a program, and names the package that has it.
+func Needs(t testing.TB, program, pkg string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skip("SKIP: needs " + pkg)
 	}
 }
 
@@ -195,83 +255,3 @@ func Until(t testing.TB, what string, ok func() bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
-
-// Signal sends processes a signal. SIGSTOP and SIGKILL it sees through, for they
-// have their effect a moment later: when every thread has stopped, or is gone.
-func Signal(t testing.TB, sig syscall.Signal, pids ...int) {
-	t.Helper()
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, sig); err != nil {
-			t.Fatalf("sending %v to %d: %v", sig, pid, err)
-		}
-	}
-	states := map[syscall.Signal]string{syscall.SIGSTOP: "T", syscall.SIGKILL: "ZX"}[sig]
-	if states == "" {
-		return
-	}
-	for _, pid := range pids {
-		Until(t, fmt.Sprintf("%v has had its effect on %d", sig, pid), func() bool {
-			threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-			for _, stat := range threads {
-				b, err := os.ReadFile(stat)
-				_, rest, _ := strings.Cut(string(b), ") ")
-				if err == nil && rest != "" && !strings.Contains(states, rest[:1]) {
-					return false
-				}
-			}
-			return true
-		})
-	}
-}
-
-// Background runs a command, in a session of its own, until the test ends.
-func Background(t testing.TB, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-done })
-	return cmd
-}
-
-// Forks runs a command under strace, wants that exit code, and returns the
-// system calls that made processes, and programs beyond the first.
-func Forks(t testing.TB, env []string, code int, argv ...string) []string {
-	t.Helper()
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("SKIP: needs strace")
-	}
-	file := filepath.Join(t.TempDir(), "trace")
-	cmd := exec.Command("strace", append([]string{"-f", "-o", file, "-e", "trace=execve,execveat,fork,vfork,clone,clone3", "--"}, argv...)...)
-	cmd.Env = append(os.Environ(), env...)
-	out, _ := cmd.CombinedOutput()
-	if got := cmd.ProcessState.ExitCode(); got != code {
-		t.Fatalf("%v: exit %d, want %d: %s", argv, got, code, out)
-	}
-	calls, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found []string
-	execs := 0
-	for _, line := range strings.Split(string(calls), "\n") {
-		switch {
-		case strings.Contains(line, "execve"):
-			if execs++; execs > 1 {
-				found = append(found, line)
-			}
-		case forks.MatchString(line) && !strings.Contains(line, "CLONE_THREAD"):
-			found = append(found, line)
-		}
-	}
-	if execs == 0 {
-		t.Fatalf("strace saw nothing: %s", out)
-	}
-	return found
-}
-
-var forks = regexp.MustCompile(`\b(fork|vfork|clone3?)\(`)
