@@ -68,6 +68,13 @@ func (a *Agent) With(pairs ...string) *Agent {
 	return &b
 }
 
+// Within is the agent with another limit of its actions.
+func (a *Agent) Within(limit time.Duration) *Agent {
+	b := *a
+	b.Limit = limit
+	return &b
+}
+
 // Run runs an action with the agent's parameters.
 func (a *Agent) Run(c ocftest.Call) ocftest.Result {
 	c.Params = a.Params
@@ -134,12 +141,12 @@ func (a *Agent) Await(limit time.Duration, level int, code ocf.Code, words ...st
 func (a *Agent) Start() { a.T.Helper(); a.Want(ocf.Start, ocf.OK) }
 
 // StartTwice starts the service twice at once: both succeed, and it runs once.
-func (a *Agent) StartTwice(limit time.Duration) {
+func (a *Agent) StartTwice() {
 	a.T.Helper()
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			if r := a.Run(ocftest.Call{Action: ocf.Start, Timeout: limit}); r.Code != ocf.OK {
+			if r := a.Run(ocftest.Call{Action: ocf.Start, Timeout: a.Limit}); r.Code != ocf.OK {
 				a.T.Errorf("start: %s", r)
 			}
 		})

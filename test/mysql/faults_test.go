@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,369 +21,327 @@ import (
 // that the cluster and the operator must get. Each row starts with no server
 // running and its storage mounted.
 func TestFaults(t *testing.T) {
-	for _, row := range []struct {
-		name string
-		do   func(h *host)
-	}{
+	box.Rows(t, newHost, []box.Row[*host]{
 		{"frozen by SIGSTOP", func(h *host) {
-			h.start()
-			h.signal(syscall.SIGSTOP)
-			h.monitor(h.p, 0, ocf.Generic, "frozen")
-			h.run.Want(h.t, ocftest.Call{Action: ocf.Start, Params: h.p, Timeout: 10 * time.Second}, ocf.Generic, "frozen")
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			h.Start()
+			h.Signal(syscall.SIGSTOP)
+			h.Monitor(0, ocf.Generic, "frozen")
+			h.Within(10*time.Second).Want(ocf.Start, ocf.Generic, "frozen")
+			h.Stop()
 		}},
 		{"all connections in use, the reserved one too", func(h *host) {
-			h.start()
+			h.Start()
 			db, err := sql.Open("mysql", "root@unix("+socket+")/")
 			if err != nil {
-				h.t.Fatal(err)
+				h.T.Fatal(err)
 			}
 			defer db.Close()
 			db.SetMaxIdleConns(20)
 			for range 11 {
 				c, err := db.Conn(context.Background())
 				if err != nil {
-					h.t.Fatal(err)
+					h.T.Fatal(err)
 				}
 				defer c.Close()
 			}
-			h.monitor(h.p, 0, ocf.Degraded, "1040")
-			h.monitor(h.p, 20, ocf.Degraded, "1040")
-			h.want(ocf.Start, h.p, ocf.OK)
+			h.Monitor(0, ocf.Degraded, "1040")
+			h.Monitor(20, ocf.Degraded, "1040")
+			h.Start()
 		}},
 		{"many connections in use", func(h *host) {
-			h.start()
-			h.monitor(h.p.With("degraded_connections_percent", "5"), 10, ocf.Degraded, "max_connections")
-			h.monitor(h.p.With("degraded_connections_percent", "5"), 0, ocf.OK)
+			h.Start()
+			h.With("degraded_connections_percent", "5").Monitor(10, ocf.Degraded, "max_connections")
+			h.With("degraded_connections_percent", "5").Monitor(0, ocf.OK)
 		}},
 		{"wrong test credentials", func(h *host) {
-			h.start()
-			bad := h.p.With("test_user", "check_me", "test_passwd", "wrong-horse")
-			h.monitor(bad, 0, ocf.Degraded, "1045")
-			h.monitor(bad, 10, ocf.Degraded, "1045")
-			h.monitor(h.p.With("test_user", "check_me", "test_passwd", "correct-horse"), 20, ocf.OK)
-			h.want(ocf.Start, bad, ocf.OK)
+			h.Start()
+			bad := h.With("test_user", "check_me", "test_passwd", "wrong-horse")
+			bad.Monitor(0, ocf.Degraded, "1045")
+			bad.Monitor(10, ocf.Degraded, "1045")
+			h.With("test_user", "check_me", "test_passwd", "correct-horse").Monitor(20, ocf.OK)
+			bad.Start()
 		}},
 		{"test_defaults_file", func(h *host) {
-			h.start()
+			h.Start()
 			const file = "/run/check.cnf"
 			write := func(password string, mode os.FileMode) {
 				if err := os.WriteFile(file, []byte("[client]\nuser=check_me\npassword="+password+"\n"), mode); err != nil {
-					h.t.Fatal(err)
+					h.T.Fatal(err)
 				}
 				if err := os.Chmod(file, mode); err != nil {
-					h.t.Fatal(err)
+					h.T.Fatal(err)
 				}
 			}
-			p := h.p.With("test_defaults_file", file)
+			p := h.With("test_defaults_file", file)
 			write("correct-horse", 0o600)
-			h.monitor(p, 10, ocf.OK)
+			p.Monitor(10, ocf.OK)
 			write("wrong-horse", 0o600)
-			h.monitor(p, 0, ocf.Degraded, "1045")
+			p.Monitor(0, ocf.Degraded, "1045")
 			write("correct-horse", 0o644)
-			h.monitor(p, 0, ocf.Degraded, file)
-			h.monitor(h.p.With("test_defaults_file", "/nowhere"), 0, ocf.Degraded, "/nowhere")
-			h.want(ocf.Monitor, p.With("test_passwd", "x"), ocf.Configured, "test_passwd")
+			p.Monitor(0, ocf.Degraded, file)
+			h.With("test_defaults_file", "/nowhere").Monitor(0, ocf.Degraded, "/nowhere")
+			p.With("test_passwd", "x").Want(ocf.Monitor, ocf.Configured, "test_passwd")
 		}},
 		{"root has a password nobody told us", func(h *host) {
-			h.start()
+			h.Start()
 			h.sql("ALTER USER root@localhost IDENTIFIED BY 'hidden'")
-			defer box.Sh(h.t, "mariadb --no-defaults -S %s -uroot -phidden -e \"ALTER USER root@localhost IDENTIFIED VIA unix_socket\"", socket)
-			h.monitor(h.p, 0, ocf.OK)
-			h.monitor(h.p, 10, ocf.Degraded, "1045")
-			h.monitor(h.p.With("test_user", "root"), 0, ocf.Degraded, "1045")
+			defer box.Sh(h.T, "mariadb --no-defaults -S %s -uroot -phidden -e \"ALTER USER root@localhost IDENTIFIED VIA unix_socket\"", socket)
+			h.Monitor(0, ocf.OK)
+			h.Monitor(10, ocf.Degraded, "1045")
+			h.With("test_user", "root").Monitor(0, ocf.Degraded, "1045")
 		}},
 		{"disk full", func(h *host) {
-			h.start()
-			box.Sh(h.t, "fallocate -l 1G %s/filler || dd if=/dev/zero of=%s/filler bs=1M status=none || true", datadir, datadir)
-			h.monitor(h.p, 0, ocf.Degraded, "% full")
-			h.monitor(h.p.With("degraded_disk_percent", "0"), 0, ocf.OK)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Start, h.p, ocf.Generic, "is full")
+			h.Start()
+			box.Sh(h.T, "fallocate -l 1G %s/filler || dd if=/dev/zero of=%s/filler bs=1M status=none || true", datadir, datadir)
+			h.Monitor(0, ocf.Degraded, "% full")
+			h.With("degraded_disk_percent", "0").Monitor(0, ocf.OK)
+			h.Want(ocf.Stop, ocf.OK)
+			h.Want(ocf.Start, ocf.Generic, "is full")
 		}},
 		{"file system gone read-only", func(h *host) {
-			h.start()
+			h.Start()
 			// As an I/O error does it: the kernel's own switch for testing, and errors=remount-ro.
-			loop := box.Sh(h.t, "basename $(findmnt -no SOURCE %s)", datadir)
-			box.Sh(h.t, "echo 1 >/sys/fs/ext4/%s/trigger_fs_error", loop)
-			h.monitor(h.p, 0, ocf.Generic, "read-only")
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Start, h.p, ocf.Generic, "read-only")
-			box.Sh(h.t, "umount %s || { fuser -vm /srv/mysql; ps axf; exit 9; }; e2fsck -fy /run/disk.img >/dev/null || test $? -le 1", datadir)
+			loop := box.Sh(h.T, "basename $(findmnt -no SOURCE %s)", datadir)
+			box.Sh(h.T, "echo 1 >/sys/fs/ext4/%s/trigger_fs_error", loop)
+			h.Monitor(0, ocf.Generic, "read-only")
+			h.Want(ocf.Stop, ocf.OK)
+			h.Want(ocf.Start, ocf.Generic, "read-only")
+			box.Sh(h.T, "umount %s || { fuser -vm /srv/mysql; ps axf; exit 9; }; e2fsck -fy /run/disk.img >/dev/null || test $? -le 1", datadir)
 		}},
 		{"pid file deleted", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm %s", pidFile)
-			h.monitor(h.p, 0, ocf.OK)
-			h.want(ocf.Start, h.p, ocf.OK)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			h.Start()
+			box.Sh(h.T, "rm %s", pidFile)
+			h.Monitor(0, ocf.OK)
+			h.Start()
+			h.Stop()
 		}},
 		{"pid file garbage", func(h *host) {
-			h.start()
-			box.Sh(h.t, "echo -n 'not a pid \\200' >%s", pidFile)
-			h.monitor(h.p, 0, ocf.OK)
-			h.want(ocf.Stop, h.p, ocf.OK)
+			h.Start()
+			box.Sh(h.T, "echo -n 'not a pid \\200' >%s", pidFile)
+			h.Monitor(0, ocf.OK)
+			h.Want(ocf.Stop, ocf.OK)
 		}},
 		{"pid reused by a stranger", func(h *host) {
-			stranger := h.background("sleep", "600")
-			h.start()
-			h.signal(syscall.SIGKILL)
-			box.Sh(h.t, "echo %d >%s", stranger.Process.Pid, pidFile)
-			h.monitor(h.p, 0, ocf.NotRunning, datadir)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			if err := stranger.Process.Signal(syscall.Signal(0)); err != nil {
-				h.t.Errorf("the stranger was signalled: %v", err)
-			}
+			stranger := box.Background(h.T, "sleep", "600")
+			h.Start()
+			h.Signal(syscall.SIGKILL)
+			box.Sh(h.T, "echo %d >%s", stranger.Process.Pid, pidFile)
+			h.Monitor(0, ocf.NotRunning, datadir)
+			h.Want(ocf.Stop, ocf.OK)
+			box.Unharmed(h.T, stranger)
 		}},
 		{"a stranger's server on other data", func(h *host) {
 			const other = "/run/other"
-			box.Sh(h.t, "mkdir %s; chown mysql %s; mariadb-install-db --no-defaults --datadir=%s --user=mysql --skip-test-db >/dev/null 2>&1", other, other, other)
-			srv := h.background("mariadbd", "--no-defaults", "--user=mysql", "--datadir="+other, "--socket="+other+"/s", "--pid-file="+other+"/pid", "--skip-networking", "--innodb-use-native-aio=0", "--innodb-buffer-pool-size=8M", "--log-error="+other+"/log")
-			h.until("the other server serves", func() bool { _, err := os.Stat(other + "/s"); return err == nil })
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
-			h.start()
-			h.want(ocf.Stop, h.p, ocf.OK)
+			box.Sh(h.T, "mkdir %s; chown mysql %s; mariadb-install-db --no-defaults --datadir=%s --user=mysql --skip-test-db >/dev/null 2>&1", other, other, other)
+			srv := box.Background(h.T, "mariadbd", "--no-defaults", "--user=mysql", "--datadir="+other, "--socket="+other+"/s", "--pid-file="+other+"/pid", "--skip-networking", "--innodb-use-native-aio=0", "--innodb-buffer-pool-size=8M", "--log-error="+other+"/log")
+			box.Until(h.T, "the other server serves", func() bool { _, err := os.Stat(other + "/s"); return err == nil })
+			h.Want(ocf.Monitor, ocf.NotRunning)
+			h.Start()
+			h.Want(ocf.Stop, ocf.OK)
 			if err := srv.Process.Signal(syscall.Signal(0)); err != nil {
-				h.t.Errorf("the other server was stopped: %v\n%s", err, box.Sh(h.t, "cat %s/log.err", other))
+				h.T.Errorf("the other server was stopped: %v\n%s", err, box.Sh(h.T, "cat %s/log.err", other))
 			}
 			_ = srv.Process.Kill()
-			h.until("the other server is gone", func() bool { return len(h.servers()) == 0 })
+			box.Until(h.T, "the other server is gone", func() bool { return len(h.Pids()) == 0 })
 		}},
 		{"started by hand, with another pid file", func(h *host) {
-			box.Sh(h.t, "mkdir -p /run/mysqld /run/log; chown mysql:mysql /run/mysqld /run/log")
-			h.background("mariadbd", "--defaults-file="+config, "--user=mysql", "--pid-file=/run/mysqld/by-hand.pid")
-			h.until("it serves", func() bool { _, err := os.Stat(socket); return err == nil })
-			h.want(ocf.Monitor, h.p, ocf.OK)
-			h.want(ocf.Start, h.p, ocf.OK)
-			h.server()
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			box.Sh(h.T, "mkdir -p /run/mysqld /run/log; chown mysql:mysql /run/mysqld /run/log")
+			box.Background(h.T, "mariadbd", "--defaults-file="+config, "--user=mysql", "--pid-file=/run/mysqld/by-hand.pid")
+			box.Until(h.T, "it serves", func() bool { _, err := os.Stat(socket); return err == nil })
+			h.Want(ocf.Monitor, ocf.OK)
+			h.Start()
+			h.Running()
+			h.Stop()
 			if log, _ := os.ReadFile(errLog); !strings.Contains(string(log), "Shutdown complete") {
-				h.t.Errorf("the shutdown was not clean:\n%s", log)
+				h.T.Errorf("the shutdown was not clean:\n%s", log)
 			}
 		}},
 		{"run by mysqld_safe, and frozen", func(h *host) {
-			box.Sh(h.t, "mkdir -p /run/mysqld /run/log; chown mysql:mysql /run/mysqld /run/log")
-			h.background("mysqld_safe", "--defaults-file="+config, "--user=mysql")
-			h.until("it serves", func() bool { _, err := os.Stat(socket); return err == nil })
-			h.want(ocf.Monitor, h.p, ocf.OK)
-			h.signal(syscall.SIGSTOP)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
-			if left := box.Sh(h.t, "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o 'mysqld_safe -[-]' || true"); left != "" {
-				h.t.Error("mysqld_safe is left and will restart the server")
+			box.Sh(h.T, "mkdir -p /run/mysqld /run/log; chown mysql:mysql /run/mysqld /run/log")
+			box.Background(h.T, "mysqld_safe", "--defaults-file="+config, "--user=mysql")
+			box.Until(h.T, "it serves", func() bool { _, err := os.Stat(socket); return err == nil })
+			h.Want(ocf.Monitor, ocf.OK)
+			h.Signal(syscall.SIGSTOP)
+			h.Stop()
+			if left := box.Sh(h.T, "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o 'mysqld_safe -[-]' || true"); left != "" {
+				h.T.Error("mysqld_safe is left and will restart the server")
 			}
 		}},
 		{"option file deleted while running", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm %s", config)
-			h.want(ocf.Start, h.p, ocf.Args, config)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			if left := h.servers(); len(left) > 0 {
-				h.t.Errorf("stop said 0, and %v run", left)
-			}
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			h.Start()
+			box.Sh(h.T, "rm %s", config)
+			h.Want(ocf.Start, ocf.Args, config)
+			h.Stop()
 		}},
 		{"storage unmounted lazily under the server", func(h *host) {
-			h.start()
-			box.Sh(h.t, "umount -l %s", datadir)
-			h.monitor(h.p, 0, ocf.Generic, "no longer mounted")
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
-			h.want(ocf.Start, h.p, ocf.Generic, "not mounted")
+			h.Start()
+			box.Sh(h.T, "umount -l %s", datadir)
+			h.Monitor(0, ocf.Generic, "no longer mounted")
+			h.Stop()
+			h.Want(ocf.Start, ocf.Generic, "not mounted")
 		}},
 		{"storage not mounted", func(h *host) {
-			box.Sh(h.t, "umount %s", datadir)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
-			h.want(ocf.Start, h.p.With("enable_creation", "true"), ocf.Generic, "not mounted")
-			h.want(ocf.Stop, h.p, ocf.OK)
+			box.Sh(h.T, "umount %s", datadir)
+			h.Want(ocf.Monitor, ocf.NotRunning)
+			h.With("enable_creation", "true").Want(ocf.Start, ocf.Generic, "not mounted")
+			h.Want(ocf.Stop, ocf.OK)
 			if e, _ := os.ReadDir(datadir); len(e) > 0 {
-				h.t.Errorf("something was written below the mount point: %v", e)
+				h.T.Errorf("something was written below the mount point: %v", e)
 			}
 		}},
 		{"data directory missing", func(h *host) {
-			p := h.p.With("datadir", "/run/srv/nowhere")
-			h.want(ocf.Monitor, p, ocf.NotRunning)
-			h.want(ocf.Start, p, ocf.Generic, "/run/srv/nowhere")
-			h.want(ocf.Stop, p, ocf.OK)
+			p := h.With("datadir", "/run/srv/nowhere")
+			p.Want(ocf.Monitor, ocf.NotRunning)
+			p.Want(ocf.Start, ocf.Generic, "/run/srv/nowhere")
+			p.Want(ocf.Stop, ocf.OK)
 		}},
 		{"the wrong storage is mounted", func(h *host) {
-			h.want(ocf.Start, h.p.With("fstype", "xfs"), ocf.Generic, "not xfs")
-			h.want(ocf.Start, h.p.With("device", "/dev/null"), ocf.Generic, "/dev/null")
-			h.want(ocf.Start, h.p.With("device", "/run/disk.img", "fstype", "ext4"), ocf.OK)
+			h.With("fstype", "xfs").Want(ocf.Start, ocf.Generic, "not xfs")
+			h.With("device", "/dev/null").Want(ocf.Start, ocf.Generic, "/dev/null")
+			h.With("device", "/run/disk.img", "fstype", "ext4").Start()
 		}},
 		{"no databases on the storage", func(h *host) {
 			empty := datadir + "/empty"
-			box.Sh(h.t, "mkdir -p %s; chown mysql:mysql %s", empty, empty)
-			defer box.Sh(h.t, "rm -rf %s", empty)
-			p := h.p.With("datadir", empty, "socket", "/run/mysqld/empty.sock", "pid", "/run/mysqld/empty.pid")
-			h.want(ocf.Start, p, ocf.Generic, "enable_creation")
-			h.want(ocf.Start, p.With("enable_creation", "true"), ocf.OK)
-			h.want(ocf.Stop, p, ocf.OK)
+			box.Sh(h.T, "mkdir -p %s; chown mysql:mysql %s", empty, empty)
+			defer box.Sh(h.T, "rm -rf %s", empty)
+			p := h.With("datadir", empty, "socket", "/run/mysqld/empty.sock", "pid", "/run/mysqld/empty.pid")
+			p.Want(ocf.Start, ocf.Generic, "enable_creation")
+			p.With("enable_creation", "true").Start()
+			p.Want(ocf.Stop, ocf.OK)
 		}},
 		{"wrong owner of the data", func(h *host) {
-			box.Sh(h.t, "chown root:root %s; chmod 755 %s", datadir, datadir)
-			h.want(ocf.Start, h.p, ocf.Permission, "chown")
-			h.run.Want(h.t, ocftest.Call{Action: ocf.ValidateAll, Params: h.p, Level: 10}, ocf.Permission, datadir)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			box.Sh(h.T, "chown root:root %s; chmod 755 %s", datadir, datadir)
+			h.Want(ocf.Start, ocf.Permission, "chown")
+			h.Call(ocftest.Call{Action: ocf.ValidateAll, Level: 10}, ocf.Permission, datadir)
+			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"no such user", func(h *host) {
-			h.want(ocf.Start, h.p.With("user", "nobody-by-that-name"), ocf.Args, "nobody-by-that-name")
+			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.Args, "nobody-by-that-name")
 		}},
 		{"binary missing", func(h *host) {
-			p := h.p.With("binary", "/usr/sbin/no-such-mysqld")
-			h.want(ocf.Monitor, p, ocf.Installed, "no-such-mysqld")
-			h.want(ocf.Start, p, ocf.Installed)
-			h.want(ocf.Stop, p, ocf.OK)
-			h.start()
-			h.want(ocf.Monitor, p, ocf.OK)
-			h.want(ocf.Stop, p, ocf.OK)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			p := h.With("binary", "/usr/sbin/no-such-mysqld")
+			p.Want(ocf.Monitor, ocf.Installed, "no-such-mysqld")
+			p.Want(ocf.Start, ocf.Installed)
+			p.Want(ocf.Stop, ocf.OK)
+			h.Start()
+			p.Want(ocf.Monitor, ocf.OK)
+			p.Want(ocf.Stop, ocf.OK)
+			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"binary replaced while running", func(h *host) {
-			box.Sh(h.t, "cp /usr/sbin/mariadbd /run/mariadbd")
-			p := h.p.With("binary", "/run/mariadbd")
-			h.want(ocf.Start, p, ocf.OK)
-			box.Sh(h.t, "rm /run/mariadbd")
-			h.monitor(p, 0, ocf.OK)
-			h.want(ocf.Stop, p, ocf.OK)
-			if left := h.servers(); len(left) > 0 {
-				h.t.Errorf("stop said 0, and %v run", left)
+			box.Sh(h.T, "cp /usr/sbin/mariadbd /run/mariadbd")
+			p := h.With("binary", "/run/mariadbd")
+			p.Start()
+			box.Sh(h.T, "rm /run/mariadbd")
+			p.Monitor(0, ocf.OK)
+			p.Want(ocf.Stop, ocf.OK)
+			if left := h.Pids(); len(left) > 0 {
+				h.T.Errorf("stop said 0, and %v run", left)
 			}
 		}},
 		{"port taken", func(h *host) {
-			h.background("python3", "-c", fmt.Sprintf("import socket,time; s=socket.create_server(('127.0.0.1',%d)); time.sleep(600)", port))
-			h.until("the port is taken", func() bool { return strings.Contains(box.Sh(h.t, "ss -ltn"), fmt.Sprint(port)) })
-			r := h.want(ocf.Start, h.p, ocf.Generic, "Address already in use")
+			box.Occupy(h.T, port)
+			r := h.Want(ocf.Start, ocf.Generic, "Address already in use")
 			if r.Elapsed > 20*time.Second {
-				h.t.Errorf("start took %v to see that the server had died", r.Elapsed)
+				h.T.Errorf("start took %v to see that the server had died", r.Elapsed)
 			}
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"crash recovery", func(h *host) {
-			h.start()
+			h.Start()
 			h.sql("SET GLOBAL innodb_flush_log_at_trx_commit=2; INSERT INTO app.t(v) SELECT RPAD(seq,250,'x') FROM mysql.help_topic, (SELECT 1 seq UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6) s")
 			rows := h.sql("SELECT COUNT(*) FROM app.t")
-			h.signal(syscall.SIGKILL)
-			box.Sh(h.t, "rm -f %s %s", socket, pidFile)
-			started := make(chan ocftest.Result, 1)
-			go func() {
-				started <- h.run(context.Background(), ocftest.Call{Action: ocf.Start, Params: h.p, Timeout: 60 * time.Second})
-			}()
-			h.until("the server's process is there", func() bool { return len(h.servers()) > 0 })
+			h.Signal(syscall.SIGKILL)
+			box.Sh(h.T, "rm -f %s %s", socket, pidFile)
+			started := h.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
+			box.Until(h.T, "the server's process is there", func() bool { return len(h.Pids()) > 0 })
 			for done := false; !done; {
 				select {
 				case r := <-started:
 					if r.Code != ocf.OK {
-						h.t.Fatalf("start: %s", r)
+						h.T.Fatalf("start: %s", r)
 					}
 					done = true
 				default:
-					if r := h.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: h.p}); r.Code != ocf.Generic && r.Code != ocf.OK {
-						h.t.Errorf("a probe during recovery: %s", r)
+					if r := h.Run(ocftest.Call{Action: ocf.Monitor}); r.Code != ocf.Generic && r.Code != ocf.OK {
+						h.T.Errorf("a probe during recovery: %s", r)
 					}
 				}
 			}
 			if got := h.sql("SELECT COUNT(*) FROM app.t"); got != rows {
-				h.t.Errorf("%s rows before the crash, %s after", rows, got)
+				h.T.Errorf("%s rows before the crash, %s after", rows, got)
 			}
 			h.sql("TRUNCATE app.t")
 		}},
 		{"ignores SIGTERM", func(h *host) {
-			box.Sh(h.t, "cp /proc/%d/exe /run/mariadbd", os.Getpid())
-			defer box.Sh(h.t, "rm /run/mariadbd")
-			h.t.Setenv("STUBBORN", "1")
-			h.background("/run/mariadbd")
-			os.Unsetenv("STUBBORN")
-			h.until("it is in the data directory", func() bool {
-				cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", h.server()))
-				return cwd == datadir
-			})
-			h.monitor(h.p, 0, ocf.Generic)
-			r := h.run.Want(h.t, ocftest.Call{Action: ocf.Stop, Params: h.p, Timeout: 10 * time.Second}, ocf.OK)
-			if len(h.servers()) != 0 {
-				h.t.Errorf("stop said 0, and it runs: %s", r)
-			}
+			box.Stubborn(h.T, "/run/mariadbd", datadir)
+			h.Running()
+			h.Monitor(0, ocf.Generic)
+			h.Within(10 * time.Second).Stop()
 		}},
 		{"uninterruptible sleep", func(h *host) {
-			h.start()
-			box.Sh(h.t, "fsfreeze -f %s", datadir)
+			h.Start()
+			box.Sh(h.T, "fsfreeze -f %s", datadir)
 			thawed := false
 			thaw := func() {
 				if !thawed {
 					thawed = true
-					box.Sh(h.t, "fsfreeze -u %s", datadir)
+					box.Sh(h.T, "fsfreeze -u %s", datadir)
 				}
 			}
 			defer thaw()
-			h.background("mariadb", "--no-defaults", "-S", socket, "-uroot", "-e", "INSERT INTO app.t(v) VALUES ('stuck')")
-			pid := h.server()
-			h.until("a thread is in state D", func() bool {
-				out := box.Sh(h.t, "cat /proc/%d/task/*/stat | cut -d' ' -f3 | sort -u", pid)
+			box.Background(h.T, "mariadb", "--no-defaults", "-S", socket, "-uroot", "-e", "INSERT INTO app.t(v) VALUES ('stuck')")
+			pid := h.Running()[0]
+			box.Until(h.T, "a thread is in state D", func() bool {
+				out := box.Sh(h.T, "cat /proc/%d/task/*/stat | cut -d' ' -f3 | sort -u", pid)
 				return strings.Contains(out, "D")
 			})
-			h.run.Want(h.t, ocftest.Call{Action: ocf.Stop, Params: h.p, Timeout: 8 * time.Second}, ocf.Generic, fmt.Sprint(pid), "state D")
-			h.want(ocf.Monitor, h.p, ocf.Generic)
+			h.Within(8*time.Second).Want(ocf.Stop, ocf.Generic, fmt.Sprint(pid), "state D")
+			h.Want(ocf.Monitor, ocf.Generic)
 			thaw()
-			h.until("it is gone", func() bool { return len(h.servers()) == 0 })
-			h.want(ocf.Stop, h.p, ocf.OK)
+			box.Until(h.T, "it is gone", func() bool { return len(h.Pids()) == 0 })
+			h.Want(ocf.Stop, ocf.OK)
 		}},
 		{"log directory missing", func(h *host) {
-			h.want(ocf.Start, h.p.With("log", "/run/logs/deep/error.log"), ocf.OK)
+			h.With("log", "/run/logs/deep/error.log").Start()
 			if fi, err := os.Stat("/run/logs/deep/error.log"); err != nil || fi.Size() == 0 {
-				h.t.Errorf("no log: %v", err)
+				h.T.Errorf("no log: %v", err)
 			}
 		}},
 		{"stop during start", func(h *host) {
-			started := make(chan ocftest.Result, 1)
-			go func() {
-				started <- h.run(context.Background(), ocftest.Call{Action: ocf.Start, Params: h.p, Timeout: 60 * time.Second})
-			}()
-			h.until("the server's process is there", func() bool { return len(h.servers()) > 0 })
-			h.want(ocf.Stop, h.p, ocf.OK)
+			started := h.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
+			box.Until(h.T, "the server's process is there", func() bool { return len(h.Pids()) > 0 })
+			h.Want(ocf.Stop, ocf.OK)
 			<-started
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"two starts at once", func(h *host) {
-			var wg sync.WaitGroup
-			for range 2 {
-				wg.Go(func() {
-					if r := h.run(context.Background(), ocftest.Call{Action: ocf.Start, Params: h.p, Timeout: 60 * time.Second}); r.Code != ocf.OK {
-						h.t.Errorf("start: %s", r)
-					}
-				})
-			}
-			wg.Wait()
-			h.server()
-			h.monitor(h.p, 20, ocf.OK)
+			h.StartTwice()
+			h.Monitor(20, ocf.OK)
 		}},
 		{"socket deleted", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm %s", socket)
-			h.monitor(h.p, 0, ocf.Degraded, socket)
-			h.want(ocf.Stop, h.p, ocf.OK)
+			h.Start()
+			box.Sh(h.T, "rm %s", socket)
+			h.Monitor(0, ocf.Degraded, socket)
+			h.Want(ocf.Stop, ocf.OK)
 		}},
 		{"nothing but the process answers", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm %s", socket)
-			h.monitor(h.p.With("additional_parameters", "--port=1"), 0, ocf.Generic, "does not listen")
+			h.Start()
+			box.Sh(h.T, "rm %s", socket)
+			h.With("additional_parameters", "--port=1").Monitor(0, ocf.Generic, "does not listen")
 		}},
 		{"replication parameters", func(h *host) {
-			p := h.p.With("replication_user", "root", "max_slave_lag", "3600")
-			h.want(ocf.Monitor, p, ocf.NotRunning)
-			h.want(ocf.Start, h.p.With("replication_passwd", "something"), ocf.Configured, "replication_passwd", "galera")
+			p := h.With("replication_user", "root", "max_slave_lag", "3600")
+			p.Want(ocf.Monitor, ocf.NotRunning)
+			h.With("replication_passwd", "something").Want(ocf.Start, ocf.Configured, "replication_passwd", "galera")
 		}},
 		{"an option the server does not know", func(h *host) {
-			h.want(ocf.Start, h.p.With("additional_parameters", "--no-such-option"), ocf.Generic, "no-such-option")
+			h.With("additional_parameters", "--no-such-option").Want(ocf.Start, ocf.Generic, "no-such-option")
 		}},
 		{"test table missing", func(h *host) {
-			h.start()
-			h.monitor(h.p.With("test_table", "app.nowhere"), 10, ocf.Degraded, "app.nowhere")
-			h.monitor(h.p.With("test_table", "app.nowhere"), 0, ocf.OK)
+			h.Start()
+			h.With("test_table", "app.nowhere").Monitor(10, ocf.Degraded, "app.nowhere")
+			h.With("test_table", "app.nowhere").Monitor(0, ocf.OK)
 		}},
-	} {
-		t.Run(row.name, func(t *testing.T) { row.do(newHost(t)) })
-	}
+	})
 }
