@@ -119,6 +119,12 @@ func (a *Agent) recurring(level int) ocftest.Call {
 	return ocftest.Call{Action: ocf.Monitor, Interval: 10 * time.Second, Level: level, Timeout: a.Watch}
 }
 
+// Validate is a Call of validate-all at level 10, which looks at the host too.
+func (a *Agent) Validate(code ocf.Code, words ...string) {
+	a.T.Helper()
+	a.Call(ocftest.Call{Action: ocf.ValidateAll, Level: 10}, code, words...)
+}
+
 // Await repeats a recurring monitor until it exits with code twice in a row.
 func (a *Agent) Await(limit time.Duration, level int, code ocf.Code, words ...string) {
 	a.T.Helper()

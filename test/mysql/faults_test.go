@@ -212,7 +212,7 @@ func TestFaults(t *testing.T) {
 		{"wrong owner of the data", func(h *host) {
 			box.Sh(h.T, "chown root:root %s; chmod 755 %s", datadir, datadir)
 			h.Want(ocf.Start, ocf.Permission, "chown")
-			h.Call(ocftest.Call{Action: ocf.ValidateAll, Level: 10}, ocf.Permission, datadir)
+			h.Validate(ocf.Permission, datadir)
 			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"no such user", func(h *host) {
