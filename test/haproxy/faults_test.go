@@ -2,12 +2,11 @@ package haproxy
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,511 +19,474 @@ import (
 // TestFaults is the table of what can be wrong, with the exit codes and reasons
 // that the cluster and the operator must get. Each row starts with no HAProxy running.
 func TestFaults(t *testing.T) {
-	for _, row := range []struct {
-		name string
-		do   func(h *host)
-	}{
+	box.Rows(t, newHost, []box.Row[*host]{
 		{"configuration broken", func(h *host) {
 			h.write(config, text+"    balance sideways\n")
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
-			h.want(ocf.Start, h.p, ocf.Args, config+":26", "balance only supports")
-			h.run.Want(h.t, ocftest.Call{Action: ocf.ValidateAll, Params: h.p, Level: 10}, ocf.Args, "balance only supports")
-			h.want(ocf.ValidateAll, h.p, ocf.OK)
+			h.Want(ocf.Monitor, ocf.NotRunning)
+			h.Want(ocf.Start, ocf.Args, config+":26", "balance only supports")
+			h.Validate(ocf.Args, "balance only supports")
+			h.Want(ocf.ValidateAll, ocf.OK)
 		}},
 		{"the error's words are HAProxy's, however it puts them", func(h *host) {
-			h.write(config, with(h.t, "server c1 127.0.0.1:8000 check inter 100ms", "server c1"))
-			h.want(ocf.Start, h.p, ocf.Args, "'server'", "expects")
+			h.write(config, with(h.T, "server c1 127.0.0.1:8000 check inter 100ms", "server c1"))
+			h.Want(ocf.Start, ocf.Args, "'server'", "expects")
 		}},
 		{"configuration missing", func(h *host) {
-			h.want(ocf.Start, h.p.With("config", "/run/nowhere.cfg"), ocf.Args, "/run/nowhere.cfg")
+			h.With("config", "/run/nowhere.cfg").Want(ocf.Start, ocf.Args, "/run/nowhere.cfg")
 		}},
 		{"configuration deleted while running", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm %s", config)
-			h.monitor(h.p, 0, ocf.Degraded, config)
-			h.want(ocf.Start, h.p, ocf.OK)
+			h.Start()
+			box.Sh(h.T, "rm %s", config)
+			h.Monitor(0, ocf.Degraded, config)
+			h.Start()
 			h.refused(config, "serves on")
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			h.Stop()
 		}},
 		{"configuration broken while running", func(h *host) {
 			h.servers()
-			h.start()
-			before := h.processes()
+			h.Start()
+			before := h.Pids()
 			h.write(config, text+"    balance sideways\n")
 			h.refused("not reloaded", "serves on", "balance only supports")
 			if _, err := get(url); err != nil {
-				h.t.Errorf("it does not serve: %v", err)
+				h.T.Errorf("it does not serve: %v", err)
 			}
-			if after := h.processes(); fmt.Sprint(after) != fmt.Sprint(before) {
-				h.t.Errorf("processes %v became %v", before, after)
+			if after := h.Pids(); fmt.Sprint(after) != fmt.Sprint(before) {
+				h.T.Errorf("processes %v became %v", before, after)
 			}
 			h.write(config, text)
-			h.want(ocf.ReloadAgent, h.p, ocf.OK)
-			h.monitor(h.p, 0, ocf.OK)
+			h.Want(ocf.ReloadAgent, ocf.OK)
+			h.Monitor(0, ocf.OK)
 		}},
 		{"configuration edited and not reloaded", func(h *host) {
-			h.start()
-			h.write(config, with(h.t, ":9696", ":9697"))
-			h.monitor(h.p, 0, ocf.Degraded, "0.0.0.0:9697", "neutron", "reload")
-			h.want(ocf.ReloadAgent, h.p, ocf.OK)
-			h.monitor(h.p, 0, ocf.OK)
+			h.Start()
+			h.write(config, with(h.T, ":9696", ":9697"))
+			h.Monitor(0, ocf.Degraded, "0.0.0.0:9697", "neutron", "reload")
+			h.Want(ocf.ReloadAgent, ocf.OK)
+			h.Monitor(0, ocf.OK)
 		}},
 		{"a directory as configuration", func(h *host) {
-			box.Sh(h.t, "mkdir -p /run/conf.d; mv %s /run/conf.d/10.cfg", config)
-			defer box.Sh(h.t, "rm -r /run/conf.d")
-			p := h.p.With("config", "/run/conf.d")
-			h.want(ocf.Start, p, ocf.OK)
-			h.monitor(p, 0, ocf.OK)
-			h.want(ocf.ReloadAgent, p, ocf.OK)
-			h.want(ocf.Stop, p, ocf.OK)
-			h.gone()
+			box.Sh(h.T, "mkdir -p /run/conf.d; mv %s /run/conf.d/10.cfg", config)
+			defer box.Sh(h.T, "rm -r /run/conf.d")
+			p := h.With("config", "/run/conf.d")
+			p.Start()
+			p.Monitor(0, ocf.OK)
+			p.Want(ocf.ReloadAgent, ocf.OK)
+			p.Stop()
 		}},
 		{"pid file garbage", func(h *host) {
-			h.start()
-			box.Sh(h.t, "echo -n 'not a pid \\200' >%s", pidFile)
-			h.monitor(h.p, 0, ocf.OK)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.Start()
+			box.Sh(h.T, "echo -n 'not a pid \\200' >%s", pidFile)
+			h.Monitor(0, ocf.OK)
+			h.Stop()
 		}},
 		{"pid file deleted", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm %s", pidFile)
-			h.monitor(h.p, 0, ocf.OK)
-			h.want(ocf.Start, h.p, ocf.OK)
+			h.Start()
+			box.Sh(h.T, "rm %s", pidFile)
+			h.Monitor(0, ocf.OK)
+			h.Start()
 			h.family()
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.Stop()
 		}},
 		{"pid reused by a stranger", func(h *host) {
-			stranger := h.background("sleep", "600")
-			h.start()
+			stranger := box.Background(h.T, "sleep", "600")
+			h.Start()
 			m, _ := h.family()
-			h.kill(m, syscall.SIGKILL)
-			h.gone()
-			box.Sh(h.t, "echo %d >%s", stranger.Process.Pid, pidFile)
-			h.monitor(h.p, 0, ocf.NotRunning)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			if err := stranger.Process.Signal(syscall.Signal(0)); err != nil {
-				h.t.Errorf("the stranger was signalled: %v", err)
-			}
+			box.Signal(h.T, syscall.SIGKILL, m)
+			h.Gone()
+			box.Sh(h.T, "echo %d >%s", stranger.Process.Pid, pidFile)
+			h.Monitor(0, ocf.NotRunning)
+			h.Want(ocf.Stop, ocf.OK)
+			box.Unharmed(h.T, stranger)
 		}},
 		{"a stranger's HAProxy", func(h *host) {
 			h.write("/run/other.cfg", "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\nfrontend metadata\n bind 127.0.0.1:9697\n")
-			other := h.background("haproxy", "-db", "-f", "/run/other.cfg", "-p", "/run/other.pid")
-			h.until("the other one serves", func() bool { return strings.Contains(box.Sh(h.t, "ss -ltn"), ":9697 ") })
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
-			h.start()
-			h.monitor(h.p, 0, ocf.OK)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			if err := other.Process.Signal(syscall.Signal(0)); err != nil {
-				h.t.Errorf("the other one was stopped: %v", err)
-			}
+			other := box.Background(h.T, "haproxy", "-db", "-f", "/run/other.cfg", "-p", "/run/other.pid")
+			box.Until(h.T, "the other one serves", func() bool { return strings.Contains(box.Sh(h.T, "ss -ltn"), ":9697 ") })
+			h.Want(ocf.Monitor, ocf.NotRunning)
+			h.Start()
+			h.Monitor(0, ocf.OK)
+			h.Want(ocf.Stop, ocf.OK)
+			box.Unharmed(h.T, other)
 			_ = other.Process.Kill()
-			h.gone()
+			h.Gone()
 		}},
 		{"somebody checks the configuration", func(h *host) {
-			h.write(config, with(h.t, "global\n", "global\n    lua-load /run/slow.lua\n"))
+			h.write(config, with(h.T, "global\n", "global\n    lua-load /run/slow.lua\n"))
 			h.write("/run/slow.lua", "os.execute('sleep 600')\n")
-			h.background("haproxy", "-c", "-f", config)
-			h.until("it runs", func() bool { return len(h.processes()) == 1 })
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			box.Background(h.T, "haproxy", "-c", "-f", config)
+			box.Until(h.T, "it runs", func() bool { return len(h.Pids()) == 1 })
+			h.Want(ocf.Monitor, ocf.NotRunning)
 			h.write(config, text)
-			box.Sh(h.t, "kill -9 $(pgrep -x sleep) $(pgrep -x haproxy)")
-			h.gone()
+			box.Sh(h.T, "kill -9 $(pgrep -x sleep) $(pgrep -x haproxy)")
+			h.Gone()
 		}},
 		{"frozen master", func(h *host) {
-			h.start()
+			h.Start()
 			m, _ := h.family()
-			h.kill(m, syscall.SIGSTOP)
-			h.monitor(h.p, 0, ocf.Generic, "frozen", "master", fmt.Sprint(m))
-			h.want(ocf.Start, h.p, ocf.Generic, "frozen")
-			h.want(ocf.ReloadAgent, h.p, ocf.Generic, "frozen")
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			box.Signal(h.T, syscall.SIGSTOP, m)
+			h.Monitor(0, ocf.Generic, "frozen", "master", fmt.Sprint(m))
+			h.Want(ocf.Start, ocf.Generic, "frozen")
+			h.Want(ocf.ReloadAgent, ocf.Generic, "frozen")
+			h.Stop()
 		}},
 		{"frozen worker", func(h *host) {
-			h.start()
+			h.Start()
 			_, w := h.family()
-			h.kill(w, syscall.SIGSTOP)
-			h.monitor(h.p, 0, ocf.Generic, "frozen", "worker", fmt.Sprint(w))
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			box.Signal(h.T, syscall.SIGSTOP, w)
+			h.Monitor(0, ocf.Generic, "frozen", "worker", fmt.Sprint(w))
+			h.Stop()
 		}},
 		{"a worker that hangs", func(h *host) {
-			h.write(config, with(h.t, "    chroot /var/lib/haproxy\n    user haproxy\n    group haproxy\n", "    nbthread 1\n    lua-load /run/hang.lua\n    insecure-fork-wanted\n"))
+			h.write(config, with(h.T, "    chroot /var/lib/haproxy\n    user haproxy\n    group haproxy\n", "    nbthread 1\n    lua-load /run/hang.lua\n    insecure-fork-wanted\n"))
 			h.write("/run/hang.lua", "core.register_cli({'hang'}, '', function() os.execute('sleep 600') end)\n")
-			h.start()
+			h.Start()
 			c, err := net.Dial("unix", socket)
 			if err != nil {
-				h.t.Fatal(err)
+				h.T.Fatal(err)
 			}
 			defer c.Close()
 			fmt.Fprintln(c, "hang")
-			h.until("it hangs", func() bool { return box.Sh(h.t, "pgrep -xc sleep || true") == "1" })
+			box.Until(h.T, "it hangs", func() bool { return box.Sh(h.T, "pgrep -xc sleep || true") == "1" })
 			_, w := h.family()
-			h.monitor(h.p, 0, ocf.Generic, "does not answer", fmt.Sprint(w))
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.Monitor(0, ocf.Generic, "does not answer", fmt.Sprint(w))
+			h.Stop()
 		}},
 		{"worker killed", func(h *host) {
-			h.start()
+			h.Start()
 			_, w := h.family()
-			h.kill(w, syscall.SIGKILL)
-			h.gone()
-			h.monitor(h.p, 0, ocf.NotRunning)
-			h.start()
+			box.Signal(h.T, syscall.SIGKILL, w)
+			h.Gone()
+			h.Monitor(0, ocf.NotRunning)
+			h.Start()
 		}},
 		{"worker killed, master told to stay", func(h *host) {
-			h.write(config, with(h.t, "global\n", "global\n    master-worker no-exit-on-failure\n"))
-			h.start()
+			h.write(config, with(h.T, "global\n", "global\n    master-worker no-exit-on-failure\n"))
+			h.Start()
 			_, w := h.family()
-			h.kill(w, syscall.SIGKILL)
-			h.until("it is gone", func() bool { return len(h.processes()) < 2 })
-			r := h.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: h.p, Interval: 10 * time.Second})
-			if n := len(h.processes()); (n == 0) != (r.Code == ocf.NotRunning) || n > 0 && r.Code != ocf.Generic {
-				h.t.Errorf("%d processes are left: %s", n, r)
+			box.Signal(h.T, syscall.SIGKILL, w)
+			box.Until(h.T, "it is gone", func() bool { return len(h.Pids()) < 2 })
+			r := h.Run(ocftest.Call{Action: ocf.Monitor, Interval: 10 * time.Second})
+			if n := len(h.Pids()); (n == 0) != (r.Code == ocf.NotRunning) || n > 0 && r.Code != ocf.Generic {
+				h.T.Errorf("%d processes are left: %s", n, r)
 			}
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.Stop()
 		}},
 		{"master killed", func(h *host) {
-			h.start()
+			h.Start()
 			m, _ := h.family()
-			h.kill(m, syscall.SIGKILL)
-			h.gone() // the worker sees it
-			h.monitor(h.p, 0, ocf.NotRunning)
+			box.Signal(h.T, syscall.SIGKILL, m)
+			h.Gone() // the worker sees it
+			h.Monitor(0, ocf.NotRunning)
 		}},
 		{"master killed, worker frozen", func(h *host) {
-			h.start()
+			h.Start()
 			m, w := h.family()
-			h.kill(w, syscall.SIGSTOP)
-			h.kill(m, syscall.SIGKILL)
-			h.until("the master is gone", func() bool { return len(h.processes()) == 1 })
-			h.monitor(h.p, 0, ocf.Generic)
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			box.Signal(h.T, syscall.SIGSTOP, w)
+			box.Signal(h.T, syscall.SIGKILL, m)
+			box.Until(h.T, "the master is gone", func() bool { return len(h.Pids()) == 1 })
+			h.Monitor(0, ocf.Generic)
+			h.Stop()
 		}},
 		{"port taken", func(h *host) {
-			h.occupy(5000)
-			h.want(ocf.Start, h.p, ocf.Generic, "127.0.0.1:5000", "keystone", "python3")
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			box.Occupy(h.T, 5000)
+			h.Want(ocf.Start, ocf.Generic, "127.0.0.1:5000", "keystone", "python3")
+			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"port of the new configuration taken", func(h *host) {
 			h.servers()
-			h.start()
-			h.occupy(5001)
-			h.write(config, with(h.t, "127.0.0.1:5000", "127.0.0.1:5001"))
+			h.Start()
+			box.Occupy(h.T, 5001)
+			h.write(config, with(h.T, "127.0.0.1:5000", "127.0.0.1:5001"))
 			stop, failures := h.load(url, 2)
 			h.refused("not reloaded", "serves on", "127.0.0.1:5001", "python3")
 			if n := stop(); n == 0 || len(failures()) > 0 {
-				h.t.Errorf("%d requests, failed: %v", n, failures())
+				h.T.Errorf("%d requests, failed: %v", n, failures())
 			}
-			h.monitor(h.p, 0, ocf.Degraded, "127.0.0.1:5001")
-			h.run.Want(h.t, ocftest.Call{Action: ocf.ValidateAll, Params: h.p, Level: 10}, ocf.Args, "127.0.0.1:5001", "python3")
+			h.Monitor(0, ocf.Degraded, "127.0.0.1:5001")
+			h.Validate(ocf.Args, "127.0.0.1:5001", "python3")
 			h.write(config, text)
-			h.run.Want(h.t, ocftest.Call{Action: ocf.ValidateAll, Params: h.p, Level: 10}, ocf.OK)
+			h.Validate(ocf.OK)
 		}},
 		{"chroot directory missing", func(h *host) {
 			h.servers()
-			h.write(config, with(h.t, "/var/lib/haproxy", "/var/lib/nowhere"))
-			h.want(ocf.Start, h.p, ocf.Args, "/var/lib/nowhere")
+			h.write(config, with(h.T, "/var/lib/haproxy", "/var/lib/nowhere"))
+			h.Want(ocf.Start, ocf.Args, "/var/lib/nowhere")
 			h.write(config, text)
-			h.start()
-			h.write(config, with(h.t, "/var/lib/haproxy", "/var/lib/nowhere"))
+			h.Start()
+			h.write(config, with(h.T, "/var/lib/haproxy", "/var/lib/nowhere"))
 			h.refused("serves on", "/var/lib/nowhere")
 			if _, err := get(url); err != nil {
-				h.t.Error(err)
+				h.T.Error(err)
 			}
 		}},
 		{"no such user", func(h *host) {
-			h.write(config, with(h.t, "user haproxy", "user nobody-by-that-name"))
-			h.want(ocf.Start, h.p, ocf.Args, "nobody-by-that-name")
+			h.write(config, with(h.T, "user haproxy", "user nobody-by-that-name"))
+			h.Want(ocf.Start, ocf.Args, "nobody-by-that-name")
 		}},
 		{"backend down", func(h *host) {
-			h.start()
-			h.until("the check has failed", func() bool { return h.status("keystone", "BACKEND") == "DOWN" })
-			h.monitor(h.p, 0, ocf.OK)
-			h.monitor(h.p, 10, ocf.Degraded, "keystone", "c1 DOWN", "Connection refused")
+			h.Start()
+			box.Until(h.T, "the check has failed", func() bool { return h.status("keystone", "BACKEND") == "DOWN" })
+			h.Monitor(0, ocf.OK)
+			h.Monitor(10, ocf.Degraded, "keystone", "c1 DOWN", "Connection refused")
 			h.servers()
-			h.until("the check has passed", func() bool { _, err := get(url); return err == nil })
-			h.monitor(h.p, 10, ocf.OK)
+			box.Until(h.T, "the check has passed", func() bool { _, err := get(url); return err == nil })
+			h.Monitor(10, ocf.OK)
 		}},
 		{"one of two servers down", func(h *host) {
 			h.servers()
 			const c1 = "    server c1 127.0.0.1:8000 check inter 100ms\n"
-			h.write(config, with(h.t, c1, c1+"    server c2 127.0.0.1:8002 check inter 100ms\n"))
-			h.start()
-			h.until("c2 is down", func() bool { return h.status("keystone", "c2") == "DOWN" })
-			h.monitor(h.p, 10, ocf.OK)
+			h.write(config, with(h.T, c1, c1+"    server c2 127.0.0.1:8002 check inter 100ms\n"))
+			h.Start()
+			box.Until(h.T, "c2 is down", func() bool { return h.status("keystone", "c2") == "DOWN" })
+			h.Monitor(10, ocf.OK)
 		}},
 		{"two backends down", func(h *host) {
-			h.write(config, with(h.t, "bind :9696\n", "bind :9696\n    default-server check inter 100ms\n"))
-			h.start()
+			h.write(config, with(h.T, "bind :9696\n", "bind :9696\n    default-server check inter 100ms\n"))
+			h.Start()
 			for _, backend := range []string{"keystone", "neutron"} {
-				h.until(backend+" is down", func() bool { return h.status(backend, "BACKEND") == "DOWN" })
+				box.Until(h.T, backend+" is down", func() bool { return h.status(backend, "BACKEND") == "DOWN" })
 			}
-			h.monitor(h.p, 10, ocf.Degraded, "no server is up in: keystone (c1 DOWN", "neutron (c1 DOWN")
+			h.Monitor(10, ocf.Degraded, "no server is up in: keystone (c1 DOWN", "neutron (c1 DOWN")
 		}},
 		{"check_url", func(h *host) {
-			h.write(config, with(h.t, "check inter 100ms", ""))
-			h.start()
-			h.monitor(h.p.With("check_url", url), 10, ocf.Degraded, url, "503")
-			h.monitor(h.p.With("check_url", url), 0, ocf.OK)
-			h.monitor(h.p.With("check_url", "http://127.0.0.1:5099/"), 10, ocf.Generic, "refuses", ":5099")
-			h.monitor(h.p.With("statusurl", "http://192.0.2.1:5000/"), 10, ocf.OK) // not an address of this node
-			h.monitor(h.p.With("check_url", "ftp://x"), 10, ocf.Configured, "check_url")
+			h.write(config, with(h.T, "check inter 100ms", ""))
+			h.Start()
+			h.With("check_url", url).Monitor(10, ocf.Degraded, url, "503")
+			h.With("check_url", url).Monitor(0, ocf.OK)
+			h.With("check_url", "http://127.0.0.1:5099/").Monitor(10, ocf.Generic, "refuses", ":5099")
+			h.With("statusurl", "http://192.0.2.1:5000/").Monitor(10, ocf.OK) // not an address of this node
+			h.With("check_url", "ftp://x").Monitor(10, ocf.Configured, "check_url")
 			l, err := net.Listen("tcp", "127.0.0.1:5098") // accepts, and says nothing
 			if err != nil {
-				h.t.Fatal(err)
+				h.T.Fatal(err)
 			}
 			defer l.Close()
-			h.monitor(h.p.With("check_url", "http://ops:secret@127.0.0.1:5098/"), 10, ocf.Degraded, "no answer", "ops:xxxxx@")
+			h.With("check_url", "http://ops:secret@127.0.0.1:5098/").Monitor(10, ocf.Degraded, "no answer", "ops:xxxxx@")
 			h.servers()
-			h.monitor(h.p.With("check_url", url), 10, ocf.OK)
+			h.With("check_url", url).Monitor(10, ocf.OK)
 		}},
 		{"frontend disabled by hand", func(h *host) {
-			h.start()
+			h.Start()
 			h.tell("disable frontend keystone")
-			h.monitor(h.p, 0, ocf.Degraded, "keystone is PAUSED")
+			h.Monitor(0, ocf.Degraded, "keystone is PAUSED")
 			h.tell("disable frontend neutron")
 			h.tell("disable frontend database")
-			h.monitor(h.p, 0, ocf.Generic, "no frontend serves")
+			h.Monitor(0, ocf.Generic, "no frontend serves")
 			h.tell("enable frontend keystone")
-			h.monitor(h.p, 0, ocf.Degraded, "neutron")
+			h.Monitor(0, ocf.Degraded, "neutron")
 		}},
 		{"in a soft stop", func(h *host) {
 			h.servers()
-			h.start()
+			h.Start()
 			c := h.connect()
 			defer c.Close()
 			m, _ := h.family()
-			h.kill(m, syscall.SIGUSR1)
-			h.until("it stops", func() bool { return !strings.Contains(box.Sh(h.t, "ss -ltn"), ":5000 ") })
-			h.monitor(h.p, 0, ocf.Generic)
-			h.want(ocf.Stop, h.p.With("soft_stop", "0"), ocf.OK)
-			h.gone()
+			box.Signal(h.T, syscall.SIGUSR1, m)
+			box.Until(h.T, "it stops", func() bool { return !strings.Contains(box.Sh(h.T, "ss -ltn"), ":5000 ") })
+			h.Monitor(0, ocf.Generic)
+			h.With("soft_stop", "0").Stop()
 		}},
 		{"stats socket deleted", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm %s", socket)
-			h.monitor(h.p, 0, ocf.Degraded, socket)
-			h.want(ocf.Stop, h.p, ocf.OK)
+			h.Start()
+			box.Sh(h.T, "rm %s", socket)
+			h.Monitor(0, ocf.Degraded, socket)
+			h.Want(ocf.Stop, ocf.OK)
 		}},
 		{"master's socket deleted", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm %s", master)
-			h.monitor(h.p, 0, ocf.Degraded, master, "reload")
-			h.want(ocf.Start, h.p, ocf.OK)
-			h.want(ocf.ReloadAgent, h.p, ocf.OK)
-			h.monitor(h.p, 0, ocf.OK)
+			h.Start()
+			box.Sh(h.T, "rm %s", master)
+			h.Monitor(0, ocf.Degraded, master, "reload")
+			h.Start()
+			h.Want(ocf.ReloadAgent, ocf.OK)
+			h.Monitor(0, ocf.OK)
 		}},
 		{"all sockets deleted", func(h *host) {
-			h.start()
-			box.Sh(h.t, "rm -r /run/haproxy.ocf %s", socket)
-			h.monitor(h.p, 0, ocf.Degraded, "cannot be asked")
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.Start()
+			box.Sh(h.T, "rm -r /run/haproxy.ocf %s", socket)
+			h.Monitor(0, ocf.Degraded, "cannot be asked")
+			h.Stop()
 		}},
 		{"binary missing", func(h *host) {
-			p := h.p.With("binary", "/usr/sbin/no-such-haproxy")
-			h.want(ocf.Monitor, p, ocf.Installed, "no-such-haproxy")
-			h.want(ocf.Start, p, ocf.Installed)
-			h.want(ocf.Stop, p, ocf.OK)
-			h.start()
-			h.want(ocf.Monitor, p, ocf.OK)
-			h.want(ocf.Stop, p, ocf.OK)
-			h.gone()
+			p := h.With("binary", "/usr/sbin/no-such-haproxy")
+			p.Want(ocf.Monitor, ocf.Installed, "no-such-haproxy")
+			p.Want(ocf.Start, ocf.Installed)
+			p.Want(ocf.Stop, ocf.OK)
+			h.Start()
+			p.Want(ocf.Monitor, ocf.OK)
+			p.Want(ocf.Stop, ocf.OK)
+			h.Gone()
 		}},
 		{"binary replaced while running", func(h *host) {
-			box.Sh(h.t, "cp /usr/sbin/haproxy /run/haproxy.new; mv /run/haproxy.new /run/tmp/haproxy")
-			p := h.p.With("binary", "/run/tmp/haproxy")
-			h.want(ocf.Start, p, ocf.OK)
-			box.Sh(h.t, "cp /usr/sbin/haproxy /run/haproxy.new; mv /run/haproxy.new /run/tmp/haproxy")
-			h.monitor(p, 0, ocf.OK)
-			h.want(ocf.ReloadAgent, p, ocf.OK)
-			h.monitor(p, 0, ocf.OK)
-			box.Sh(h.t, "rm /run/tmp/haproxy")
-			h.monitor(p, 0, ocf.OK)
-			h.want(ocf.Stop, p, ocf.OK)
-			h.gone()
+			box.Sh(h.T, "cp /usr/sbin/haproxy /run/haproxy.new; mv /run/haproxy.new /run/tmp/haproxy")
+			p := h.With("binary", "/run/tmp/haproxy")
+			p.Start()
+			box.Sh(h.T, "cp /usr/sbin/haproxy /run/haproxy.new; mv /run/haproxy.new /run/tmp/haproxy")
+			p.Monitor(0, ocf.OK)
+			p.Want(ocf.ReloadAgent, ocf.OK)
+			p.Monitor(0, ocf.OK)
+			box.Sh(h.T, "rm /run/tmp/haproxy")
+			p.Monitor(0, ocf.OK)
+			p.Want(ocf.Stop, ocf.OK)
+			h.Gone()
 		}},
 		{"two starts at once", func(h *host) {
-			var wg sync.WaitGroup
-			for range 2 {
-				wg.Go(func() {
-					if r := h.run(context.Background(), ocftest.Call{Action: ocf.Start, Params: h.p}); r.Code != ocf.OK {
-						h.t.Errorf("start: %s", r)
-					}
-				})
-			}
-			wg.Wait()
-			h.family()
-			h.monitor(h.p, 0, ocf.OK)
+			h.Within(20 * time.Second).StartTwice()
+			h.Monitor(0, ocf.OK)
 		}},
 		{"two that share the ports", func(h *host) {
-			h.start()
-			h.background("haproxy", "-W", "-db", "-f", config)
-			h.until("both run", func() bool { return len(h.processes()) == 4 })
-			h.until("both serve", func() bool { return strings.Count(box.Sh(h.t, "ss -ltn"), "127.0.0.1:5000 ") == 2 })
-			h.monitor(h.p, 0, ocf.Degraded, "share the connections")
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.Start()
+			box.Background(h.T, "haproxy", "-W", "-db", "-f", config)
+			box.Until(h.T, "both run", func() bool { return len(h.Pids()) == 4 })
+			box.Until(h.T, "both serve", func() bool { return strings.Count(box.Sh(h.T, "ss -ltn"), "127.0.0.1:5000 ") == 2 })
+			h.Monitor(0, ocf.Degraded, "share the connections")
+			h.Stop()
 		}},
 		{"stop during start", func(h *host) {
-			h.write(config, with(h.t, "global\n", "global\n    lua-load /run/slow.lua\n"))
+			h.write(config, with(h.T, "global\n", "global\n    lua-load /run/slow.lua\n"))
 			h.write("/run/slow.lua", "os.execute('test -e /run/checked && sleep 2; touch /run/checked')\n")
-			defer box.Sh(h.t, "rm -f /run/checked")
-			started := make(chan ocftest.Result, 1)
-			go func() {
-				started <- h.run(context.Background(), ocftest.Call{Action: ocf.Start, Params: h.p, Timeout: 30 * time.Second})
-			}()
-			h.until("it starts", func() bool { _, err := os.Stat("/run/checked"); return err == nil && len(h.processes()) > 0 })
-			h.want(ocf.Stop, h.p, ocf.OK)
+			defer box.Sh(h.T, "rm -f /run/checked")
+			started := h.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
+			box.Until(h.T, "it starts", func() bool { _, err := os.Stat("/run/checked"); return err == nil && len(h.Pids()) > 0 })
+			h.Want(ocf.Stop, ocf.OK)
 			<-started
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.want(ocf.Monitor, h.p, ocf.NotRunning)
+			h.Stop()
 		}},
 		{"started by an init script", func(h *host) {
 			h.servers()
-			box.Sh(h.t, "mkdir -p /run/haproxy; haproxy -D -f %s -p %s", config, pidFile)
-			h.want(ocf.Monitor, h.p, ocf.OK)
-			h.monitor(h.p, 0, ocf.OK)
-			h.want(ocf.Start, h.p, ocf.OK)
-			if n := len(h.processes()); n != 1 {
-				h.t.Errorf("%d processes", n)
+			box.Sh(h.T, "mkdir -p /run/haproxy; haproxy -D -f %s -p %s", config, pidFile)
+			h.Want(ocf.Monitor, ocf.OK)
+			h.Monitor(0, ocf.OK)
+			h.Start()
+			if n := len(h.Pids()); n != 1 {
+				h.T.Errorf("%d processes", n)
 			}
-			h.want(ocf.ReloadAgent, h.p, ocf.OK) // by taking over
-			h.monitor(h.p, 0, ocf.OK)
-			h.until("the former one is gone", func() bool { return len(h.processes()) == 2 })
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.Want(ocf.ReloadAgent, ocf.OK) // by taking over
+			h.Monitor(0, ocf.OK)
+			box.Until(h.T, "the former one is gone", func() bool { return len(h.Pids()) == 2 })
+			h.Stop()
 		}},
 		{"started by a unit", func(h *host) {
 			h.servers()
-			box.Sh(h.t, "mkdir -p /run/haproxy")
-			h.background("haproxy", "-W", "-db", "-f", config, "-p", "/run/by-hand.pid", "-S", "/run/haproxy-master.sock")
-			h.until("it serves", func() bool { _, err := get(url); return err == nil })
+			box.Sh(h.T, "mkdir -p /run/haproxy")
+			box.Background(h.T, "haproxy", "-W", "-db", "-f", config, "-p", "/run/by-hand.pid", "-S", "/run/haproxy-master.sock")
+			box.Until(h.T, "it serves", func() bool { _, err := get(url); return err == nil })
 			m, w := h.family()
-			h.monitor(h.p, 0, ocf.OK)
-			h.want(ocf.Start, h.p, ocf.OK)
-			h.write(config, with(h.t, "X-Generation 0", "X-Generation 1"))
-			h.want(ocf.ReloadAgent, h.p, ocf.OK)
+			h.Monitor(0, ocf.OK)
+			h.Start()
+			h.write(config, with(h.T, "X-Generation 0", "X-Generation 1"))
+			h.Want(ocf.ReloadAgent, ocf.OK)
 			if g, err := get(url); g != "1" || err != nil {
-				h.t.Errorf("generation %s, %v", g, err)
+				h.T.Errorf("generation %s, %v", g, err)
 			}
-			h.until("the old worker is gone", func() bool { return len(h.processes()) == 2 })
+			box.Until(h.T, "the old worker is gone", func() bool { return len(h.Pids()) == 2 })
 			if m2, w2 := h.family(); m2 != m || w2 == w {
-				h.t.Errorf("master %d became %d, worker %d %d", m, m2, w, w2)
+				h.T.Errorf("master %d became %d, worker %d %d", m, m2, w, w2)
 			}
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.Stop()
 		}},
 		{"started by hand, with no socket to ask", func(h *host) {
-			h.write(config, with(h.t, "    stats socket /run/haproxy/admin.sock mode 660 level admin\n", ""))
-			box.Sh(h.t, "haproxy -D -f %s", config)
-			h.monitor(h.p, 0, ocf.Degraded, "cannot be asked")
-			h.want(ocf.Stop, h.p, ocf.OK)
-			h.gone()
+			h.write(config, with(h.T, "    stats socket /run/haproxy/admin.sock mode 660 level admin\n", ""))
+			box.Sh(h.T, "haproxy -D -f %s", config)
+			h.Monitor(0, ocf.Degraded, "cannot be asked")
+			h.Stop()
 		}},
 		{"the floating IP is not here", func(h *host) {
 			const vip = "192.0.2.203"
 			h.servers()
-			level10 := ocftest.Call{Action: ocf.ValidateAll, Params: h.p, Level: 10}
-			h.write(config, with(h.t, "127.0.0.1:5000", vip+":5000"))
-			h.run.Want(h.t, level10, ocf.Args, vip, "ip_nonlocal_bind", "transparent")
-			h.want(ocf.Start, h.p, ocf.Generic, vip, "ip_nonlocal_bind", "transparent")
-			h.write(config, with(h.t, "127.0.0.1:5000", vip+":5000 transparent"))
-			h.run.Want(h.t, level10, ocf.OK)
-			h.start()
-			h.monitor(h.p, 10, ocf.OK)
-			h.want(ocf.Stop, h.p, ocf.OK)
+			h.write(config, with(h.T, "127.0.0.1:5000", vip+":5000"))
+			h.Validate(ocf.Args, vip, "ip_nonlocal_bind", "transparent")
+			h.Want(ocf.Start, ocf.Generic, vip, "ip_nonlocal_bind", "transparent")
+			h.write(config, with(h.T, "127.0.0.1:5000", vip+":5000 transparent"))
+			h.Validate(ocf.OK)
+			h.Start()
+			h.Monitor(10, ocf.OK)
+			h.Want(ocf.Stop, ocf.OK)
 
-			h.write(config, with(h.t, "127.0.0.1:5000", vip+":5000"))
-			box.Sh(h.t, "echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind")
-			defer box.Sh(h.t, "echo 0 >/proc/sys/net/ipv4/ip_nonlocal_bind")
-			h.run.Want(h.t, level10, ocf.OK)
-			h.start()
-			h.monitor(h.p.With("check_url", "http://"+vip+":5000/"), 10, ocf.OK)
-			box.Sh(h.t, "ip addr add %s/32 dev lo", vip) // the floating IP comes
-			defer box.Sh(h.t, "ip addr del %s/32 dev lo || true", vip)
+			h.write(config, with(h.T, "127.0.0.1:5000", vip+":5000"))
+			box.Sh(h.T, "echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind")
+			defer box.Sh(h.T, "echo 0 >/proc/sys/net/ipv4/ip_nonlocal_bind")
+			h.Validate(ocf.OK)
+			h.Start()
+			h.With("check_url", "http://"+vip+":5000/").Monitor(10, ocf.OK)
+			box.Sh(h.T, "ip addr add %s/32 dev lo", vip) // the floating IP comes
+			defer box.Sh(h.T, "ip addr del %s/32 dev lo || true", vip)
 			if _, err := get("http://" + vip + ":5000/"); err != nil {
-				h.t.Errorf("on the floating IP: %v", err)
+				h.T.Errorf("on the floating IP: %v", err)
 			}
-			h.monitor(h.p.With("check_url", "http://"+vip+":5000/"), 10, ocf.OK)
-			box.Sh(h.t, "ip addr del %s/32 dev lo", vip) // and goes
-			h.monitor(h.p, 10, ocf.OK)
-			h.want(ocf.ReloadAgent, h.p, ocf.OK)
+			h.With("check_url", "http://"+vip+":5000/").Monitor(10, ocf.OK)
+			box.Sh(h.T, "ip addr del %s/32 dev lo", vip) // and goes
+			h.Monitor(10, ocf.OK)
+			h.Want(ocf.ReloadAgent, ocf.OK)
 		}},
 		{"stop with a long-lived connection", func(h *host) {
 			h.servers()
-			h.start()
+			h.Start()
 			c := h.connect()
 			defer c.Close()
-			r := h.want(ocf.Stop, h.p.With("soft_stop", "2s"), ocf.OK)
-			h.gone()
+			r := h.With("soft_stop", "2s").Stop()
 			if r.Elapsed < 2*time.Second || r.Elapsed > 6*time.Second {
-				h.t.Errorf("stop took %v, of which 2 s are for connections to end", r.Elapsed)
+				h.T.Errorf("stop took %v, of which 2 s are for connections to end", r.Elapsed)
 			}
-			h.start()
+			h.Start()
 			c = h.connect()
 			go func() { time.Sleep(time.Second); c.Close() }()
-			if r := h.want(ocf.Stop, h.p.With("soft_stop", "10s"), ocf.OK); r.Elapsed > 5*time.Second {
-				h.t.Errorf("stop took %v, though the last connection ended after 1 s", r.Elapsed)
+			if r := h.With("soft_stop", "10s").Want(ocf.Stop, ocf.OK); r.Elapsed > 5*time.Second {
+				h.T.Errorf("stop took %v, though the last connection ended after 1 s", r.Elapsed)
 			}
 		}},
 		{"stop while an old worker drains", func(h *host) {
 			h.servers()
-			h.start()
+			h.Start()
 			c := h.connect()
 			defer c.Close()
-			h.want(ocf.ReloadAgent, h.p, ocf.OK)
-			if n := len(h.processes()); n != 3 {
-				h.t.Errorf("%d processes, want a master and two workers", n)
+			h.Want(ocf.ReloadAgent, ocf.OK)
+			if n := len(h.Pids()); n != 3 {
+				h.T.Errorf("%d processes, want a master and two workers", n)
 			}
-			h.monitor(h.p, 0, ocf.OK)
-			h.monitor(h.p, 10, ocf.OK)
+			h.Monitor(0, ocf.OK)
+			h.Monitor(10, ocf.OK)
 			h.echo(c)
-			h.want(ocf.Stop, h.p.With("soft_stop", "1"), ocf.OK)
-			h.gone()
+			h.With("soft_stop", "1").Stop()
 		}},
 		{"parameters", func(h *host) {
-			h.want(ocf.Start, ocftest.Params{"conffile": config, "pidfile": pidFile, "binpath": "/usr/sbin/haproxy", "extraconf": "-n 300"}, ocf.OK)
-			h.want(ocf.Monitor, h.p.With("additional_parameters", "-n 300"), ocf.OK)
-			h.want(ocf.Monitor, h.p.With("conffile", config), ocf.Configured, "conffile")
-			h.want(ocf.Start, h.p.With("additional_parameters", "-db"), ocf.Configured, "-db")
-			h.want(ocf.Start, h.p.With("config", "haproxy.cfg"), ocf.Configured, "config")
+			older := h.With()
+			older.Params = ocftest.Params{"conffile": config, "pidfile": pidFile, "binpath": "/usr/sbin/haproxy", "extraconf": "-n 300"}
+			older.Start()
+			h.With("additional_parameters", "-n 300").Want(ocf.Monitor, ocf.OK)
+			h.With("conffile", config).Want(ocf.Monitor, ocf.Configured, "conffile")
+			h.With("additional_parameters", "-db").Want(ocf.Start, ocf.Configured, "-db")
+			h.With("config", "haproxy.cfg").Want(ocf.Start, ocf.Configured, "config")
 		}},
 		{"not root", func(h *host) {
-			h.start()
-			box.Sh(h.t, "chmod -R a+rX /run/tmp")
-			cmd := h.as("nobody", ocf.Monitor)
+			h.Start()
+			box.LetIn(h.T, h.Path)
+			cmd := exec.Command("setpriv", "--reuid=nobody", "--clear-groups", h.Path, ocf.Monitor)
+			cmd.Env = []string{"OCF_RESKEY_config=" + config, "OCF_RESKEY_CRM_meta_interval=10000"}
 			out, _ := cmd.CombinedOutput()
 			if code := ocf.Code(cmd.ProcessState.ExitCode()); code != ocf.Permission {
-				h.t.Errorf("exit %d: %s", code, out)
+				h.T.Errorf("exit %d: %s", code, out)
 			}
 		}},
-	} {
-		t.Run(row.name, func(t *testing.T) { row.do(newHost(t)) })
-	}
+	})
 }
 
 // connect opens a long-lived connection through HAProxy, and proves that it carries.
 func (h *host) connect() net.Conn {
-	h.t.Helper()
+	h.T.Helper()
 	c, err := net.Dial("tcp", "127.0.0.1:3306")
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	h.echo(c)
 	return c
 }
 
 func (h *host) echo(c net.Conn) {
-	h.t.Helper()
+	h.T.Helper()
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	fmt.Fprintln(c, "still there?")
 	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "still there?\n" {
-		h.t.Errorf("long-lived connection: %q, %v", line, err)
+		h.T.Errorf("long-lived connection: %q, %v", line, err)
 	}
 }

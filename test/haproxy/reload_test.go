@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
-	"github.com/openstack-ocf/agents/test/built"
+	"github.com/openstack-ocf/agents/test/box"
 )
 
 // load asks for url from several clients at once until stop is called, each
@@ -53,16 +52,9 @@ func (h *host) load(url string, clients int) (stop func() int64, failures func()
 			}
 		})
 	}
-	h.until("the load flows", func() bool { return requests.Load() > int64(clients) })
+	box.Until(h.T, "the load flows", func() bool { return requests.Load() > int64(clients) })
 	return func() int64 { cancel(); wg.Wait(); return requests.Load() },
 		func() []error { mu.Lock(); defer mu.Unlock(); return errs }
-}
-
-// as is an action called by another user.
-func (h *host) as(user, action string) *exec.Cmd {
-	cmd := exec.Command("setpriv", "--reuid="+user, "--clear-groups", built.Agent(h.t, "haproxy"), action)
-	cmd.Env = []string{"OCF_RESKEY_config=" + config, "OCF_RESKEY_CRM_meta_interval=10000"}
-	return cmd
 }
 
 // TestHitlessReload: no request fails over reloads under load, each is in effect
@@ -72,8 +64,8 @@ func TestHitlessReload(t *testing.T) {
 	const reloads, takeovers = 50, 10
 	h := newHost(t)
 	h.servers()
-	h.start()
-	h.until("the backend is up", func() bool { _, err := get(url); return err == nil })
+	h.Start()
+	box.Until(h.T, "the backend is up", func() bool { _, err := get(url); return err == nil })
 	m, _ := h.family()
 	old := h.connect()
 	defer old.Close()
@@ -83,7 +75,7 @@ func TestHitlessReload(t *testing.T) {
 	seen := 0
 	monitors.Go(func() {
 		for watch.Err() == nil {
-			r := h.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: h.p, Interval: 10 * time.Second})
+			r := h.Run(ocftest.Call{Action: ocf.Monitor, Interval: 10 * time.Second})
 			seen++
 			// The file is ahead of the process for a moment, which is a handicap and no more.
 			if r.Code != ocf.OK && r.Code != ocf.Degraded {
@@ -93,18 +85,18 @@ func TestHitlessReload(t *testing.T) {
 	})
 	stop, failures := h.load(url, 8)
 	var slowest time.Duration
-	reload := func(n int, p ocftest.Params) {
+	reload := func(n int, a *box.Agent) {
 		h.write(config, with(t, "X-Generation 0", fmt.Sprintf("X-Generation %d", n)))
-		r := h.want(ocf.ReloadAgent, p, ocf.OK)
+		r := a.Want(ocf.ReloadAgent, ocf.OK)
 		slowest = max(slowest, r.Elapsed)
 		if g, err := get(url); err != nil || g != fmt.Sprint(n) {
 			t.Errorf("after reload %d, generation %q answers: %v", n, g, err)
 		}
 	}
 	for n := 1; n <= reloads; n++ {
-		reload(n, h.p)
+		reload(n, h.Agent)
 	}
-	if pids := h.processes(); pids[0] != m {
+	if pids := h.Pids(); pids[0] != m {
 		t.Errorf("the master is no longer pid %d: %v", m, pids)
 	}
 	h.echo(old)
@@ -113,7 +105,7 @@ func TestHitlessReload(t *testing.T) {
 	// What SIGUSR2 cannot bring into effect is a new master, that takes over the sockets.
 	slowest = 0
 	for n := 1; n <= takeovers; n++ {
-		reload(100+n, h.p.With("additional_parameters", fmt.Sprintf("-n %d", 500+n)))
+		reload(100+n, h.With("additional_parameters", fmt.Sprintf("-n %d", 500+n)))
 	}
 	h.echo(old)
 	t.Logf("%d takeovers, the slowest took %v", takeovers, slowest.Round(time.Millisecond))
@@ -131,31 +123,30 @@ func TestHitlessReload(t *testing.T) {
 		t.Errorf("only %d requests are no load", requests)
 	}
 	_ = old.Close()
-	h.until("the old ones are gone", func() bool { return len(h.processes()) == 2 })
-	h.monitor(h.p, 10, ocf.OK)
+	box.Until(h.T, "the old ones are gone", func() bool { return len(h.Pids()) == 2 })
+	h.Monitor(10, ocf.OK)
 }
 
 // TestReloadToAnotherFile: a change of the parameter config is a reload too.
 func TestReloadToAnotherFile(t *testing.T) {
 	h := newHost(t)
 	h.servers()
-	h.start()
-	h.until("the backend is up", func() bool { _, err := get(url); return err == nil })
+	h.Start()
+	box.Until(h.T, "the backend is up", func() bool { _, err := get(url); return err == nil })
 	const other = "/run/haproxy-2.cfg"
 	h.write(other, with(t, "X-Generation 0", "X-Generation 2"))
-	p := h.p.With("config", other)
+	p := h.With("config", other)
 	stop, failures := h.load(url, 4)
-	h.want(ocf.ReloadAgent, p, ocf.OK)
+	p.Want(ocf.ReloadAgent, ocf.OK)
 	if g, err := get(url); g != "2" || err != nil {
 		t.Errorf("generation %q answers: %v", g, err)
 	}
 	if n := stop(); n == 0 || len(failures()) > 0 {
 		t.Errorf("%d requests, failed: %v", n, failures())
 	}
-	h.until("the former one is gone", func() bool { return len(h.processes()) == 2 })
-	h.monitor(p, 0, ocf.OK)
-	h.want(ocf.Stop, p, ocf.OK)
-	h.gone()
+	box.Until(h.T, "the former one is gone", func() bool { return len(h.Pids()) == 2 })
+	p.Monitor(0, ocf.OK)
+	p.Stop()
 }
 
 // TestWorkerDiesOnReload: what no check can foresee is told.
@@ -163,15 +154,15 @@ func TestWorkerDiesOnReload(t *testing.T) {
 	h := newHost(t)
 	h.write("/run/die.lua", "core.register_task(function() if io.open('/run/die') then os.execute('kill -9 $PPID') end end)\n")
 	h.write(config, with(t, "    chroot /var/lib/haproxy\n    user haproxy\n    group haproxy\n", "    lua-load /run/die.lua\n    insecure-fork-wanted\n"))
-	h.start()
+	h.Start()
 	m, _ := h.family()
 	h.write("/run/die", "")
 	defer syscall.Unlink("/run/die")
-	r := h.run(context.Background(), ocftest.Call{Action: ocf.ReloadAgent, Params: h.p, Timeout: 20 * time.Second})
-	h.until("the master is gone", func() bool { return syscall.Kill(m, 0) != nil })
+	r := h.Run(ocftest.Call{Action: ocf.ReloadAgent, Timeout: 20 * time.Second})
+	box.Until(h.T, "the master is gone", func() bool { return syscall.Kill(m, 0) != nil })
 	t.Logf("reload: %s", r)
 	if r.Code != ocf.OK && (r.Code != ocf.Generic || !strings.Contains(r.Reason, "no longer serves")) {
 		t.Errorf("reload: %s", r)
 	}
-	h.monitor(h.p, 0, ocf.NotRunning)
+	h.Monitor(0, ocf.NotRunning)
 }
