@@ -73,8 +73,8 @@ func against(b *testing.B, ours, theirs *contender) (wall, cpu float64) {
 	b.ReportMetric(float64(ours.rss)/1024, "MiB")
 	b.Logf("%-34s %6.2f ms wall %6.2f ms cpu %5.1f MiB", ours.name, ms(ow), ms(oc), float64(ours.rss)/1024)
 	b.Logf("%-34s %6.2f ms wall %6.2f ms cpu        %.1f x wall, %.1f x cpu", theirs.name, ms(tw), ms(tc), wall, cpu)
-	if ours.rss > 16<<10 {
-		b.Errorf("%s: peak memory %d KiB, want under 16 MiB", ours.name, ours.rss)
+	if ours.rss > box.MaxMemory {
+		b.Errorf("%s: peak memory %d KiB, want under %d", ours.name, ours.rss, box.MaxMemory)
 	}
 	return wall, cpu
 }
@@ -117,9 +117,7 @@ func mariadb(b *testing.B) {
 	if _, err := os.Stat(socket); err == nil {
 		return
 	}
-	if _, err := exec.LookPath("mariadbd"); err != nil {
-		b.Skip("SKIP: needs mariadb-server")
-	}
+	box.Needs(b, "mariadbd", "mariadb-server")
 	conf := fmt.Sprintf("[mysqld]\ndatadir=%s\nsocket=%s\npid-file=/run/mysqld/mysqld.pid\nskip-networking\ninnodb_log_file_size=8M\ninnodb_buffer_pool_size=16M\ninnodb_use_native_aio=0\n", myDatadir, socket)
 	if err := os.WriteFile(myConfig, []byte(conf), 0o644); err != nil {
 		b.Fatal(err)

@@ -2,13 +2,12 @@ package osagents
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	agents "github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
@@ -25,7 +24,7 @@ func TestNeutron(t *testing.T) {
 	n := openstack.NewNeutron(t, db, rabbit.TransportURL(), ovs)
 	server := newService(t, "neutron-server", ocftest.Params{"config": n.Conf, "plugin_config": n.Conf})
 	l2 := newService(t, "neutron-l2-agent", ocftest.Params{"config": n.Conf, "plugin_config": n.Agent})
-	l2.name = "neutron-openvswitch-agent"
+	l2.Pids = pids("neutron-openvswitch-agent", n.Conf)
 
 	// port adds a port as Nova does, or tells whether it is there.
 	port := func(do string) bool {
@@ -38,122 +37,98 @@ func TestNeutron(t *testing.T) {
 	}
 
 	t.Run("server", func(t *testing.T) {
-		s := server.in(t)
-		s.want(ocf.Monitor, ocf.NotRunning)
-		s.start()
-		s.monitor(0, ocf.OK)
-		s.with("url", fmt.Sprintf("http://127.0.0.1:%d/v2.0/networks", n.API)).monitor(0, ocf.OK)
-		s.with("url", fmt.Sprintf("http://127.0.0.1:%d/", openstack.Ports(t, 1)[0])).monitor(0, ocf.Generic, "does not listen")
-		s.signal(syscall.SIGSTOP)
-		s.monitor(0, ocf.Generic, "frozen")
-		s.signal(syscall.SIGCONT)
-		s.monitor(0, ocf.OK)
-		s.want(ocf.Stop, ocf.OK)
-		s.want(ocf.Monitor, ocf.NotRunning)
-		if pids := s.pids(); len(pids) != 0 {
-			t.Errorf("workers are left: %v\n%s", pids, box.Sh(t, "ps -eo pid,ppid,pgid,sid,stat,etimes,args | cut -c1-250; ls -l /proc/%d/exe", pids[0]))
-		}
-		s.start()
+		s := server.In(t)
+		s.Want(ocf.Monitor, ocf.NotRunning)
+		s.Start()
+		s.Monitor(0, ocf.OK)
+		s.With("url", fmt.Sprintf("http://127.0.0.1:%d/v2.0/networks", n.API)).Monitor(0, ocf.OK)
+		s.With("url", fmt.Sprintf("http://127.0.0.1:%d/", openstack.Ports(t, 1)[0])).Monitor(0, ocf.Generic, "does not listen")
+		s.Signal(syscall.SIGSTOP)
+		s.Monitor(0, ocf.Generic, "frozen")
+		s.Signal(syscall.SIGCONT)
+		s.Monitor(0, ocf.OK)
+		s.Stop()
+		s.Start()
 	})
 	t.Run("contract", func(t *testing.T) {
-		ocftest.Run(t, ocftest.Subject{
-			New: l2.new, Program: l2.path, Params: l2.p, Broken: ocftest.Params{"cleanup": "sometimes"},
-			Kill:   func(testing.TB) { l2.in(t).signal(syscall.SIGKILL) },
-			Freeze: func(testing.TB) { l2.in(t).signal(syscall.SIGSTOP) },
-		})
+		l2.Contract(t, agents.Agents()["neutron-l2-agent"], ocftest.Params{"cleanup": "sometimes"})
 	})
-	for _, row := range []struct {
-		name string
-		do   func(s *service)
-	}{
-		{"all levels of a healthy agent", func(s *service) {
-			s.await(15*time.Second, 0, ocf.OK)
-			s.monitor(10, ocf.OK)
+	box.Rows(t, running(l2), []box.Row[*box.Agent]{
+		{"all levels of a healthy agent", func(s *box.Agent) {
+			s.Await(15*time.Second, 0, ocf.OK)
+			s.Monitor(10, ocf.OK)
 		}},
-		{"neutron-server frozen", func(s *service) {
-			server.in(s.t).signal(syscall.SIGSTOP)
-			s.await(30*time.Second, 0, ocf.Degraded, "answers over the message bus", "neutron-server")
-			server.in(s.t).signal(syscall.SIGCONT)
-			s.await(30*time.Second, 0, ocf.OK)
+		{"neutron-server frozen", func(s *box.Agent) {
+			server.In(s.T).Signal(syscall.SIGSTOP)
+			s.Await(30*time.Second, 0, ocf.Degraded, "answers over the message bus", "neutron-server")
+			server.In(s.T).Signal(syscall.SIGCONT)
+			s.Await(30*time.Second, 0, ocf.OK)
 		}},
-		{"ovs-vswitchd frozen", func(s *service) {
+		{"ovs-vswitchd frozen", func(s *box.Agent) {
 			ovs.Daemon.Freeze()
-			s.monitor(0, ocf.Generic, "ovs-vswitchd", "frozen")
+			s.Monitor(0, ocf.Generic, "ovs-vswitchd", "frozen")
 			ovs.Daemon.Thaw()
-			s.monitor(0, ocf.OK)
+			s.Monitor(0, ocf.OK)
 		}},
-		{"row deleted", func(s *service) {
+		{"row deleted", func(s *box.Agent) {
 			// neutron-server makes it again with the next report.
 			db.Exec("DELETE FROM neutron.agents WHERE `binary` = 'neutron-openvswitch-agent'")
-			s.await(15*time.Second, 0, ocf.OK)
+			s.Await(15*time.Second, 0, ocf.OK)
 		}},
-		{"disabled by the admin", func(s *service) {
+		{"disabled by the admin", func(s *box.Agent) {
 			db.Exec("UPDATE neutron.agents SET admin_state_up = 0")
-			s.await(15*time.Second, 0, ocf.OK)
+			s.Await(15*time.Second, 0, ocf.OK)
 			db.Exec("UPDATE neutron.agents SET admin_state_up = 1")
 		}},
-		{"a stop leaves no child, not the L3 agent, and all ports", func(s *service) {
+		{"a stop leaves no child, not the L3 agent, and all ports", func(s *box.Agent) {
 			l3 := n.StartL3Agent() // which does not answer in its place
 			defer l3.Kill()
 			port("add")
-			box.Until(s.t, "it has a child", func() bool { return strings.Contains(children(), "ovsdb-client") })
-			s.want(ocf.Stop, ocf.OK)
-			s.want(ocf.Monitor, ocf.NotRunning)
-			if left := children(); strings.Contains(left, "ovsdb-client") {
-				s.t.Errorf("left: %s", left)
+			box.Until(s.T, "it has a child", func() bool { return len(monitors()) > 0 })
+			s.Stop()
+			if left := monitors(); len(left) > 0 {
+				s.T.Errorf("children are left: %v", left)
 			}
 			if !port("list") {
-				s.t.Error("a restart in place would have lost a port")
+				s.T.Error("a restart in place would have lost a port")
 			}
-			s.with("cleanup", "on-stop").want(ocf.Stop, ocf.OK)
+			s.With("cleanup", "on-stop").Want(ocf.Stop, ocf.OK)
 			if port("list") {
-				s.t.Error("the port is left")
+				s.T.Error("the port is left")
 			}
 		}},
-		{"the companion cleans when the agent has left", func(s *service) {
-			c := newService(s.t, "neutron-cleanup", ocftest.Params{"config": n.Conf + " " + n.Agent, "clean": "ovs"})
-			c.name = "none"
-			c.want(ocf.Monitor, ocf.NotRunning)
-			c.want(ocf.Stop, ocf.OK)
-			c.start()
-			c.want(ocf.Monitor, ocf.OK)
+		{"the companion cleans when the agent has left", func(s *box.Agent) {
+			c := newService(s.T, "neutron-cleanup", ocftest.Params{"config": n.Conf + " " + n.Agent, "clean": "ovs"})
+			c.Pids = func() []int { return nil } // nothing runs
+			c.Want(ocf.Monitor, ocf.NotRunning)
+			c.Want(ocf.Stop, ocf.OK)
+			c.Start()
+			c.Want(ocf.Monitor, ocf.OK)
 			port("add")
 			// Out of order: the agent still runs, and keeps its ports.
-			c.want(ocf.Stop, ocf.OK)
+			c.Want(ocf.Stop, ocf.OK)
 			if !port("list") {
-				s.t.Error("cleaned under a running agent")
+				s.T.Error("cleaned under a running agent")
 			}
-			c.start()
-			s.want(ocf.Stop, ocf.OK)
-			c.want(ocf.Stop, ocf.OK)
+			c.Start()
+			s.Want(ocf.Stop, ocf.OK)
+			c.Want(ocf.Stop, ocf.OK)
 			if port("list") {
-				s.t.Error("the port is left")
+				s.T.Error("the port is left")
 			}
-			c.want(ocf.Monitor, ocf.NotRunning)
-			c.with("clean", "everything").want(ocf.Start, ocf.Configured, "everything")
-			c.start()
-			c.with("config", "/nowhere.conf").want(ocf.Stop, ocf.Generic, "could not be removed")
+			c.Want(ocf.Monitor, ocf.NotRunning)
+			c.With("clean", "everything").Want(ocf.Start, ocf.Configured, "everything")
+			c.Start()
+			c.With("config", "/nowhere.conf").Want(ocf.Stop, ocf.Generic, "could not be removed")
 		}},
-		{"ovs-vswitchd dead", func(s *service) {
+		{"ovs-vswitchd dead", func(s *box.Agent) {
 			ovs.Daemon.Kill()
-			s.monitor(0, ocf.Generic, "ovs-vswitchd")
+			s.Monitor(0, ocf.Generic, "ovs-vswitchd")
 		}},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			s := l2.in(t)
-			s.start()
-			row.do(s)
-		})
-	}
+	})
 }
 
-// children are the command lines of all processes.
-func children() string {
-	var all []string
-	dirs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, d := range dirs {
-		args, _ := os.ReadFile(d)
-		all = append(all, strings.ReplaceAll(string(args), "\x00", " "))
-	}
-	return strings.Join(all, "\n")
+// monitors are the processes that watch Open vSwitch's database, the agent's children.
+func monitors() []int {
+	return box.Pids(func(p box.Process) bool { return strings.Contains(strings.Join(p.Args, " "), "ovsdb-client") })
 }

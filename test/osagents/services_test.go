@@ -132,9 +132,7 @@ api_paste_config = /etc/nova/api-paste.ini
 	} {
 		t.Run(row.agent, func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath(row.program); err != nil {
-				t.Skip("SKIP: needs " + row.program)
-			}
+			box.Needs(t, row.program, row.program)
 			dir := t.TempDir()
 			conf := filepath.Join(dir, "service.conf")
 			text := strings.NewReplacer("{bus}", rabbit.TransportURL(), "{db}", strings.TrimSuffix(db.URL(""), "?charset=utf8"),
@@ -147,17 +145,16 @@ api_paste_config = /etc/nova/api-paste.ini
 				p[k] = text.Replace(v)
 			}
 			s := newService(t, row.agent, p)
-			s.name = row.program
-			if p["binary"] != "" {
-				s.name = filepath.Base(p["binary"])
+			if p["binary"] == "" {
+				s.Pids = pids(row.program, p["config"])
 			}
-			s.ocfTester()
-			s.start()
-			s.await(30*time.Second, 0, ocf.OK)
+			ocfTester(s)
+			s.Start()
+			s.Await(30*time.Second, 0, ocf.OK)
 			if row.deep {
-				before, _ := os.ReadFile(s.p["log"])
-				s.monitor(10, ocf.OK)
-				if after, _ := os.ReadFile(s.p["log"]); strings.Contains(string(after[len(before):]), "Traceback") {
+				before, _ := os.ReadFile(s.Params["log"])
+				s.Monitor(10, ocf.OK)
+				if after, _ := os.ReadFile(s.Params["log"]); strings.Contains(string(after[len(before):]), "Traceback") {
 					t.Errorf("the question troubled it:\n%s", after[len(before):])
 				}
 			}
@@ -167,18 +164,17 @@ api_paste_config = /etc/nova/api-paste.ini
 				}
 			}
 			if row.workers {
-				worker := slices.Max(s.pids())
+				worker := slices.Max(s.Pids())
 				box.Signal(t, syscall.SIGSTOP, worker)
-				s.monitor(0, ocf.Degraded, "1 of 2 child processes", fmt.Sprintf("(pid %d", worker))
+				s.Monitor(0, ocf.Degraded, "1 of 2 child processes", fmt.Sprintf("(pid %d", worker))
 				box.Signal(t, syscall.SIGCONT, worker)
-				s.monitor(0, ocf.OK)
+				s.Monitor(0, ocf.OK)
 			}
-			s.signal(syscall.SIGSTOP)
-			s.monitor(0, ocf.Generic, "frozen")
-			if r := s.want(ocf.Stop, ocf.OK); strings.Contains(r.Stderr, "SIGKILL") {
+			s.Signal(syscall.SIGSTOP)
+			s.Monitor(0, ocf.Generic, "frozen")
+			if r := s.Stop(); strings.Contains(r.Stderr, "SIGKILL") {
 				t.Errorf("not all of it was continued, so that it could end: %s", r)
 			}
-			s.want(ocf.Monitor, ocf.NotRunning)
 		})
 	}
 }
@@ -187,7 +183,7 @@ api_paste_config = /etc/nova/api-paste.ini
 var queries = map[string]string{"nova": oslo.NovaServices, "neutron": oslo.NeutronAgents, "cinder": oslo.CinderServices, "heat": oslo.HeatServices}
 
 // reports wants two reports in the service's row.
-func reports(t *testing.T, db *sql.DB, query, host, binary string) {
+func reports(t testing.TB, db *sql.DB, query, host, binary string) {
 	t.Helper()
 	var first, now, disabled, down, age int64
 	box.Until(t, fmt.Sprintf("%s reports as %s", binary, host), func() bool {
