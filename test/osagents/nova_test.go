@@ -77,7 +77,7 @@ func TestNova(t *testing.T) {
 		}},
 		{"database dead", func(s *box.Agent) {
 			p.db.Kill()
-			s.Monitor(0, ocf.Degraded, "its database does not answer", "dial")
+			s.Monitor(0, ocf.Degraded, "its database does not answer", "connection refused")
 			p.db.Start()
 			s.Await(20*time.Second, 0, ocf.OK)
 		}},
