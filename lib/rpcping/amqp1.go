@@ -75,7 +75,8 @@ func (c *call) connect(ctx context.Context, a *Answer) *wire {
 
 // broker says why a connection was not to be had.
 func (a *Answer) broker(ctx, step context.Context, found amqp.Answer) {
-	if found.Kind == amqp.Cancelled && ctx.Err() == nil && step.Err() != nil {
+	// The end of the broker's share may be that of all the time.
+	if found.Kind == amqp.Cancelled && !errors.Is(ctx.Err(), context.Canceled) && step.Err() != nil {
 		a.is(BrokerHung, errors.New("no answer in time"))
 		return
 	}

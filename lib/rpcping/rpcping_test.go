@@ -23,6 +23,7 @@ import (
 
 	goamqp "github.com/Azure/go-amqp"
 
+	"github.com/openstack-ocf/agents/lib/amqp"
 	"github.com/openstack-ocf/agents/lib/oslo"
 )
 
@@ -137,6 +138,29 @@ func TestBrokers(t *testing.T) {
 				t.Errorf("reason %q", r)
 			}
 		})
+	}
+}
+
+// The broker's share of the time may be all of it: its end is no cancellation.
+func TestEndOfTheTime(t *testing.T) {
+	ended, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+	defer cancel()
+	cancelled, cancelNow := context.WithCancel(context.Background())
+	cancelNow()
+	for _, row := range []struct {
+		ctx, step context.Context
+		want      State
+	}{
+		{context.Background(), ended, BrokerHung},
+		{ended, ended, BrokerHung},
+		{cancelled, cancelled, Doubt},
+		{cancelled, ended, Doubt},
+	} {
+		var a Answer
+		a.broker(row.ctx, row.step, amqp.Answer{Kind: amqp.Cancelled, Err: context.Canceled})
+		if a.State != row.want {
+			t.Errorf("%v, %v: got %v, want %v", row.ctx.Err(), row.step.Err(), a.State, row.want)
+		}
 	}
 }
 
