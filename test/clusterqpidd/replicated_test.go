@@ -191,7 +191,7 @@ func backupDies(t *testing.T, s *stage) {
 		}
 		t.Logf("SIG%s of the backup on %s: not served for %s, all as before after %.1f s", name, backup, l.served(t, began), time.Since(began).Seconds())
 		l.audit(t)
-		s.pcs(t, "resource cleanup")
+		s.forget(t)
 	}
 }
 

@@ -266,5 +266,15 @@ func (s *stage) cleanup(t *testing.T) {
 	if err := s.watch.Err(); err != nil {
 		t.Error(err)
 	}
+	s.forget(t)
+}
+
+// forget forgets failures. Pacemaker looks at all anew then, two seconds later, and restarts the address when it was the
+// primary that had failed.
+func (s *stage) forget(t *testing.T) {
+	t.Helper()
 	s.pcs(t, "resource cleanup")
+	if err := s.WaitIdle(step(t)); err != nil {
+		t.Fatal(err)
+	}
 }
