@@ -42,18 +42,10 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 	if len(packages) == 0 {
 		return 1, fmt.Errorf("no package matches %s", strings.Join(patterns, " "))
 	}
-	var side, alone []string
-	for _, pkg := range packages {
-		// What is under test/ boots clusters: side by side on a small machine they would time each other out.
-		if strings.Contains(pkg, "/test/") {
-			alone = append(alone, pkg)
-		} else {
-			side = append(side, pkg)
-		}
-	}
+	batches := batch(packages)
 	t := newTally(w)
 	status := 0
-	for _, batch := range []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=1"}, alone}} {
+	for _, batch := range batches {
 		if len(batch.packages) == 0 || ctx.Err() != nil {
 			continue
 		}
@@ -76,6 +68,26 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 		status = 1
 	}
 	return status, nil
+}
+
+// batch says which packages are tested side by side. Those under test/ boot clusters, and mostly wait for them: two at a time,
+// the longest first. Where OpenStack's services start, or packages are built, a small machine has no more to give.
+func batch(packages []string) []struct{ flags, packages []string } {
+	var side, long, pairs, alone []string
+	for _, pkg := range packages {
+		_, name, ok := strings.Cut(pkg, "/test/")
+		switch {
+		case !ok:
+			side = append(side, pkg)
+		case slices.Contains([]string{"clusternova", "openstack", "osagents", "packaging"}, name):
+			alone = append(alone, pkg)
+		case slices.Contains([]string{"clusterqpidd", "scenario", "swap"}, name):
+			long = append(long, pkg)
+		default:
+			pairs = append(pairs, pkg)
+		}
+	}
+	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=2"}, append(long, pairs...)}, {[]string{"-p=1"}, alone}}
 }
 
 // retry runs what failed once more, where that is little: on a noisy machine a cluster may miss a deadline. What
