@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -53,7 +54,11 @@ func hints(r *ocf.Request, s settings, binary string) {
 	if b, err := os.ReadFile("/sys/fs/selinux/enforce"); err == nil && strings.TrimSpace(string(b)) == "1" && s.datadir != "/var/lib/mysql" {
 		r.Log.Warn("SELinux is enforcing: label the data directory mysqld_db_t (semanage fcontext, restorecon)", "datadir", s.datadir)
 	}
-	if b, err := os.ReadFile("/var/lib/pacemaker/cib/cib.xml"); err == nil && strings.Contains(string(b), `name="stonith-enabled" value="false"`) {
-		r.Log.Warn("stonith-enabled is false: without fencing two nodes can write to the same data")
+	if cib, err := pacemaker.SavedCIB(); err == nil {
+		if on, _, err := pacemaker.Fencing(cib); err != nil {
+			r.Log.Warn("it cannot be told whether the cluster fences nodes: " + err.Error())
+		} else if !on {
+			r.Log.Warn("fencing is off: without it two nodes can write to the same data")
+		}
 	}
 }

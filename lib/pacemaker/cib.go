@@ -26,6 +26,16 @@ func CIB(ctx context.Context) (*Element, error) {
 	return ParseXML(strings.NewReader(out))
 }
 
+// SavedCIB reads the CIB that this node keeps on its disk, which takes no tool and no running cluster.
+func SavedCIB() (*Element, error) {
+	f, err := os.Open("/var/lib/pacemaker/cib/cib.xml")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return ParseXML(f)
+}
+
 // Patch makes the CIB what to is, if it is still exactly what from is, status and all; otherwise the error is
 // ErrChanged. All of it becomes so, or nothing.
 func Patch(ctx context.Context, from, to *Element) error {

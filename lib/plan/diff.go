@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,7 +34,7 @@ func (b *Built) Compare(live *pacemaker.Element) *Difference {
 	for i, s := range b.Steps {
 		switch s.kind {
 		case property:
-			c.single(s, "crm_config")
+			c.fencing(s)
 		case defaults:
 			c.single(s, "rsc_defaults")
 		case resource:
@@ -67,7 +68,21 @@ func (c *comparer) refuse(format string, args ...any) {
 	c.diff.Refused = append(c.diff.Refused, fmt.Sprintf(format, args...))
 }
 
-// single compares one property or default.
+// fencing compares whether nodes are fenced, by whatever name and spelling that was said.
+func (c *comparer) fencing(s Step) {
+	want, _, _ := pacemaker.Fencing(c.want) // made here
+	have, option, err := pacemaker.Fencing(c.live)
+	switch {
+	case err != nil:
+		c.refuse("it cannot be told whether the cluster fences nodes: %v", err)
+	case want != have:
+		option = cmp.Or(option, s.Makes)
+		s.Args = []string{"property", "set", fmt.Sprintf("%s=%v", option, want)}
+		c.change("set "+option, changed(option, fmt.Sprint(have), fmt.Sprint(want)), s)
+	}
+}
+
+// single compares one default.
 func (c *comparer) single(s Step, section string) {
 	want, have := nvpairs(c.want.Child("configuration", section))[s.Makes], nvpairs(c.live.Child("configuration", section))[s.Makes]
 	if want != have {
