@@ -8,6 +8,7 @@ import (
 	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
 	"github.com/openstack-ocf/agents/lib/swap"
+	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -35,4 +36,19 @@ func find(name string) (func() ocf.Agent, bool) {
 	}
 	agent, ok := openstack.Agents()[name]
 	return agent, ok
+}
+
+// takeovers are the agents with what they take over.
+func takeovers() map[string]takeover.Agent {
+	kinds := openstack.Takeovers()
+	maps.Copy(kinds, map[string]func() takeover.Kind{
+		"haproxy":              haproxy.Takeover,
+		"mysql-shared-storage": mysql.Takeover,
+		"qpidd":                qpidd.Takeover,
+	})
+	m := map[string]takeover.Agent{}
+	for name, agent := range agents() {
+		m[name] = takeover.Agent{New: agent, Kind: kinds[name]}
+	}
+	return m
 }

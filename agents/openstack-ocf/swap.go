@@ -91,7 +91,7 @@ func runSwap(c *cli.Context) error {
 	}
 	began := time.Now()
 	s.Swap = &swap.Swap{
-		Agents: agents(), Version: version, Program: program, Guard: []string{"swap", "--guard"}, Dir: swap.Dir,
+		Agents: takeovers(), Version: version, Program: program, Guard: []string{"swap", "--guard"}, Dir: swap.Dir,
 		Only: c.Args().Slice(), To: c.String("to"), Defaults: c.Bool("defaults"), Whole: c.Bool("maintenance"),
 		Say: func(format string, args ...any) {
 			fmt.Fprintf(s.out, "%6.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))

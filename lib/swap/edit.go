@@ -110,8 +110,8 @@ func params(p *pacemaker.Element) map[string]string {
 	return given
 }
 
-// successor is the primitive with another agent, and more parameters. All else stays.
-func successor(old *pacemaker.Element, agent string, more map[string]string) *pacemaker.Element {
+// replacement is the primitive with another agent, and more parameters. All else stays.
+func replacement(old *pacemaker.Element, agent string, more map[string]string) *pacemaker.Element {
 	p := old.Clone()
 	p.Set("class", "ocf")
 	p.Set("provider", Provider)

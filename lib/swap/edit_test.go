@@ -104,7 +104,7 @@ func TestPutKeepsTheMarkAndThePlace(t *testing.T) {
 	cib := parse(t, cibText)
 	old := resource(cib, "db").Clone()
 	mark(cib, []string{"db"}, time.Now())
-	put(cib, successor(old, "mysql-shared-storage", map[string]string{"datadir": "/data"}))
+	put(cib, replacement(old, "mysql-shared-storage", map[string]string{"datadir": "/data"}))
 	db := resource(cib, "db")
 	if pacemaker.AgentOf(db) != "ocf:openstack:mysql-shared-storage" || !isMark(db.Children[0]) {
 		t.Fatalf("%s", db)
@@ -121,14 +121,14 @@ func TestPutKeepsTheMarkAndThePlace(t *testing.T) {
 
 func TestSuccessorKeepsAllElse(t *testing.T) {
 	cib := parse(t, cibText)
-	q := successor(resource(cib, "q"), "mysql-shared-storage", map[string]string{"socket": "/s", "config": "/c"})
+	q := replacement(resource(cib, "q"), "mysql-shared-storage", map[string]string{"socket": "/s", "config": "/c"})
 	if got := params(q); !maps.Equal(got, map[string]string{"datadir": `/srv/"a"&b`, "socket": "/s", "config": "/c"}) {
 		t.Errorf("%v", got)
 	}
 	if q.Find("nvpair", "q-params-socket") == nil {
 		t.Errorf("%s", q)
 	}
-	db := successor(resource(cib, "db"), "mysql-shared-storage", nil)
+	db := replacement(resource(cib, "db"), "mysql-shared-storage", nil)
 	if len(db.Children) != 2 || db.Find("op", "db-restart") == nil || db.Find("nvpair", "db-meta-x") == nil {
 		t.Errorf("%s", db)
 	}
@@ -192,7 +192,7 @@ func TestDiff(t *testing.T) {
 	c := Change{
 		Old: parse(t, `<primitive id="db" class="ocf" provider="heartbeat" type="mysql"><instance_attributes id="a"><nvpair id="b" name="test_passwd" value="hunter22"/></instance_attributes></primitive>`),
 	}
-	c.New = successor(c.Old, "mysql-shared-storage", map[string]string{"config": "/c"})
+	c.New = replacement(c.Old, "mysql-shared-storage", map[string]string{"config": "/c"})
 	diff := strings.Join(c.Diff(), "\n")
 	for _, want := range []string{`- <primitive id="db" class="ocf" provider="heartbeat"`, `+ <primitive id="db" class="ocf" provider="openstack"`, `+     <nvpair id="a-config"`, `      <nvpair id="b" name="test_passwd" value="(secret)"`} {
 		if !strings.Contains(diff, want) {

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -228,27 +228,25 @@ func (s *Swap) wanted(prim *pacemaker.Element) bool {
 // same name, has nobody to follow it but itself.
 func (s *Swap) successorOf(prim *pacemaker.Element) string {
 	class, provider, typ := prim.Attr("class"), prim.Attr("provider"), prim.Attr("type")
-	if class == "ocf" && provider == Provider {
-		if name := strings.Replace(typ, "quantum", "neutron", 1); s.Agents[name] != nil {
-			return name
-		}
-		return ""
+	ours := class == "ocf" && provider == Provider
+	if _, same := s.Agents[typ]; ours && same {
+		return typ
 	}
-	if s.To != "" && len(s.Only) > 0 {
+	if s.To != "" && len(s.Only) > 0 && !ours {
 		return s.To
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Agents)) {
-		svc, ok := serviceOf(s.Agents[name]())
-		if !ok {
+		if s.Agents[name].Kind == nil {
 			continue
 		}
+		kind := s.Agents[name].Kind()
 		switch class {
 		case "lsb", "systemd", "service", "upstart":
-			if slices.Contains(svc.types, strings.TrimSuffix(typ, ".service")) {
+			if slices.Contains(kind.Types, strings.TrimSuffix(typ, ".service")) {
 				return name
 			}
 		case "ocf":
-			if slices.Contains(svc.ocf, provider+":"+typ) {
+			if slices.Contains(kind.OCF, provider+":"+typ) {
 				return name
 			}
 		}
@@ -258,11 +256,11 @@ func (s *Swap) successorOf(prim *pacemaker.Element) string {
 
 // change plans one resource.
 func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, prim *pacemaker.Element, path []*pacemaker.Element, to string) (*Change, error) {
-	newAgent := s.Agents[to]
-	if newAgent == nil {
+	successor, ok := s.Agents[to]
+	if !ok {
 		return nil, fmt.Errorf("there is no agent %s in this version; `openstack-ocf agents` lists them", to)
 	}
-	agent := newAgent()
+	agent := successor.New()
 	if prim.Attr("template") != "" {
 		return nil, fmt.Errorf("it is made from the template %s: swap that by hand, or write the resource out", prim.Attr("template"))
 	}
@@ -289,31 +287,31 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	}
 	given := params(prim)
 	for name := range given {
-		if !has(agent, name) {
+		if !takeover.Has(agent, name) {
 			return nil, fmt.Errorf("it has a parameter %s, which %s does not know", name, c.To)
 		}
 	}
 	if err := s.runsToday(ctx, c); err != nil {
 		return nil, err
 	}
-	svc, ok := serviceOf(agent)
-	if !ok {
+	if successor.Kind == nil {
 		return nil, fmt.Errorf("nothing is known of how %s's process is found", to)
 	}
-	process, err := svc.locate(ctx, agent, given, unitName(prim))
+	kind := successor.Kind()
+	process, err := kind.Locate(ctx, given, unitName(prim))
 	if err != nil {
 		return nil, err
 	}
 	defer process.Close()
-	r, err := look(ctx, process, agent, given)
+	how, err := takeover.Look(ctx, process, given)
 	if err != nil {
 		return nil, err
 	}
-	if c.Params, err = svc.derive(ctx, r); err != nil {
+	if c.Params, err = kind.Derive(ctx, how); err != nil {
 		return nil, err
 	}
-	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), unitOf(process.PID)
-	if c.Unit != "" && !svc.owns(c.Unit, prim) {
+	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), takeover.UnitOf(process.PID)
+	if c.Unit != "" && c.Unit != unitName(prim) && !kind.Owns(c.Unit) {
 		props, err := pacemaker.UnitProperties(ctx, cmp.Or(unitName(prim), c.Unit), "Id")
 		if err != nil {
 			return nil, err
@@ -322,14 +320,17 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 			return nil, fmt.Errorf("%s lives in the unit %s, which is not its own: whoever stops that unit stops it too; restart the resource first, in a quiet hour (pcs resource restart %s)", c.Process, c.Unit, c.ID)
 		}
 	}
-	c.New = successor(c.Old, to, c.Params)
+	c.New = replacement(c.Old, to, c.Params)
 	if s.Defaults {
 		advised(c.New, agent)
 	} else if patient(c.New, agent, usualTimes(p.cib), c.Old.Attr("class") != "ocf") {
 		c.Notes = append(c.Notes, "its operations get more time: the new agent's start returns only once the service answers, for which scripts and systemd do not wait")
 	}
-	c.note(ctx, agent, process)
-	return c, s.tryOut(ctx, c, newAgent)
+	c.note(ctx, agent)
+	if kind.Notes != nil {
+		c.Notes = append(c.Notes, kind.Notes(process)...)
+	}
+	return c, s.tryOut(ctx, c, successor.New)
 }
 
 // writtenOut refuses a primitive of which not all stands in itself, for all nodes alike.
@@ -386,19 +387,15 @@ func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now 
 		return nil, err
 	}
 	agent := s.Agents[strings.TrimPrefix(was.To, "ocf:"+Provider+":")]
-	if agent == nil {
-		return nil, fmt.Errorf("there is no agent %s in this version", was.To)
+	if agent.Kind == nil {
+		return nil, fmt.Errorf("there is no agent %s in this version that takes services over", was.To)
 	}
-	svc, ok := serviceOf(agent())
-	if !ok {
-		return nil, fmt.Errorf("nothing is known of how its process is found")
-	}
-	process, err := svc.locate(ctx, agent(), params(now), unitName(was.Old))
+	process, err := agent.Kind().Locate(ctx, params(now), unitName(was.Old))
 	if err != nil {
 		return nil, err
 	}
 	defer process.Close()
-	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), unitOf(process.PID)
+	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), takeover.UnitOf(process.PID)
 	if was.Unit != "" && c.Unit != was.Unit {
 		return nil, fmt.Errorf("%s was restarted since and does not run in the unit %s any more, so that %s would not know it: that takes a restart", c.Process, was.Unit, was.From)
 	}
@@ -517,7 +514,7 @@ func reasonIn(text string) string {
 }
 
 // note says what an operator should know of the change.
-func (c *Change) note(ctx context.Context, agent ocf.Agent, process *daemon.Process) {
+func (c *Change) note(ctx context.Context, agent ocf.Agent) {
 	add := func(format string, args ...any) { c.Notes = append(c.Notes, fmt.Sprintf(format, args...)) }
 	if len(c.Params) == 0 {
 		add("it runs as the new agent expects without any parameter")
@@ -527,11 +524,6 @@ func (c *Change) note(ctx context.Context, agent ocf.Agent, process *daemon.Proc
 		add("%s stays active until the process first ends; what the cluster starts then runs under Pacemaker. The drop-in is %s", c.Unit, dropIn(c.Unit))
 		if props, err := pacemaker.UnitProperties(ctx, c.Unit, "UnitFileState"); err == nil && props["UnitFileState"] == "enabled" {
 			add("%[1]s is enabled, so that at a boot systemd starts it behind the cluster's back: systemctl disable %[1]s, on all nodes", c.Unit)
-		}
-	}
-	if st, err := process.Stat(); err == nil {
-		if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", st.PPID)); err == nil && (bytes.Contains(args, []byte("mysqld_safe")) || bytes.Contains(args, []byte("mariadbd-safe"))) {
-			add("mysqld_safe (pid %d) goes on restarting the server behind the cluster's back until the cluster restarts it for the first time", st.PPID)
 		}
 	}
 	for op := range c.New.All("op") {

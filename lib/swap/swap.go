@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -43,7 +44,7 @@ const Provider = "openstack"
 
 // Swap is how swaps are made.
 type Swap struct {
-	Agents  map[string]func() ocf.Agent
+	Agents  map[string]takeover.Agent
 	Version string // of this program, which all nodes must have
 	Program string // the path of this program; with GuardArgs it waits as the guard
 	Guard   []string

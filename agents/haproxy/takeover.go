@@ -1,0 +1,46 @@
+package haproxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/takeover"
+)
+
+// Takeover is how a running HAProxy is taken over.
+func Takeover() takeover.Kind {
+	return takeover.Kind{
+		Types: []string{"haproxy"}, OCF: []string{"heartbeat:haproxy"},
+		Identity: daemon.Identity{Name: "HAProxy", Executables: []string{"haproxy"}},
+		Derive:   derive,
+	}
+}
+
+// derive reads HAProxy's command line.
+func derive(_ context.Context, p takeover.Process) (map[string]string, error) {
+	f := takeover.Params{}
+	var more, files []string
+	valued := []string{"-f", "-p", "-S", "-x", "-n", "-N", "-m", "-L", "-C"}
+	for _, o := range takeover.Options(p.Args, func(name string) bool { return slices.Contains(valued, name) }) {
+		switch o.Name {
+		case "-f":
+			files = append(files, p.Abs(o.Value))
+		case "-p":
+			f.Set(p.Given, "pid", p.Abs(o.Value), takeover.Default(New(), "pid"))
+		case "-D", "-db", "-W", "-Ws", "-S", "-x", "-q", "-V", "-sf", "-st", "": // the agent's to give; "": pids that follow -sf
+		default:
+			more = append(more, o.Words...)
+		}
+	}
+	if len(files) != 1 {
+		return nil, fmt.Errorf("HAProxy was started with %d configurations (%s), and the agent takes one file or directory: put them into a directory first", len(files), strings.Join(files, ", "))
+	}
+	f.Set(p.Given, "config", files[0], takeover.Default(New(), "config"))
+	if len(more) > 0 {
+		f.Set(p.Given, "additional_parameters", takeover.Quoted(more), "")
+	}
+	return f, nil
+}

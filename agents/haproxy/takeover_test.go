@@ -1,0 +1,37 @@
+package haproxy
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/openstack-ocf/agents/lib/takeover"
+)
+
+func TestDerive(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		args  string
+		user  string
+		given map[string]string
+		want  map[string]string // nil: an error with the words
+		words string
+	}{
+		{name: "Debian's haproxy", args: "-Ws -f /etc/haproxy/haproxy.cfg -p /run/haproxy.pid -S /run/haproxy-master.sock", want: map[string]string{}},
+		{name: "reloaded", args: "-D -f /srv/h.cfg -p /run/h.pid -n 100 -sf 12 13 -x /run/s", want: map[string]string{"config": "/srv/h.cfg", "pid": "/run/h.pid", "additional_parameters": "-n 100"}},
+		{name: "two configurations", args: "-f /a -f /b", words: "2 configurations"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := derive(t.Context(), takeover.Process{Args: strings.Fields(c.args), Dir: "/cwd", User: c.user, Given: c.given})
+			if c.want == nil {
+				if err == nil || !strings.Contains(err.Error(), c.words) {
+					t.Fatalf("%v, %v; want an error with %q", got, err, c.words)
+				}
+				return
+			}
+			if err != nil || !maps.Equal(got, c.want) {
+				t.Errorf("%v, %v; want %v", got, err, c.want)
+			}
+		})
+	}
+}

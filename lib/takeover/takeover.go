@@ -1,0 +1,182 @@
+// Package takeover is how an agent says what it takes a running service over by: under what names the service's
+// resources are known today, how its process is found whatever started it, and what that process's command line says in
+// the agent's parameters. The means for it are here; what is particular to a service stands with its agent, in the
+// file takeover.go.
+package takeover
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// Agent is an agent, and what it takes over.
+type Agent struct {
+	New  func() ocf.Agent
+	Kind func() Kind // nil: it takes nothing over
+}
+
+// Kind is a kind of daemon that an agent takes over.
+type Kind struct {
+	Types []string // names of its init scripts and units
+	OCF   []string // provider:type of other agents of it
+	// Identity finds all processes of the kind.
+	Identity daemon.Identity
+	// Narrow tells the resource's own process from others of the kind; nil: it cannot be told.
+	Narrow func(given map[string]string) daemon.Test
+	// Derive returns the parameters that the process's command line stands for. Those that are given stay as they are.
+	Derive func(context.Context, Process) (map[string]string, error)
+	// Notes are what an operator should know of the process; nil: nothing.
+	Notes func(*daemon.Process) []string
+}
+
+// Process is a process as it was started, and what the resource says of it already.
+type Process struct {
+	Args  []string // without the program
+	Dir   string   // its working directory
+	User  string   // who it runs as
+	Given map[string]string
+}
+
+// Owns tells by its name whether a unit is this service's, and no other that its process only happens to live in.
+func (k Kind) Owns(unit string) bool {
+	return slices.Contains(k.Types, strings.TrimSuffix(unit, ".service"))
+}
+
+// Has tells whether an agent has a parameter.
+func Has(a ocf.Agent, param string) bool {
+	return slices.ContainsFunc(a.Parameters, func(p ocf.Parameter) bool { return p.Name == param })
+}
+
+// Default is what a parameter of an agent is if it is not given.
+func Default(a ocf.Agent, param string) string {
+	for _, p := range a.Parameters {
+		if p.Name == param {
+			return p.Default
+		}
+	}
+	return ""
+}
+
+// Program identifies a program that may be a script; names are those of its executable, the first also that of the
+// script.
+func Program(names ...string) daemon.Identity {
+	path := names[0]
+	for _, dir := range []string{"/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"} {
+		if p := filepath.Join(dir, names[0]); Exists(p) {
+			path = p
+			break
+		}
+	}
+	exes, test := daemon.Program(path)
+	return daemon.Identity{Name: filepath.Base(names[0]), Executables: append(exes, names...), Test: test}
+}
+
+// Exists tells whether there is such a file.
+func Exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// Option is one of a command line.
+type Option struct {
+	Name, Value string
+	Words       []string // as given
+}
+
+// Options parts a command line. A word that belongs to no option is one without a name. A value follows its option in
+// a word of its own if valued says that the option wants one.
+func Options(args []string, valued func(name string) bool) []Option {
+	var list []Option
+	for i := 0; i < len(args); i++ {
+		o := Option{Words: args[i : i+1]}
+		if strings.HasPrefix(args[i], "-") {
+			var ok bool
+			o.Name, o.Value, ok = strings.Cut(args[i], "=")
+			if !ok && valued(o.Name) && i+1 < len(args) {
+				o.Value, o.Words = args[i+1], args[i:i+2]
+				i++
+			}
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
+// Quoted joins words so that [ocf.Words] parts them again.
+func Quoted(words []string) string {
+	q := make([]string, len(words))
+	for i, w := range words {
+		q[i] = w
+		if w == "" || strings.ContainsAny(w, " \t\n'\"\\") {
+			q[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(q, " ")
+}
+
+// Params collects parameters that differ from what the agent does without them.
+type Params map[string]string
+
+// Set takes a parameter down that has a value, another than the usual one, and was not given.
+func (f Params) Set(given map[string]string, name, value, usual string) {
+	if value != "" && value != usual && given[name] == "" {
+		f[name] = value
+	}
+}
+
+// Abs is a path as the process means it.
+func (p Process) Abs(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(p.Dir, path)
+}
+
+// Locate finds the process of a resource on this node, of which these parameters are given. unit is the systemd unit it
+// must be in, "" any.
+func (k Kind) Locate(ctx context.Context, given map[string]string, unit string) (*daemon.Process, error) {
+	all, err := k.Identity.FindAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pids := map[int]bool{}
+	for _, p := range all {
+		pids[p.PID] = true
+	}
+	keep := func(ok func(*daemon.Process) bool) {
+		all = slices.DeleteFunc(all, func(p *daemon.Process) bool {
+			drop := !ok(p)
+			if drop {
+				_ = p.Close()
+			}
+			return drop
+		})
+	}
+	keep(func(p *daemon.Process) bool { // not in a container, and no worker of another
+		st, err := p.Stat()
+		return err == nil && !pids[st.PPID] && sameNamespace(p.PID)
+	})
+	if len(all) > 1 && slices.ContainsFunc(all, func(p *daemon.Process) bool { return UnitOf(p.PID) == unit }) {
+		keep(func(p *daemon.Process) bool { return UnitOf(p.PID) == unit })
+	}
+	if len(all) > 1 && k.Narrow != nil {
+		test := k.Narrow(given)
+		keep(func(p *daemon.Process) bool { ours, err := test(ctx, p); return ours || err != nil })
+	}
+	switch len(all) {
+	case 0:
+		return nil, fmt.Errorf("no process of %s is to be found on this node", k.Identity.Name)
+	case 1:
+		return all[0], nil
+	}
+	var names []string
+	for _, p := range all {
+		names = append(names, p.String())
+		_ = p.Close()
+	}
+	return nil, fmt.Errorf("several processes may be the service (%s), and nothing tells which: set the parameters that tell them apart by hand", strings.Join(names, ", "))
+}
