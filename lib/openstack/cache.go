@@ -1,14 +1,11 @@
 package openstack
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"net"
-	"strings"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/memcache"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -32,26 +29,14 @@ func reachesCache(ctx context.Context, r *ocf.Request, s settings) error {
 	return nil
 }
 
-// askMemcached asks for the version (memcached's doc/protocol.txt).
 func askMemcached(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	server, err := memcache.Dial(ctx, address)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	deadline, _ := ctx.Deadline()
-	_ = conn.SetDeadline(deadline)
-	if _, err := fmt.Fprint(conn, "version\r\n"); err != nil {
-		return err
-	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("%s: %w", address, err)
-	}
-	if !strings.HasPrefix(line, "VERSION ") {
-		return fmt.Errorf("%s is no memcached: it answers %.40q", address, line)
-	}
-	return nil
+	defer server.Close()
+	_, err = server.Version()
+	return err
 }
