@@ -1,0 +1,182 @@
+package service
+
+import (
+	"context"
+	"errors"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// Daemon is a service, and all that its agent has to say of it. Of this are made
+// start, stop, monitor and validate-all: see [Of]. Every function may be nil.
+type Daemon struct {
+	Service
+
+	// Unusable is why the service cannot be started as it is configured here. A
+	// stop and the look for its process do without the configuration.
+	Unusable error
+	// Binary is the path of the program that start runs; see [ocf.Request.LookPath].
+	Binary func() (string, error)
+	// Launch checks what must be so on this node before a start, and says how the
+	// daemon is started. It is not called while the service runs.
+	Launch func(ctx context.Context, binary string) (daemon.Command, error)
+	// Started is asked once the service serves; its error fails the start.
+	Started func(ctx context.Context) error
+
+	// Questions are what a monitor asks of the process, in this order.
+	Questions []Question
+	// Judge has the last word about what a monitor found: of p, or of no process
+	// where p is nil. Without it what was found is the monitor's answer.
+	Judge func(ctx context.Context, p *daemon.Process, found error) error
+
+	// Patience is how a stop goes about the process, nil if none is found.
+	Patience func(ctx context.Context, p *daemon.Process) daemon.StopOptions
+	// Stopped removes what a process that is gone left behind; its error fails the stop.
+	Stopped func(ctx context.Context) error
+
+	// Host is what validate-all looks at on this node, from level 10 on, besides
+	// the configuration and the binary.
+	Host func(ctx context.Context, binary string) error
+}
+
+// Question is one thing that a monitor asks of a process that runs.
+type Question struct {
+	Level int // from which on it is asked
+	// Ask returns nil, a handicap (an error with the code ocf.Degraded), or what is
+	// wrong. The first wrong ends the monitor; a handicap is told if nothing is wrong.
+	Ask func(ctx context.Context, p *daemon.Process) error
+}
+
+// Of makes the actions of an agent out of what it says of its daemon. It says
+// so for each request anew, when the parameters have their values.
+//
+//	run := service.Of(a.daemon)
+//	... ocf.Action{Name: ocf.Start, Timeout: time.Minute, Run: run.Start} ...
+type Of func(*ocf.Request) Daemon
+
+// Start returns nil once the service serves.
+func (of Of) Start(ctx context.Context, r *ocf.Request) error {
+	d := of(r)
+	if d.Unusable != nil {
+		return d.Unusable
+	}
+	binary, err := d.binary()
+	if err != nil {
+		return err
+	}
+	err = d.Service.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) { return d.Launch(ctx, binary) })
+	if err != nil || d.Started == nil {
+		return err
+	}
+	return d.Started(ctx)
+}
+
+// Stop returns nil once no process of the service is left. It needs neither
+// configuration nor binary nor storage.
+func (of Of) Stop(ctx context.Context, r *ocf.Request) error {
+	d := of(r)
+	if d.Unusable != nil {
+		r.Log.Warn("stopping without the configuration", "error", d.Unusable)
+	}
+	var o daemon.StopOptions
+	if d.Patience != nil {
+		p, err := d.Find(ctx, r)
+		if err != nil {
+			r.Log.Warn("stopping what can be found", "error", err)
+		}
+		o = d.Patience(ctx, p)
+		if p != nil {
+			defer p.Close()
+		}
+	}
+	if err := d.Service.Stop(ctx, r, o); err != nil || d.Stopped == nil {
+		return err
+	}
+	return d.Stopped(ctx)
+}
+
+// Monitor asks all questions up to the request's level.
+func (of Of) Monitor(ctx context.Context, r *ocf.Request) error {
+	d := of(r)
+	p, err := d.Find(ctx, r)
+	switch {
+	case p != nil:
+		defer p.Close()
+		err = d.ask(ctx, r, p)
+	case err == nil:
+		err = d.absent()
+	}
+	if d.Judge == nil {
+		return err
+	}
+	return d.Judge(ctx, p, err)
+}
+
+// ValidateAll looks at the host, from level 10 on; it is silent if all is well.
+func (of Of) ValidateAll(ctx context.Context, r *ocf.Request) error {
+	if r.Level < 10 {
+		return nil
+	}
+	d := of(r)
+	if d.Unusable != nil {
+		return d.Unusable
+	}
+	binary, err := d.binary()
+	if err != nil || d.Host == nil {
+		return err
+	}
+	return d.Host(ctx, binary)
+}
+
+// Reload does nothing: what may change without a restart are parameters of the
+// health checks, and those are read anew by each.
+func Reload(context.Context, *ocf.Request) error { return nil }
+
+func (d Daemon) binary() (string, error) {
+	if d.Binary == nil {
+		return "", nil
+	}
+	return d.Binary()
+}
+
+// absent is a monitor's answer when there is no process.
+func (d Daemon) absent() error {
+	if ocf.CodeOf(d.Unusable) == ocf.Configured {
+		return d.Unusable
+	}
+	if _, err := d.binary(); err != nil {
+		return err
+	}
+	return d.NotRunning()
+}
+
+func (d Daemon) ask(ctx context.Context, r *ocf.Request, p *daemon.Process) error {
+	if err := Thawed(p); err != nil {
+		return err
+	}
+	var handicaps []error
+	for _, q := range d.Questions {
+		if q.Level > r.Level {
+			continue
+		}
+		err := q.Ask(ctx, p)
+		switch {
+		case err == nil:
+		case ocf.CodeOf(err) == ocf.Degraded:
+			handicaps = append(handicaps, err)
+		default:
+			return Because(p, err)
+		}
+	}
+	switch len(handicaps) {
+	case 0:
+		return nil
+	case 1:
+		return Because(p, handicaps[0])
+	}
+	return Because(p, ocf.Errorf(ocf.Degraded, "%w", errors.Join(handicaps...)))
+}
+
+// AskWorkers is a question for a service that is served by child processes.
+func AskWorkers(_ context.Context, p *daemon.Process) error { return Workers(p) }
