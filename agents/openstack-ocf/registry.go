@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"github.com/openstack-ocf/agents/agents/haproxy"
+	"github.com/openstack-ocf/agents/agents/memcached"
 	"github.com/openstack-ocf/agents/agents/mysql"
 	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
@@ -22,6 +23,7 @@ func agents() map[string]func() ocf.Agent {
 func ownAgents() map[string]func() ocf.Agent {
 	return map[string]func() ocf.Agent{
 		"haproxy":              haproxy.New,
+		"memcached":            memcached.New,
 		"mysql-shared-storage": mysql.New,
 		"qpidd":                qpidd.New,
 		swap.ScoutAgent:        func() ocf.Agent { return swap.Scout(version) },
