@@ -34,6 +34,13 @@ type Agent struct {
 	// Validate checks the parameters against each other, without looking at the
 	// host. It runs before every action but stop and meta-data.
 	Validate func(*Request) error
+
+	// StopUnidentified is run in place of the stop when a parameter that
+	// identifies the service does not parse; cause says which. It succeeds only if
+	// nothing runs that could be meant, or it has stopped the one thing that
+	// [Request.Named] parameters point at. Without it such a stop fails with 1:
+	// stopped with the default, another service would be, or none.
+	StopUnidentified func(ctx context.Context, r *Request, cause error) error
 }
 
 // Action is one thing the cluster may ask for. Two monitors of one agent need

@@ -19,6 +19,7 @@ type Parameter struct {
 	Default     string // as an operator would write it; parsed like a given value
 	Required    bool
 	UniqueGroup string // no two resources may share the values of all parameters of this group
+	Identifies  bool   // which service is meant depends on it, see Agent.StopUnidentified; UniqueGroup implies it
 	Reloadable  bool   // a change calls reload-agent instead of a restart
 	Secret      bool   // never in a log, a trace or an exit reason
 	Deprecated  string // why, and since when; "" is not deprecated
@@ -204,17 +205,17 @@ func splitWords(s string) ([]string, error) {
 }
 
 // bind sets every parameter from env. The value of a parameter that does not
-// parse is its default; each such parameter is one error.
-func bind(params []Parameter, env map[string]string) []error {
-	var errs []error
+// parse is its default; each such parameter is one error, by its name.
+func bind(params []Parameter, env map[string]string) map[string]error {
+	errs := map[string]error{}
 	for _, p := range params {
 		if err := p.Value.Set(p.Default); err != nil && p.Default != "" {
-			errs = append(errs, fmt.Errorf("parameter %s: its default %q: %w", p.Name, p.Default, err))
+			errs[p.Name] = fmt.Errorf("parameter %s: its default %q: %w", p.Name, p.Default, err)
 		}
 		given := env["OCF_RESKEY_"+p.Name]
 		if given == "" {
 			if p.Required {
-				errs = append(errs, fmt.Errorf("parameter %s is required and was not given: %s", p.Name, p.Short))
+				errs[p.Name] = fmt.Errorf("parameter %s is required and was not given: %s", p.Name, p.Short)
 			}
 			continue
 		}
@@ -223,7 +224,7 @@ func bind(params []Parameter, env map[string]string) []error {
 			if p.Secret {
 				shown = "(secret)"
 			}
-			errs = append(errs, fmt.Errorf("parameter %s=%s: %w", p.Name, shown, err))
+			errs[p.Name] = fmt.Errorf("parameter %s=%s: %w", p.Name, shown, err)
 			_ = p.Value.Set(p.Default)
 		}
 	}

@@ -1,6 +1,7 @@
 package ocf
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestBindNamesWhatIsWrongAndKeepsDefaults(t *testing.T) {
 	if len(errs) != 3 || port != 7 {
 		t.Fatalf("port %d, errors %v", port, errs)
 	}
-	all := errs[0].Error() + errs[1].Error() + errs[2].Error()
+	all := fmt.Sprint(errs)
 	for _, want := range []string{`port="abc"`, "from 1 to 9", "passwd=(secret)", "need is required"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in %s", want, all)

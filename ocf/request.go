@@ -21,9 +21,10 @@ type Request struct {
 	Timeout  time.Duration // what the cluster allows, the margin included
 	Log      *slog.Logger
 
-	env     map[string]string
-	step    atomic.Pointer[string]
-	secrets []string
+	env      map[string]string
+	unparsed map[string]error // by parameter
+	step     atomic.Pointer[string]
+	secrets  []string
 }
 
 // Probe tells whether this is a monitor that asks whether the resource runs
@@ -54,6 +55,10 @@ func (r *Request) TempDir() string {
 
 // Given tells whether the cluster gave the parameter a value of its own.
 func (r *Request) Given(param string) bool { return r.env["OCF_RESKEY_"+param] != "" }
+
+// Named tells whether the cluster gave the parameter a value of its own, and
+// one that can be used: in a stop that may not be so.
+func (r *Request) Named(param string) bool { return r.Given(param) && r.unparsed[param] == nil }
 
 // Step says what the action does from here on. If its time runs out there, the
 // exit reason says so.

@@ -97,13 +97,17 @@ func (a Agent) run(ctx context.Context, r *Request) error {
 	if r.Timeout == 0 {
 		r.Timeout = act.Timeout
 	}
-	errs := bind(a.Parameters, r.env)
+	r.unparsed = bind(a.Parameters, r.env)
 	if r.Action == Stop {
-		for _, err := range errs {
-			r.Log.Warn("stopping with the default instead", "error", err)
+		if cause := a.unidentified(r); cause != nil {
+			act.Run = func(ctx context.Context, r *Request) error { return a.stopUnidentified(ctx, r, cause) }
 		}
 	} else {
-		if len(errs) > 0 {
+		if len(r.unparsed) > 0 {
+			var errs []error
+			for _, p := range a.Parameters {
+				errs = append(errs, r.unparsed[p.Name])
+			}
 			return &Error{Configured, errors.Join(errs...)}
 		}
 		if r.Action == Start || r.Action == ValidateAll {
@@ -119,6 +123,30 @@ func (a Agent) run(ctx context.Context, r *Request) error {
 		return nil
 	}
 	return bounded(ctx, r, act.Run)
+}
+
+// unidentified is why a stop cannot know which service is meant: parameters that identify it and do not parse. Of
+// others the default does.
+func (a Agent) unidentified(r *Request) error {
+	var errs []error
+	for _, p := range a.Parameters {
+		err := r.unparsed[p.Name]
+		switch {
+		case err == nil:
+		case p.Identifies || p.UniqueGroup != "":
+			errs = append(errs, err)
+		default:
+			r.Log.Warn("stopping with the default instead", "error", err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a Agent) stopUnidentified(ctx context.Context, r *Request, cause error) error {
+	if a.StopUnidentified != nil {
+		return a.StopUnidentified(ctx, r, cause)
+	}
+	return Errorf(Generic, "cannot tell which one to stop: %w", cause)
 }
 
 // margin is what is kept of the cluster's timeout for the reason to get out.

@@ -14,13 +14,15 @@ import (
 
 // specimen is an agent whose monitors, at several depths, do what f says.
 func specimen(f func(context.Context, *Request) error) Agent {
-	var port int
-	var passwd string
+	var port, size int
+	var passwd, file string
 	return Agent{
 		Name: "specimen", Version: "1.0", Short: "A \"specimen\" & more", Long: "For tests.\n\nOnly <here>.",
 		Parameters: []Parameter{
 			{Name: "port", Value: Int(&port, 1, 65535), Default: "3306", UniqueGroup: "address", Reloadable: true, Short: "Port", Long: "The port."},
 			{Name: "passwd", Value: String(&passwd), Secret: true, Short: "Password", Long: "The password."},
+			{Name: "size", Value: Int(&size, 1, 9), Default: "1", Short: "Size", Long: "The size."},
+			{Name: "file", Value: Path(&file), Identifies: true, Short: "File", Long: "The file."},
 			{Name: "old", Value: Int(&port, 1, 65535), Deprecated: "renamed in 1.0.", ReplacedBy: "port", Short: "Port", Long: "The port."},
 		},
 		Actions: []Action{
@@ -62,7 +64,9 @@ func TestRunner(t *testing.T) {
 		"one line":                     {fails(Errorf(Generic, "a\nb")), Start, nil, Generic, "ocf-exit-reason:a; b\n"},
 		"unknown action":               {well, "migrate_to", nil, Unimplemented, `no action "migrate_to"`},
 		"wrong parameter":              {well, Monitor, []string{"OCF_RESKEY_port=x"}, Configured, `port="x"`},
-		"stop does not care":           {well, Stop, []string{"OCF_RESKEY_port=x"}, OK, "port="},
+		"stop does not care":           {well, Stop, []string{"OCF_RESKEY_size=x"}, OK, "size="},
+		"stop of it knows not what":    {well, Stop, []string{"OCF_RESKEY_port=x"}, Generic, `cannot tell which one to stop: parameter port="x"`},
+		"the same without a group":     {well, Stop, []string{"OCF_RESKEY_file=relative/dir"}, Generic, `cannot tell which one to stop: parameter file="relative/dir"`},
 		"level reached":                {well, Monitor, []string{"OCF_CHECK_LEVEL=10"}, Degraded, "level ten"},
 		"level between falls back":     {well, Monitor, []string{"OCF_CHECK_LEVEL=9"}, OK, ""},
 		"level beyond falls back":      {well, Monitor, []string{"OCF_CHECK_LEVEL=30"}, Degraded, "level ten"},

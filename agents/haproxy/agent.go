@@ -44,6 +44,8 @@ func New() ocf.Agent {
 		Long:       long,
 		Parameters: p.declare(),
 		Validate:   a.validateParameters,
+
+		StopUnidentified: a.stopUnidentified,
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 60 * time.Second, Run: a.start},
 			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},
@@ -73,7 +75,7 @@ func aliases() map[string]string {
 func (p *params) declare() []ocf.Parameter {
 	list := []ocf.Parameter{
 		{
-			Name: "config", Value: ocf.Path(&p.config), Default: "/etc/haproxy/haproxy.cfg", Reloadable: true, Short: "Configuration file",
+			Name: "config", Value: ocf.Path(&p.config), Default: "/etc/haproxy/haproxy.cfg", Identifies: true, Reloadable: true, Short: "Configuration file",
 			Long: "Or a directory, whose *.cfg files are read. A change to another file is a reload.",
 		},
 		{
@@ -100,7 +102,7 @@ func (p *params) declare() []ocf.Parameter {
 	for _, name := range []string{"conffile", "binpath", "pidfile", "extraconf", "statusurl"} {
 		of := list[slices.IndexFunc(list, func(x ocf.Parameter) bool { return x.Name == aliases()[name] })]
 		list = append(list, ocf.Parameter{
-			Name: name, Value: alias{of.Value}, Reloadable: of.Reloadable, Deprecated: "the community's name for it.", ReplacedBy: of.Name,
+			Name: name, Value: alias{of.Value}, Identifies: of.Identifies || of.UniqueGroup != "", Reloadable: of.Reloadable, Deprecated: "the community's name for it.", ReplacedBy: of.Name,
 			Short: of.Short, Long: "Accepted so that moving from ocf:heartbeat:haproxy is a change of type alone.",
 		})
 	}

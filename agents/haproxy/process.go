@@ -23,23 +23,19 @@ func (a *agent) identity(s settings) daemon.Identity {
 	if filepath.Base(a.binary) != "haproxy" {
 		exes = append(exes, a.binary)
 	}
-	return daemon.Identity{Name: "HAProxy", Executables: exes, Test: func(ctx context.Context, p *daemon.Process) (bool, error) {
-		args, err := p.Cmdline(ctx)
-		if err != nil || slices.Contains(args, "-c") { // -c: checks a configuration, and ends
-			return false, err
-		}
-		cwd, err := p.WorkDir()
-		if err != nil {
-			return false, err
-		}
-		names := func(option, path string) bool {
-			return slices.ContainsFunc(values(args, option), func(v string) bool { return v == path || filepath.Join(cwd, v) == path })
-		}
-		if !names("-f", s.config) && !names("-p", s.pid) {
-			return false, nil
-		}
-		return here(p, s.config)
-	}}
+	return daemon.Identity{
+		Name: "HAProxy", Executables: exes, Kind: serving,
+		Test: daemon.All(
+			daemon.Any(daemon.Names("-f", s.config), daemon.Names("-p", s.pid)),
+			func(_ context.Context, p *daemon.Process) (bool, error) { return here(p, s.config) },
+		),
+	}
+}
+
+// serving leaves out one that checks a configuration, and ends.
+func serving(ctx context.Context, p *daemon.Process) (bool, error) {
+	args, err := p.Cmdline(ctx)
+	return err == nil && !slices.Contains(args, "-c"), err
 }
 
 // here tells whether the process means the same files by the same names as we.

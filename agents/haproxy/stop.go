@@ -27,6 +27,22 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 	return nil
 }
 
+// stopUnidentified is the stop without a parameter that says which HAProxy is meant.
+func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause error) error {
+	var evidence []daemon.Test
+	if r.Named("config") || r.Named("conffile") {
+		evidence = append(evidence, daemon.Names("-f", a.config))
+	}
+	if r.Named("pid") || r.Named("pidfile") {
+		evidence = append(evidence, daemon.Names("-p", a.pid))
+	}
+	svc, err := a.service(a.settings()).Meant(ctx, r, cause, evidence...)
+	if err != nil {
+		return err
+	}
+	return svc.Stop(ctx, r, daemon.StopOptions{Grace: min(hardStop, service.Remaining(ctx)/3)})
+}
+
 // hardStop is what SIGTERM may take; HAProxy ends at once on it.
 const hardStop = 5 * time.Second
 

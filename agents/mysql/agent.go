@@ -50,6 +50,8 @@ func New() ocf.Agent {
 		Long:       long,
 		Parameters: slices.Concat(p.declare(), p.storage.Parameters(true), replication()),
 		Validate:   a.validateParameters,
+
+		StopUnidentified: a.stopUnidentified,
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 300 * time.Second, Run: a.start},
 			{Name: ocf.Stop, Timeout: 120 * time.Second, Run: a.stop},
@@ -73,7 +75,7 @@ func (p *params) declare() []ocf.Parameter {
 			Long: "Accepted so that moving from ocf:heartbeat:mysql is a change of type alone. This agent speaks the\nprotocol itself and runs no client.",
 		},
 		{
-			Name: "config", Value: ocf.Path(&p.config), Short: "Option file",
+			Name: "config", Value: ocf.Path(&p.config), Identifies: true, Short: "Option file",
 			Long: "The server's option file; read as the server does, includes and all. Without it /etc/mysql/my.cnf or\n/etc/my.cnf, whichever there is.",
 		},
 		{

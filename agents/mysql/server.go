@@ -41,32 +41,31 @@ func (a *agent) identity(s settings, unreadable error) daemon.Identity {
 	return daemon.Identity{Name: "MySQL server", Executables: exes, PIDFile: s.pid, Test: ours}
 }
 
-func startedWith(config string) daemon.Test { return names("--defaults-file=", config) }
-
-// names matches a command line with the option and that path.
-func names(option, path string) daemon.Test {
-	return func(ctx context.Context, p *daemon.Process) (bool, error) {
-		args, err := p.Cmdline(ctx)
-		return err == nil && slices.ContainsFunc(args, func(arg string) bool {
-			f, ok := strings.CutPrefix(arg, option)
-			return ok && path != "" && filepath.Clean(f) == path
-		}), err
-	}
-}
+func startedWith(config string) daemon.Test { return daemon.Names("--defaults-file", config) }
 
 // supervisors are wrappers that would restart the server: a mysqld_safe that is
 // the server's parent, or names its data or its option file, or runs the stock
 // server if that is ours.
 func (a *agent) supervisors(s settings, server *daemon.Process) []daemon.Identity {
-	tests := []daemon.Test{startedWith(s.config), names("--datadir=", s.datadir)}
-	if server != nil {
-		if st, err := server.Stat(); err == nil {
-			tests = append(tests, func(_ context.Context, p *daemon.Process) (bool, error) { return p.PID == st.PPID, nil })
-		}
-	}
+	tests := []daemon.Test{startedWith(s.config), daemon.Names("--datadir", s.datadir), parentOf(server)}
 	if a.config == "" && a.datadir == "" {
 		tests = append(tests, plain)
 	}
+	return wrappersWith(tests...)
+}
+
+// parentOf matches the process that started the server; none if there is no server.
+func parentOf(server *daemon.Process) daemon.Test {
+	parent := 0
+	if server != nil {
+		if st, err := server.Stat(); err == nil {
+			parent = st.PPID
+		}
+	}
+	return func(_ context.Context, p *daemon.Process) (bool, error) { return p.PID == parent, nil }
+}
+
+func wrappersWith(tests ...daemon.Test) []daemon.Identity {
 	var list []daemon.Identity
 	for _, w := range wrappers {
 		list = append(list, daemon.Identity{

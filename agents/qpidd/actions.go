@@ -181,6 +181,26 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 	return a.end(ctx, r, svc)
 }
 
+// stopUnidentified is the stop without a parameter that says which broker is meant.
+func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause error) error {
+	var evidence []daemon.Test
+	if r.Named("data_dir") {
+		evidence = append(evidence, daemon.UsesDir(a.dataDir, "data-dir"))
+	}
+	if r.Named("config") {
+		evidence = append(evidence, daemon.Names("--config", a.config))
+	}
+	svc, _, _ := a.service(r)
+	svc, err := svc.Meant(ctx, r, cause, evidence...)
+	if err != nil {
+		return err
+	}
+	if a.haCluster {
+		a.forget(ctx, r)
+	}
+	return a.end(ctx, r, svc)
+}
+
 func (a *agent) end(ctx context.Context, r *ocf.Request, svc service.Service) error {
 	// It ends in milliseconds, or not at all when asked.
 	return svc.Stop(ctx, r, daemon.StopOptions{Grace: min(10*time.Second, service.Remaining(ctx)/2)})

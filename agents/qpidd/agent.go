@@ -64,6 +64,8 @@ func New() ocf.Agent {
 		Long:       long,
 		Parameters: slices.Concat(p.declare(), p.storage.Parameters(false)),
 		Validate:   a.validateParameters,
+
+		StopUnidentified: a.stopUnidentified,
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 120 * time.Second, Run: a.start},
 			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},
@@ -89,7 +91,7 @@ func (p *params) declare() []ocf.Parameter {
 			Long: "A path, or a name that is looked for in the system's directories.",
 		},
 		{
-			Name: "config", Value: ocf.Path(&p.config), Short: "Configuration file",
+			Name: "config", Value: ocf.Path(&p.config), Identifies: true, Short: "Configuration file",
 			Long: "Without it /etc/qpid/qpidd.conf, or /etc/qpidd.conf, whichever there is.",
 		},
 		{
@@ -113,11 +115,11 @@ func (p *params) declare() []ocf.Parameter {
 			Long: "Where the broker keeps its lock and its store. Without it the configuration file's data-dir, or else\n/var/lib/qpidd.",
 		},
 		{
-			Name: "pid_dir", Value: ocf.Path(&p.pidDir), Short: "Directory of the broker's own pid file",
+			Name: "pid_dir", Value: ocf.Path(&p.pidDir), Identifies: true, Short: "Directory of the broker's own pid file",
 			Long: "Passed on to the broker. The agent finds the broker by the data directory it holds.",
 		},
 		{
-			Name: "pid", Value: ocf.Path(&p.pid), Short: "Pid file that the agent writes",
+			Name: "pid", Value: ocf.Path(&p.pid), Identifies: true, Short: "Pid file that the agent writes",
 			Long: "For other tools that want one; the agent only takes it for a hint.",
 		},
 		{

@@ -117,7 +117,7 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusab
 	exes, script := daemon.Program(a.binary)
 	id := daemon.Identity{
 		Name: "qpidd", Executables: append(exes, "qpidd", "lt-qpidd"), PIDFile: a.pid,
-		Test: daemon.All(script, daemon.UsesDir(s.dataDir, "data-dir")),
+		Kind: script, Test: daemon.UsesDir(s.dataDir, "data-dir"),
 	}
 	return service.Service{
 		Name: "broker", On: s.dataDir, Identity: id,

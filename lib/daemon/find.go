@@ -35,7 +35,10 @@ type Identity struct {
 	PIDFile string
 	// ReadPID reads PIDFile; nil is ReadPID of this package.
 	ReadPID func(path string) (int, error)
-	// Test tells this daemon from others with the same executable; nil takes any.
+	// Kind tells processes of this kind from others with the same executable, such as the scripts of one
+	// interpreter; nil takes any.
+	Kind Test
+	// Test tells this daemon from others of its kind; nil takes any.
 	Test Test
 	// Proc replaces /proc, for fixtures.
 	Proc string
@@ -76,6 +79,16 @@ func (id Identity) FindAll(ctx context.Context) ([]*Process, error) {
 		p.Close()
 	}
 	return found, err
+}
+
+// Elders are those of FindAll whose parent is none of them: one a server, whatever workers it has.
+func (id Identity) Elders(ctx context.Context) ([]*Process, error) {
+	all, err := id.FindAll(ctx)
+	elders, young := families(all)
+	for _, p := range young {
+		p.Close()
+	}
+	return elders, err
 }
 
 // ReadPID reads a pid file: a decimal number, or the 4 raw bytes that qpidd --daemon writes.
@@ -125,10 +138,12 @@ func (id Identity) is(ctx context.Context, m *matcher, p *Process) (bool, error)
 	if p.Exe == "" || !m.match(p.Exe, p.task+"/exe") {
 		return false, nil
 	}
-	if id.Test == nil {
-		return true, nil
+	ours, err := true, error(nil)
+	for _, test := range []Test{id.Kind, id.Test} {
+		if test != nil && ours && err == nil {
+			ours, err = test(ctx, p)
+		}
 	}
-	ours, err := id.Test(ctx, p)
 	if err != nil && !p.Alive() {
 		return false, nil
 	}
@@ -271,7 +286,7 @@ type matcher struct {
 }
 
 func (id Identity) matcher() *matcher {
-	m := &matcher{tested: id.Test != nil}
+	m := &matcher{tested: id.Kind != nil || id.Test != nil}
 	for _, exe := range id.Executables {
 		if !filepath.IsAbs(exe) {
 			m.patterns = append(m.patterns, exe)

@@ -68,6 +68,38 @@ func Script(name string) Test {
 	}
 }
 
+// Names matches a command line that gives the option this path, as "-f PATH", "--file PATH" or "--file=PATH"; a
+// relative one counts from the process's working directory.
+func Names(option, path string) Test {
+	path = filepath.Clean(path)
+	return func(ctx context.Context, p *Process) (bool, error) {
+		args, err := p.Cmdline(ctx)
+		if err != nil {
+			return false, err
+		}
+		for i, arg := range args {
+			value, ok := strings.CutPrefix(arg, option+"=")
+			if arg == option && i+1 < len(args) {
+				value, ok = args[i+1], true
+			}
+			if !ok {
+				continue
+			}
+			if !filepath.IsAbs(value) {
+				cwd, err := p.WorkDir()
+				if err != nil {
+					return false, err
+				}
+				value = filepath.Join(cwd, value)
+			}
+			if filepath.Clean(value) == path {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+}
+
 // manyFiles is how many open files are looked at closely; a server opens the telling ones first.
 const manyFiles = 64
 

@@ -69,6 +69,23 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 	return Clean(ctx, r, a.user, s.log, append([]string{a.Cleanup}, s.args...)...)
 }
 
+// stopUnidentified is the stop without a parameter that says which process is
+// meant. What that one left on the node is not known either, so nothing is cleaned.
+func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause error) error {
+	var evidence []daemon.Test
+	if r.Named("config") {
+		evidence = append(evidence, a.configured(r.Named(a.Plugin.Param)))
+	} else if r.Named(a.Plugin.Param) {
+		evidence = append(evidence, daemon.Names("--config-file", a.plugin))
+	}
+	svc, _, _ := a.service(r)
+	svc, err := svc.Meant(ctx, r, cause, evidence...)
+	if err != nil {
+		return err
+	}
+	return svc.Stop(ctx, r, daemon.StopOptions{Grace: trap})
+}
+
 // Clean runs one of neutron's programs that remove what an agent left on this
 // node. Its failure fails the stop: the leftovers, gateway addresses among
 // them, would be live on two nodes.

@@ -129,6 +129,8 @@ func (d Declaration) New() ocf.Agent {
 		Short:      d.Title,
 		Long:       d.describe(),
 		Parameters: a.parameters(),
+
+		StopUnidentified: a.stopUnidentified,
 		Actions: append([]ocf.Action{
 			{Name: ocf.Start, Timeout: 120 * time.Second, Run: a.start},
 			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},

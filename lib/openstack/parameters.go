@@ -14,13 +14,13 @@ func (a *agent) parameters() []ocf.Parameter {
 			Long: "A path, or a name that is looked for in the system's directories.",
 		},
 		{
-			Name: "config", Value: ocf.Path(&a.config), Default: a.Config, Short: "Configuration file",
+			Name: "config", Value: ocf.Path(&a.config), Default: a.Config, Identifies: true, Short: "Configuration file",
 			Long: "The service is started with it as --config-file, behind the distribution's own under\n/usr/share if there is one. Whom the health checks ask is read from the same files.",
 		},
 	}
 	if a.Plugin.Param != "" {
 		list = append(list, ocf.Parameter{
-			Name: a.Plugin.Param, Value: ocf.Path(&a.plugin), Short: "Second configuration file",
+			Name: a.Plugin.Param, Value: ocf.Path(&a.plugin), Identifies: true, Short: "Second configuration file",
 			Long: "Passed as a second --config-file. Without it the first of these that exists: " + plural + ".",
 		})
 	}
@@ -31,7 +31,7 @@ func (a *agent) parameters() []ocf.Parameter {
 			Long: "With that user's own groups.",
 		},
 		ocf.Parameter{
-			Name: "pid", Value: ocf.Path(&a.pid), Short: "Pid file",
+			Name: "pid", Value: ocf.Path(&a.pid), Identifies: true, Short: "Pid file",
 			Long: "Written on start. The agent only takes it for a hint. Without it a file named after the resource\nin the agents' directory under /run.",
 		},
 		ocf.Parameter{

@@ -128,7 +128,7 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusab
 	exes, _ := daemon.Program(path)
 	id := daemon.Identity{
 		Name: s.prog, Executables: append(exes, "python*"), PIDFile: s.pid, // a wrapper may end as Python
-		Test: daemon.All(daemon.Script(s.prog), a.configured(r.Given(a.Plugin.Param)), onNode),
+		Kind: daemon.All(daemon.Script(s.prog), onNode), Test: a.configured(r.Given(a.Plugin.Param)),
 	}
 	on := a.config
 	if a.plugin != "" {

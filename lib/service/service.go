@@ -40,13 +40,53 @@ type Service struct {
 func (s Service) Find(ctx context.Context, r *ocf.Request) (*daemon.Process, error) {
 	r.Step("looking for the process of the %s on %s", s.Name, s.On)
 	p, err := s.Identity.Find(ctx)
-	switch {
-	case err == nil:
-		return p, nil
-	case errors.Is(err, fs.ErrPermission):
-		return nil, ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of the %s: run as root: %w", s.Name, err)
+	if err != nil {
+		return nil, s.unknown(err)
 	}
-	return nil, ocf.Errorf(ocf.Generic, "cannot tell whether the %s runs: %w", s.Name, err)
+	return p, nil
+}
+
+// unknown carries the exit code of a look at processes that failed.
+func (s Service) unknown(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of the %s: run as root: %w", s.Name, err)
+	}
+	return ocf.Errorf(ocf.Generic, "cannot tell whether the %s runs: %w", s.Name, err)
+}
+
+// Meant is the service for a stop in ocf.Agent.StopUnidentified, with its cause. Where none of its kind runs on this
+// node, nobody has to know which one is meant. Otherwise it is the one that evidence points at: tests by parameters that
+// are ocf.Request.Named. That only one runs does not make it the one: it may be another resource's.
+func (s Service) Meant(ctx context.Context, r *ocf.Request, cause error, evidence ...daemon.Test) (Service, error) {
+	r.Step("looking for every %s, since it is not known which one is meant", s.Name)
+	s.Identity.PIDFile, s.Identity.Test = "", nil
+	kind, err := s.Identity.Elders(ctx)
+	defer closeAll(kind)
+	if err != nil {
+		return s, s.unknown(err)
+	}
+	s.Identity.Test = daemon.Any(evidence...)
+	meant, err := s.Identity.Elders(ctx)
+	defer closeAll(meant)
+	switch {
+	case err != nil:
+		return s, s.unknown(err)
+	case len(kind) == 0:
+		r.Log.Warn("no "+s.Name+" runs on this node, so that none has to be stopped, whichever is meant", "error", cause)
+	case len(meant) == 1:
+		r.Log.Warn("stopping the only "+s.Name+" that the other parameters point at", "process", meant[0].String(), "error", cause)
+	case len(meant) == 0:
+		return s, ocf.Errorf(ocf.Generic, "cannot tell which one to stop: %w; %s runs: stop it by hand if it is meant", cause, kind[0])
+	default:
+		return s, ocf.Errorf(ocf.Generic, "cannot tell which one to stop: %w; %d may be meant, such as %s and %s", cause, len(meant), meant[0], meant[1])
+	}
+	return s, nil
+}
+
+func closeAll(procs []*daemon.Process) {
+	for _, p := range procs {
+		_ = p.Close()
+	}
 }
 
 // NotRunning is a monitor's answer when there is no process.

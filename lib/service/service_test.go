@@ -331,3 +331,56 @@ func TestWorkers(t *testing.T) {
 	}
 	until("it goes on", func() bool { return service.Workers(p) == nil })
 }
+
+// TestMeant: a stop that does not know which service is meant ends one only if other parameters point at it.
+func TestMeant(t *testing.T) {
+	yes := func(context.Context, *daemon.Process) (bool, error) { return true, nil }
+	no := func(context.Context, *daemon.Process) (bool, error) { return false, nil }
+	for name, c := range map[string]struct {
+		running  int
+		evidence []daemon.Test
+		code     ocf.Code
+		words    string
+		left     int
+	}{
+		"nothing runs":              {0, nil, ocf.OK, "", 0},
+		"one, nothing points at it": {1, nil, ocf.Generic, "cannot tell which one to stop: port=x; test service (pid ", 1},
+		"one, it is another":        {1, []daemon.Test{no}, ocf.Generic, "cannot tell which one to stop", 1},
+		"one, it is meant":          {1, []daemon.Test{no, yes}, ocf.OK, "", 0},
+		"two may be meant":          {2, []daemon.Test{yes}, ocf.Generic, "cannot tell which one to stop: port=x; 2 may be meant", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			for range c.running {
+				cmd := exec.Command(s.path("served"), "600")
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				go func() { _ = cmd.Wait() }()
+			}
+			for deadline := time.Now().Add(time.Minute); len(s.pids()) < c.running; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("they do not run")
+				}
+			}
+			agent := func() ocf.Agent {
+				return ocf.Agent{Name: "test", Version: "1", Short: "s", Long: "l", Actions: []ocf.Action{
+					{Name: ocf.Stop, Timeout: time.Minute, Run: func(ctx context.Context, r *ocf.Request) error {
+						svc, err := s.svc.Meant(ctx, r, errors.New("port=x"), c.evidence...)
+						if err != nil {
+							return err
+						}
+						return svc.Stop(ctx, r, daemon.StopOptions{})
+					}},
+				}}
+			}
+			r := ocftest.InProcess(agent)(context.Background(), ocftest.Call{Action: ocf.Stop, Env: []string{"HA_RSCTMP=" + s.dir}})
+			if r.Code != c.code || !strings.Contains(r.Shown(), c.words) {
+				t.Errorf("want %d %q, got %s", c.code, c.words, r)
+			}
+			if left := s.pids(); len(left) != c.left {
+				t.Errorf("want %d left, there are %v", c.left, left)
+			}
+		})
+	}
+}

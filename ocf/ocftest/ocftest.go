@@ -183,7 +183,13 @@ type Subject struct {
 
 	Freeze func(t testing.TB) // makes the running service hang; nil skips those parts
 	Kill   func(t testing.TB) // kills the running service
-	Broken Params             // changes that no node can start with (exit 6), such as a port that is no number; stop must still find the service
+
+	// Broken are changes that no node can start with (exit 6), such as a size that is no number; a stop with them
+	// stops the service all the same.
+	Broken Params
+	// Unidentified are such changes too, of what the service is told from others by, such as a data directory that
+	// is no path. A stop with them must not say 0 while the service runs; it may stop it if nothing else can be meant.
+	Unidentified Params
 }
 
 // Run runs the contract: declaration, meta-data, idempotence, probes, a stop
@@ -223,6 +229,11 @@ func Run(t *testing.T, s Subject) {
 			}
 			run.Want(t, Call{Action: ocf.Stop, Params: broken}, ocf.OK)
 		}
+		if s.Unidentified != nil {
+			for _, action := range []string{ocf.ValidateAll, ocf.Monitor, ocf.Start} {
+				run.Want(t, Call{Action: action, Params: s.Params.With(pairs(s.Unidentified)...)}, ocf.Configured)
+			}
+		}
 		run.Want(t, call(ocf.ValidateAll), ocf.OK)
 	})
 	t.Run("stopped", func(t *testing.T) {
@@ -248,6 +259,17 @@ func Run(t *testing.T, s Subject) {
 			run.Want(t, call(ocf.Start), ocf.OK)
 			run.Want(t, Call{Action: ocf.Stop, Params: s.Params.With(pairs(s.Broken)...)}, ocf.OK)
 			run.Want(t, call(ocf.Monitor), ocf.NotRunning)
+		}
+		if s.Unidentified != nil {
+			run.Want(t, call(ocf.Start), ocf.OK)
+			c := Call{Action: ocf.Stop, Params: s.Params.With(pairs(s.Unidentified)...)}
+			r := run(context.Background(), c)
+			if r.Code == ocf.OK {
+				run.Want(t, call(ocf.Monitor), ocf.NotRunning)
+				return
+			}
+			run.Want(t, c, ocf.Generic, "cannot tell which one to stop")
+			run.Want(t, call(ocf.Monitor), ocf.OK)
 		}
 	})
 	if s.Kill != nil {

@@ -16,7 +16,7 @@ func marker() ocf.Agent {
 	var size int
 	return ocf.Agent{
 		Name: "marker", Version: "1.0", Short: "Keeps a file on one node", Long: "Creates a file on start and removes it on stop.",
-		Parameters: []ocf.Parameter{{Name: "file", Value: ocf.Path(&file), Default: "/run/marker", Short: "The file", Long: "Its path."}, {Name: "size", Value: ocf.Int(&size, 0, 9), Default: "0", Short: "Size", Long: "Not used."}},
+		Parameters: []ocf.Parameter{{Name: "file", Value: ocf.Path(&file), Default: "/run/marker", Identifies: true, Short: "The file", Long: "Its path."}, {Name: "size", Value: ocf.Int(&size, 0, 9), Default: "0", Short: "Size", Long: "Not used."}},
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 20 * time.Second, Run: func(context.Context, *ocf.Request) error { return os.WriteFile(file, nil, 0o600) }},
 			{Name: ocf.Stop, Timeout: 20 * time.Second, Run: func(context.Context, *ocf.Request) error { return os.RemoveAll(file) }},
@@ -39,7 +39,7 @@ func TestContract(t *testing.T) {
 	ocftest.Run(t, ocftest.Subject{
 		New:    marker,
 		Params: ocftest.Params{"file": file},
-		Broken: ocftest.Params{"size": "big"},
+		Broken: ocftest.Params{"size": "big"}, Unidentified: ocftest.Params{"file": "relative/path"},
 		Kill:   func(t testing.TB) { _ = os.Remove(file) },
 		Freeze: func(t testing.TB) { _ = os.WriteFile(file, []byte("frozen"), 0o600) },
 	})

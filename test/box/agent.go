@@ -201,10 +201,11 @@ func (a *Agent) Signal(sig syscall.Signal) {
 	}
 }
 
-// Contract runs the contract of package ocftest; broken are parameters that no node can start with.
-func (a *Agent) Contract(t *testing.T, declaration func() ocf.Agent, broken ocftest.Params) {
+// Contract runs the contract of package ocftest. No node can start with the parameters in broken, nor with those in
+// unidentified, which leave open which service is meant.
+func (a *Agent) Contract(t *testing.T, declaration func() ocf.Agent, broken, unidentified ocftest.Params) {
 	ocftest.Run(t, ocftest.Subject{
-		New: declaration, Program: a.Path, Params: a.Params, Broken: broken,
+		New: declaration, Program: a.Path, Params: a.Params, Broken: broken, Unidentified: unidentified,
 		Kill:   func(t testing.TB) { t.Helper(); a.In(t).Signal(syscall.SIGKILL) },
 		Freeze: func(t testing.TB) { t.Helper(); a.In(t).Signal(syscall.SIGSTOP) },
 	})

@@ -27,7 +27,9 @@
 // Every host begins with nothing running, and at its end a stop must leave
 // nothing. What every agent owes are then tests of one line:
 //
-//	func TestContract(t *testing.T)  { newHost(t).Contract(t, redis.New, ocftest.Params{"port": "many"}) }
+//	func TestContract(t *testing.T) {
+//		newHost(t).Contract(t, redis.New, ocftest.Params{"databases": "many"}, ocftest.Params{"config": "relative/redis.conf"})
+//	}
 //	func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }
 //	func TestNoForks(t *testing.T)   { newHost(t).NoForks(0, 10) }
 //	func TestMemory(t *testing.T)    { newHost(t).Memory(10) }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	newHost(t).Contract(t, agent.New, ocftest.Params{"shared_storage": "perhaps"})
+	newHost(t).Contract(t, agent.New, ocftest.Params{"shared_storage": "perhaps"}, ocftest.Params{"datadir": "relative/dir"})
 }
 
 func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }

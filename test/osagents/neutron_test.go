@@ -51,7 +51,7 @@ func TestNeutron(t *testing.T) {
 		s.Start()
 	})
 	t.Run("contract", func(t *testing.T) {
-		l2.Contract(t, agents.Agents()["neutron-l2-agent"], ocftest.Params{"cleanup": "sometimes"})
+		l2.Contract(t, agents.Agents()["neutron-l2-agent"], ocftest.Params{"cleanup": "sometimes"}, ocftest.Params{"plugin_config": "relative.ini"})
 	})
 	box.Rows(t, running(l2), []box.Row[*box.Agent]{
 		{"all levels of a healthy agent", func(s *box.Agent) {

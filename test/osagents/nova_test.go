@@ -30,7 +30,7 @@ func TestNova(t *testing.T) {
 	consoleauth := newService(t, "nova-consoleauth", ocftest.Params{"config": p.nova.Conf, "binary": p.nova.Consoleauth()})
 
 	t.Run("contract", func(t *testing.T) {
-		consoleauth.Contract(t, agents.Agents()["nova-consoleauth"], ocftest.Params{"database_server_port": "many"})
+		consoleauth.Contract(t, agents.Agents()["nova-consoleauth"], ocftest.Params{"database_server_port": "many"}, ocftest.Params{"config": "nova.conf"})
 	})
 	t.Run("ocf-tester", func(t *testing.T) { ocfTester(consoleauth.In(t)) })
 	box.Rows(t, running(consoleauth), []box.Row[*box.Agent]{

@@ -25,7 +25,9 @@ func (h *host) declare(ctx context.Context, conn *goamqp.Conn, queue string, arg
 	}
 }
 
-func TestContract(t *testing.T) { newHost(t).Contract(t, agent.New, ocftest.Params{"port": "many"}) }
+func TestContract(t *testing.T) {
+	newHost(t).Contract(t, agent.New, ocftest.Params{"degraded_queue_percent": "many"}, ocftest.Params{"port": "many"})
+}
 
 func TestOCFTester(t *testing.T) {
 	for name, more := range map[string][]string{
