@@ -118,6 +118,7 @@ func defaultSources(root, home, project, prog, ext string, dir bool) []Source {
 type Config struct {
 	files    []file // as read; the later wins
 	defaults map[string]string
+	home     string
 }
 
 type file struct {
@@ -185,6 +186,9 @@ func (c *Config) add(path, text string) error {
 // sets it: the files alone cannot say, the default is in the service's code.
 func (c *Config) SetDefault(name, text string) { c.defaults[name] = text }
 
+// SetHome tells what ~ means in a value: the home folder of the service's user.
+func (c *Config) SetHome(home string) { c.home = home }
+
 // Value is an option's value, interpolated, and where it was set.
 type Value struct {
 	Text string
@@ -195,8 +199,11 @@ type Value struct {
 
 // Where is "file:line", or "default".
 func (v Value) Where() string {
-	if v.File == "" {
+	switch {
+	case v.File == "":
 		return "default"
+	case v.Line == 0: // File is a Where itself
+		return v.File
 	}
 	return v.File + ":" + strconv.Itoa(v.Line)
 }

@@ -1,11 +1,15 @@
 package oslo
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/url"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Database is how a service reaches its database. It prints without the
@@ -18,7 +22,9 @@ type Database struct {
 	User     string
 	Password Secret
 	Name     string
-	// Params are the URL's ?name=value: charset, ssl_ca, read_default_file...
+	TLS      *TLS   // nil: plain; with it, plain too where the server has no TLS
+	Source   string // bind-address, from which it connects; "" is any
+	// Params are the URL's ?name=value and those of connection_parameters: charset, ssl_ca, read_default_file...
 	Params url.Values
 	Where  string // "file:line" of the option
 }
@@ -36,8 +42,8 @@ func (d Database) String() string {
 }
 
 // Database tells how the service reaches its database: [database] connection
-// or its older name sql_connection. ErrNotSet: the service uses none, or the
-// default of its code.
+// or its older name sql_connection, and what else is read for it. ErrNotSet:
+// the service uses none, or the default of its code.
 func (c *Config) Database() (Database, error) {
 	v, err := c.Get("database.connection", "DEFAULT.sql_connection", "database.sql_connection", "sql.connection")
 	if err != nil {
@@ -48,51 +54,142 @@ func (c *Config) Database() (Database, error) {
 	if err != nil {
 		return d, v.errorf("%w", err)
 	}
+	more, err := c.Str("", "database.connection_parameters")
+	if err != nil {
+		return d, err
+	}
+	for name, values := range parseQuery(more) { // oslo.db: behind those of the URL
+		d.Params[name] = append(d.Params[name], values...)
+	}
+	if d.Dialect == "mysql" || d.Dialect == "mariadb" {
+		err = d.asPyMySQL(c.home)
+	}
+	if d.Host = cmp.Or(d.Host, "localhost"); err != nil {
+		return d, v.errorf("%w", err)
+	}
 	return d, nil
 }
 
 var errDatabase = errors.New("not of the form dialect+driver://user:password@host:port/name?option=value")
 
+// sqlalchemyURL is the expression by which SQLAlchemy takes a URL apart since 1.4, and before.
+var sqlalchemyURL = sync.OnceValue(func() [2]*regexp.Regexp {
+	const head, tail = `^([\w+]+)://(?:([^:/]*)(?::(`, `))?@)?(?:(?:\[([^/?]+)\]|([^/:?]+))?(:[^/?]*)?)?(?:/([^?]*))?(?:\?(.*))?`
+	return [2]*regexp.Regexp{regexp.MustCompile(head + `[^@]*` + tail), regexp.MustCompile(head + `.*` + tail)}
+})
+
 // parseDatabase reads SQLAlchemy's URL. A password may hold an unescaped '/',
 // and, as before SQLAlchemy 1.4, an unescaped '@'.
 func parseDatabase(text string) (Database, error) {
-	d := Database{Host: "localhost"}
-	scheme, rest, found := strings.Cut(text, "://")
-	if !found || scheme == "" {
-		return d, errDatabase
+	m := sqlalchemyURL()[0].FindStringSubmatch(text)
+	if m != nil && strings.Contains(m[5], "@") {
+		m = sqlalchemyURL()[1].FindStringSubmatch(text)
 	}
-	d.Dialect, _, _ = strings.Cut(scheme, "+")
+	if m == nil {
+		return Database{}, errDatabase
+	}
+	d := Database{User: unescape(m[2]), Password: Secret(unescape(m[3])), Host: cmp.Or(m[5], m[4]), Name: m[7], Params: parseQuery(m[8])}
+	d.Dialect, _, _ = strings.Cut(m[1], "+")
+	if m[6] != "" {
+		port, err := parsePort(m[6][1:])
+		if err != nil {
+			return d, errDatabase
+		}
+		d.Port = port
+	}
+	return d, nil
+}
 
-	if i := strings.IndexAny(rest, ":/@"); i >= 0 && rest[i] != '/' {
-		if at := strings.IndexByte(rest, '@'); at >= 0 {
-			// More '@' before the path belong to the password.
-			end := at + len(rest[at:])
-			if n := strings.IndexAny(rest[at:], "/?"); n >= 0 {
-				end = at + n
+// asPyMySQL fills in what SQLAlchemy's mysql dialects and PyMySQL 1.0 make of the URL's parameters and of the
+// option file that they may name. What they fail on is an error: the service does not reach its database either.
+func (d *Database) asPyMySQL(home string) error {
+	p := params{values: d.Params}
+	d.User, d.Name = cmp.Or(p.get("user"), d.User), cmp.Or(p.get("database"), d.Name, p.get("db"))
+	d.Host, d.Socket, d.Source = cmp.Or(p.get("host"), d.Host), p.get("unix_socket"), p.get("bind_address")
+	d.Password = cmp.Or(Secret(p.get("password")), d.Password, Secret(p.get("passwd")))
+	ca, capath, cert, key := p.get("ssl_ca"), p.get("ssl_capath"), p.get("ssl_cert"), p.get("ssl_key")
+	port, named := strconv.Itoa(d.Port), p.bool("ssl_check_hostname", true)
+	wanted := ca != "" || capath != "" || cert != "" || key != "" || p.get("ssl_cipher") != "" || d.Params.Has("ssl_check_hostname")
+	if port == "0" {
+		port = ""
+	}
+
+	group, file := p.get("read_default_group"), p.get("read_default_file")
+	if group != "" && file == "" {
+		file = "/etc/my.cnf"
+	}
+	if file != "" {
+		if rest, found := strings.CutPrefix(file, "~/"); found {
+			if home == "" {
+				return errors.New("read_default_file is below ~, and whose that is cannot be told: write an absolute path")
 			}
-			at = strings.LastIndexByte(rest[:end], '@')
-			user, password, _ := strings.Cut(rest[:at], ":")
-			d.User, d.Password = unescape(user), Secret(unescape(password))
-			rest = rest[at+1:]
+			file = filepath.Join(home, rest)
+		}
+		options, err := readOptionFile(file)
+		if err != nil {
+			return err
+		}
+		get := func(name string) string { return options.get(cmp.Or(group, "client"), name) }
+		d.User, d.Password, d.Host, d.Name = cmp.Or(d.User, get("user")), cmp.Or(d.Password, Secret(get("password"))), cmp.Or(d.Host, get("host")), cmp.Or(d.Name, get("database"))
+		d.Socket, d.Source, port = cmp.Or(d.Socket, get("socket")), cmp.Or(d.Source, get("bind-address")), cmp.Or(port, get("port"))
+		ca, capath, cert, key = cmp.Or(ca, get("ssl-ca")), cmp.Or(capath, get("ssl-capath")), cmp.Or(cert, get("ssl-cert")), cmp.Or(key, get("ssl-key"))
+		wanted = wanted || ca != "" || capath != "" || cert != "" || key != "" || get("ssl-cipher") != ""
+	}
+	switch n, err := parsePort(cmp.Or(port, "0")); {
+	case err != nil:
+		p.fail(errors.New("its port: " + err.Error()))
+	default:
+		d.Port = cmp.Or(n, 3306)
+	}
+
+	tls := &TLS{CAFile: ca, CAPath: capath, CertFile: cert, KeyFile: key}
+	tls.Verify = ca != "" || capath != ""
+	tls.VerifyName = tls.Verify && named
+	// Given to PyMySQL itself these leave nothing of what SQLAlchemy and the file said.
+	if verify, identity := p.get("ssl_verify_cert"), p.get("ssl_verify_identity"); verify != "" || identity != "" {
+		wanted, tls = true, &TLS{}
+		switch strings.ToLower(verify) {
+		case "required", "optional", "1", "true", "yes":
+			tls.Verify = true
 		}
 	}
-	rest, query, _ := strings.Cut(rest, "?")
-	var err error
-	if d.Params, err = url.ParseQuery(query); err != nil {
-		return d, errDatabase
+	if p.get("ssl") != "" {
+		p.fail(errors.New("ssl=... is no parameter that PyMySQL takes from a URL: name ssl_ca"))
 	}
-	netloc, name, _ := strings.Cut(rest, "/")
-	d.Name = name
-	host, port, err := cutPort(netloc)
-	if err != nil {
-		return d, errDatabase
+	if p.get("port") != "" {
+		p.fail(errors.New("PyMySQL takes no port=... from a URL: write host:port"))
 	}
-	if host != "" {
-		d.Host = host
+	if wanted && p.get("ssl_disabled") == "" {
+		d.TLS = tls
 	}
-	if d.Port = port; port == 0 && (d.Dialect == "mysql" || d.Dialect == "mariadb") {
-		d.Port = 3306
+	return p.err
+}
+
+// params reads a URL's parameters, and keeps the first error.
+type params struct {
+	values url.Values
+	err    error
+}
+
+func (p *params) fail(err error) { p.err = cmp.Or(p.err, err) }
+
+// get is a parameter that counts once; given twice it becomes a list, which no driver takes.
+func (p *params) get(name string) string {
+	if len(p.values[name]) > 1 {
+		p.fail(errors.New(name + " is given more than once"))
 	}
-	d.Socket = d.Params.Get("unix_socket")
-	return d, nil
+	return p.values.Get(name)
+}
+
+func (p *params) bool(name string, fallback bool) bool {
+	switch strings.ToLower(strings.TrimFunc(p.get(name), isSpace)) {
+	case "true", "yes", "on", "y", "t", "1":
+		return true
+	case "false", "no", "off", "n", "f", "0":
+		return false
+	case "":
+		return fallback
+	}
+	p.fail(errors.New(name + " is neither true nor false"))
+	return fallback
 }

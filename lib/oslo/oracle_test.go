@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -120,80 +121,275 @@ func TestOracleFiles(t *testing.T) {
 	}
 }
 
-func TestOracleTransportURL(t *testing.T) {
+// transportURLs are those of deployments, and what is hard about each part of one.
+func transportURLs() []string {
 	urls := []string{
 		"rabbit://u:p@h:1/v", "rabbit://", "rabbit:///", "rabbit:///v", "rabbit://h//", "rabbit://u:p@h1:1,v:q@h2:2,h3/v",
 		"rabbit://u%40d:p%2Fq%25@h", "rabbit://u@d:p@h", "rabbit://u:p:q@h", "rabbit://[::1]:5/v", "rabbit://u:p@[::1]/",
 		"kombu+rabbit://h", "AMQP://h/%2Fv", "rabbit://u:p%zz@h", "rabbit://h/v?ssl=1&x=2", "rabbit://u:@h", "rabbit://@h", "rabbit://,h,",
 		"rabbit://u:p@h:/", "rabbit://u:p@h/v#frag", "rabbit://u:p?q@h/", "rabbit://[::1/",
+		// kolla, TripleO, Charmed, OpenStack-Ansible
+		"rabbit://openstack:pw@192.168.122.101:5672,openstack:pw@192.168.122.102:5672,openstack:pw@192.168.122.103:5672//",
+		"rabbit://guest:pw@node-0.internalapi.localdomain:5672,guest:pw@node-1.internalapi.localdomain:5672/?ssl=0",
+		"rabbit://guest:pw@overcloud.internalapi.local:5671/?ssl=1&ssl_ca_file=/etc/ipa/ca.crt", "rabbit://nova:pw@10.5.0.12:5672/openstack",
+		"rabbit://nova:pw@172.29.236.11:5671,nova:pw@172.29.236.12:5671//nova?ssl=1", "amqp://nova:pw@h:5672/", "qpid://nova:pw@h:5672/",
+		"rabbit://u:p@h1:5672,\nu:p@h2:5672/", "\nrabbit://u:p@h1:5672/", "rabbit://u:p@h1:5672,\n\tu:p@h2/v\n?ssl=1", " rabbit://h/", "rabbit ://h/",
+		"rabbit://h1:5672 ,u:p@h2", "rabbit://h1:5672, u:p@h2:5672/v", "rabbit://h1 , h2/", "rabbit://u:p@h1:5672,  ,u:p@h2:5672/",
+		"rabbit://h/?ssl=1;x=2", "rabbit://h/?ssl=1&ssl=0", "rabbit://h/?ssl=&x=+a%20b", "rabbit://h/?ssl", "rabbit://h?ssl=1", "rabbit://h/v?a=b?c=d#e", "rabbit://h/v?a=%zz&&b=%C3%A9",
+		"rabbit:", "rabbit:/v", "rabbit:v", "rabbit:h:5672", "rabbit//h", "//h/v", "h:5672", "", "://h", "1rabbit://h", "rab bit://h", "rabbit+x://h",
+		"rabbit://h:0/", "rabbit://h:+5/", "rabbit://h:-5/", "rabbit://h:5_6/", "rabbit://h:_5/", "rabbit://h:x/", "rabbit://h:65536/", "rabbit://h:5:6/",
+		"rabbit://[::1]x:5/", "rabbit://[fe80::1%25eth0]:5/", "rabbit://::1/", "rabbit://u:p@[::1]:5,u:p@[::2]/v", "rabbit://]::1[/", "rabbit://u:[p@h/", "rabbit://u:[p]@h/",
+		"rabbit://H.Example.ORG/V", "rabbit://u:p%C3%A9@h", "rabbit://u:p\u00e9@h", "rabbit://u:p%ff@h", "rabbit://u%3Ax:p@h", "rabbit://u:p%40@h", "rabbit://u:p%23x@h", "rabbit://u:p%3Fx@h/v",
+		"rabbit://u:p#q@h/v", "rabbit://u:p/q@h/v", "rabbit://u:$$p@h/", "rabbit://u:p+q@h/", "rabbit://:p@h/", "rabbit://u@h/", "rabbit://@/v", "rabbit://u:p@/v", "rabbit://u:p@:5/v",
+		"rabbit://h/v/w", "rabbit://h/%2F", "rabbit://h/%252Fv", "rabbit://h/v%3Fx", "rabbit://h/v%23x", "rabbit://h/v x", "rabbit://h/ ", "rabbit://h/v;x",
 	}
+	// And made of pieces.
+	rnd := rand.New(rand.NewPCG(3, 4))
+	pick := func(list ...string) string { return list[rnd.IntN(len(list))] }
+	for range 150 {
+		url := pick("rabbit://", "rabbit://", "kombu://", "RABBIT://")
+		for i := range 1 + rnd.IntN(3) {
+			if i > 0 {
+				url += pick(",", ",", ", ", ",\n", " ,")
+			}
+			url += pick("", "u:p@", "u%2Bx:p%25@", "u@", ":p@", "u:p:q@") + pick("h", "h1.example.org", "[fd00::1]", "10.0.0.1", "") + pick("", ":5672", ":", ":5671 ")
+		}
+		urls = append(urls, url+pick("", "/", "//", "/v", "/%2Fv", "/v\n")+pick("", "?ssl=1", "?ssl=1&ssl_ca_file=%2Fca", "?&a=b&", "#x", "?a=1;b=2"))
+	}
+	return urls
+}
+
+func TestOracleTransportURL(t *testing.T) {
+	urls := transportURLs()
 	const script = `
-import json, sys
+import json, logging, sys, urllib.parse
+import kombu
+logging.disable(logging.WARNING)
+urllib.parse._check_bracketed_netloc = lambda netloc: None # of security updates only: a service that runs has read its URL without
 from oslo_config import cfg
 from oslo_messaging import transport
+from oslo_messaging._drivers import impl_rabbit
+driver = object.__new__(impl_rabbit.Connection)
+def brokers(u):
+    if u.transport not in ('rabbit', 'kombu', 'kombu+rabbit'):
+        return []
+    hosts, default = u.hosts, ()
+    if not hosts:
+        hosts, default = [transport.TransportHost('')], ('guest', 'guest', 'localhost')
+    infos = [kombu.Connection(driver._transform_transport_url(u, h, *default).replace('kombu', 'amqp')).info() for h in hosts]
+    return [[i['hostname'], i['port'], i['userid'], i['password'], i['virtual_host']] for i in infos]
 def parse(url):
     try:
         u = transport.TransportURL.parse(cfg.ConfigOpts(), url)
-    except ValueError:
+        to = brokers(u)
+    except (ValueError, TypeError, transport.InvalidTransportURL):
         return None
-    return {'scheme': u.transport, 'vhost': u.virtual_host or '', 'query': u.query,
+    return {'scheme': u.transport, 'vhost': u.virtual_host or '', 'query': u.query, 'brokers': to,
             'hosts': [[h.hostname or '', h.port or 0, h.username or '', h.password or ''] for h in u.hosts]}
-json.dump([parse(u) for u in json.load(sys.stdin)], sys.stdout)
+json.dump([parse(u) if u else None for u in json.load(sys.stdin)], sys.stdout)
 `
 	var want []*struct {
-		Scheme, VHost string
-		Query         map[string]string
-		Hosts         [][4]any
+		Scheme, VHost  string
+		Query          map[string]string
+		Hosts, Brokers [][]any
 	}
 	python(t, "oslo_messaging", script, urls, &want)
+	read := 0
 	for i, u := range urls {
 		var bus Transport
 		scheme, query, err := bus.parseURL(u)
+		vhost, hosts := bus.VHost, [][]any{}
+		for _, b := range bus.Brokers {
+			hosts = append(hosts, []any{b.Host, float64(b.Port), b.User, b.Password.Reveal()})
+		}
+		// What kombu connects to, by whose rules the rest is filled in.
+		brokers := [][]any{}
+		if err == nil && (scheme == "rabbit" || scheme == "kombu" || scheme == "kombu+rabbit") {
+			err = (&Config{}).rabbit(&bus, nil)
+			for _, b := range bus.Brokers {
+				brokers = append(brokers, []any{b.Host, float64(b.Port), b.User, b.Password.Reveal(), bus.VHost})
+			}
+		}
 		if err != nil || want[i] == nil {
 			if err == nil || want[i] != nil {
-				t.Errorf("%s: got %v; oslo.messaging %+v", u, err, want[i])
+				t.Errorf("%q: got %v, %v; oslo.messaging %+v", u, bus, err, want[i])
 			}
 			continue
 		}
-		hosts := [][4]any{}
-		for _, b := range bus.Brokers {
-			hosts = append(hosts, [4]any{b.Host, float64(b.Port), b.User, b.Password.Reveal()})
-		}
-		if scheme != want[i].Scheme || bus.VHost != want[i].VHost || fmt.Sprint(hosts) != fmt.Sprint(want[i].Hosts) {
-			t.Errorf("%s: got %s %q %v; oslo.messaging %+v", u, scheme, bus.VHost, hosts, want[i])
+		read++
+		if scheme != want[i].Scheme || vhost != want[i].VHost || fmt.Sprint(hosts) != fmt.Sprint(want[i].Hosts) || fmt.Sprint(brokers) != fmt.Sprint(want[i].Brokers) {
+			t.Errorf("%q: got %s %q %v, of it %v; oslo.messaging %+v", u, scheme, vhost, hosts, brokers, want[i])
 		}
 		for name, value := range want[i].Query {
-			if query.Get(name) != value {
-				t.Errorf("%s: query %v, want %v", u, query, want[i].Query)
+			if query.Get(name) != value || len(query) != len(want[i].Query) {
+				t.Errorf("%q: query %v, want %v", u, query, want[i].Query)
 			}
 		}
 	}
+	if read < 150 {
+		t.Errorf("only %d of %d URLs were readable: the test compares too little", read, len(urls))
+	}
 }
 
-func TestOracleDatabaseURL(t *testing.T) {
-	urls := []string{
-		"mysql+pymysql://nova:p@db:3307/nova?charset=utf8", "mysql://nova:p%40q@db/nova", "mysql://nova:a/b@db/nova",
-		"mysql://nova:p@/nova?unix_socket=/run/m.sock", "mysql://db/nova", "mysql://u@[fd00::1]:5/nova", "sqlite:////var/lib/n.sqlite",
-		"sqlite://", "mysql://db:3306/no@va", "mysql://u:p@db", "mysql://u:p%zz@db/n", "mysql://u+v:p+q@db/n", "mysql://db/no@va", "mysql://u:@db/n",
+// fileWriter writes files into one directory of the test, and gives their paths.
+func fileWriter(t *testing.T) func(name, text string) string {
+	dir := t.TempDir()
+	return func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+}
+
+// TestOracleDatabase compares what the service connects with: what PyMySQL is given and makes of it, at the moment
+// before it would open a socket.
+func TestOracleDatabase(t *testing.T) {
+	write := fileWriter(t)
+	dir := t.TempDir()
+	ca, cert, capath := testCA(t, write)
+	tripleo := write("tripleo.cnf", "[tripleo]\nbind-address=172.16.2.5\nssl=1\nssl-ca="+ca+"\n")
+	full := write("full.cnf", "# comment\n[client]\nuser = 'fu'\npassword: \"fp\"\nhost=fh\nport = 3310\nsocket=/run/f.sock\nssl-ca="+ca+"\n[x]\nuser=xu\n  more\n\n[DEFAULT]\ndatabase=dd\n[y]\nssl-cert="+cert+"\nssl\n")
+	broken := write("broken.cnf", "!includedir /etc/mysql/conf.d\n[client]\nuser=u\n")
+	tcp := write("tcp.cnf", "[client]\nUSER=tu\nport = 3311\nssl-capath="+capath+"\n")
+	twice := write("twice.cnf", "[client]\nuser=u\nuser=v\n")
+	type input struct{ URL, Parameters string }
+	inputs := []input{}
+	for _, u := range []string{
+		"mysql+pymysql://nova:p@db:3307/nova?charset=utf8", "mysql://nova:p%40q@db/nova", "mysql://nova:a/b@db/nova", "mysql+pymysql://u:p%C3%A9@db/n",
+		"mysql://nova:p@/nova?unix_socket=/run/m.sock", "mysql://db/nova", "mysql://u@[fd00::1]:5/nova", "mysql://u:@db/n", "mysql://u@d:p@db/n", "mysql://:p@db/n", "mysql://u:p@db/n?",
+		"mysql://db:3306/no@va", "mysql://u:p@db", "mysql://u:p%zz@db/n", "mysql://u+v:p+q@db/n", "mysql://db/no@va", "mysql://u:p@/n", "mysql://", "mysql:///n", "mysql://u:p@db/n/m", "mysql://u:p@db:/n",
+		"mysql://u:p@db:x/n", "mysql://u:p@db: 5 /n", "nothing", "mysql:/x", "mysql+pymysql://u:p@db/n?host=other&port=5&user=v&password=w&database=m", "mysql+pymysql://u:p@db/n?ssl=true",
+		"mysql+pymysql://nova:pw@172.17.1.10/nova?read_default_file=" + tripleo + "&read_default_group=tripleo",
+		"mysql+pymysql://nova:pw@localhost/nova?read_default_file=" + tripleo + "&read_default_group=tripleo&ssl_check_hostname=false",
+		"mysql+pymysql://nova:pw@localhost/nova?read_default_file=" + tripleo, "mysql+pymysql:///?read_default_file=" + full, "mysql+pymysql://u:p@h:1/n?read_default_file=" + full,
+		"mysql+pymysql:///?read_default_file=" + full + "&read_default_group=x", "mysql+pymysql://h/?read_default_file=" + full + "&read_default_group=y", "mysql+pymysql://h/?read_default_file=" + full + "&read_default_group=none",
+		"mysql+pymysql://u:p@h/n?read_default_file=" + broken, "mysql+pymysql://u:p@h/n?read_default_file=" + twice, "mysql+pymysql://h/n?read_default_file=" + tcp, "mysql+pymysql://u:p@h/n?read_default_file=" + dir, "mysql+pymysql://u:p@h/n?read_default_file=/nowhere",
+		"mysql+pymysql://u:p@h/n?ssl_ca=" + ca, "mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_check_hostname=false", "mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_check_hostname=perhaps", "mysql+pymysql://u:p@h/n?ssl_check_hostname=false", "mysql+pymysql://u:p@h/n?ssl_capath=" + capath,
+		"mysql+pymysql://u:p@h/n?ssl_cert=" + cert + "&ssl_key=" + cert, "mysql+pymysql://u:p@h/n?ssl_cert=" + cert, "mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_cert=" + cert + "&ssl_key=" + cert, "mysql+pymysql://u:p@h/n?ssl_key=" + cert,
+		"mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_disabled=1", "mysql+pymysql://u:p@h/n?ssl_verify_cert=true", "mysql+pymysql://u:p@h/n?ssl_verify_cert=false&ssl_ca=" + ca, "mysql+pymysql://u:p@h/n?ssl_verify_identity=true&ssl_verify_cert=required", "mysql+pymysql://u:p@h/n?ssl_verify_cert=maybe",
+		"mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_ca=" + ca, "mysql+pymysql://u:p@h/n?bind_address=127.0.0.1", "mysql+pymysql://u:p@h/n?ssl_ca=&charset=", "mysql+pymysql://u:p@h/n?unix_socket=/a%20b", "mysql+pymysql://u:p@h/n?ssl_cipher=AES256-SHA",
+	} {
+		inputs = append(inputs, input{u, ""})
+	}
+	for _, more := range []string{
+		"ssl_ca=" + ca, "ssl_ca=" + ca + "&ssl_check_hostname=false", "read_default_file=" + tripleo + "&read_default_group=tripleo", "read_default_file=" + full, "charset=utf8mb4", "unix_socket=/run/x.sock", "port=9", "host=h2", "ssl_check_hostname=0", "x", "&&",
+	} {
+		for _, u := range []string{"mysql+pymysql://nova:pw@localhost/nova", "mysql+pymysql://nova:pw@/nova?charset=utf8", "mysql://nova@10.0.0.1:3307/nova?unix_socket=/run/m.sock", "mysql+pymysql://nova:pw@h/nova?ssl_ca=" + ca} {
+			inputs = append(inputs, input{u, more})
+		}
+	}
+	const script = `
+import json, ssl, sys
+import pymysql
+from oslo_db.sqlalchemy import engines
+from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
+from sqlalchemy.engine.url import make_url
+def connect(i):
+    try:
+        url = make_url(i['URL'])
+        if i['Parameters']:
+            url = engines._extend_url_parameters(url, i['Parameters'])
+        _, args = MySQLDialect_pymysql(dbapi=pymysql).create_connect_args(url)
+        args = {k: v for k, v in args.items() if k != 'charset' or isinstance(v, str)} # the engine sets it where the URL does not, or fails
+        args.pop('charset', None)
+        c = pymysql.connections.Connection(defer_connect=True, **args)
+    except Exception as e:
+        return None
+    if isinstance(c.unix_socket, (list, tuple)):
+        return None # no socket's name
+    ctx = c.ctx if c.ssl else None
+    user = '' if c.user == pymysql.connections.DEFAULT_USER and not args.get('user') else c.user
+    return [c.host, c.port, c.unix_socket or '', user, c.password.decode('latin1'), c.db or '', c.bind_address or '',
+            ctx is not None, ctx is not None and ctx.verify_mode != ssl.CERT_NONE, ctx is not None and bool(ctx.check_hostname)]
+json.dump([connect(i) for i in json.load(sys.stdin)], sys.stdout)
+`
+	var want [][]any
+	python(t, "oslo_db.sqlalchemy.engines", script, inputs, &want)
+	read := 0
+	for i, in := range inputs {
+		text := "[database]\nconnection = " + in.URL + "\nconnection_parameters = " + in.Parameters + "\n"
+		d, err := load(t, text).Database()
+		if err == nil && d.TLS != nil {
+			_, err = d.TLS.Config(d.Host)
+		}
+		if err != nil || want[i] == nil {
+			if err == nil || want[i] != nil {
+				t.Errorf("%s: got %+v, %v; PyMySQL %v", text, d, err, want[i])
+			}
+			continue
+		}
+		read++
+		got := []any{d.Host, d.Port, d.Socket, d.User, d.Password.Reveal(), d.Name, d.Source, d.TLS != nil, d.TLS != nil && d.TLS.Verify, d.TLS != nil && d.TLS.VerifyName}
+		if fmt.Sprint(got) != fmt.Sprint(want[i]) {
+			t.Errorf("%s: got %v; PyMySQL %v", text, got, want[i])
+		}
+	}
+	if read < 60 {
+		t.Errorf("only %d of %d were readable: the test compares too little", read, len(inputs))
+	}
+}
+
+func TestOracleOptionFiles(t *testing.T) {
+	pieces := []string{"[client]\n", "[a]\n", "[DEFAULT]\n", "[a] x\n", "a", "b", "=", " = ", ":", "\n", "\n", "\n", "\r\n", " ", "\t", "#", ";", "\"", "'", "[", "]", "x", "\na = x\n", "\nb: 'y'\n", "\nc\n", "  d"}
+	rnd := rand.New(rand.NewPCG(5, 6))
+	dir := t.TempDir()
+	var paths, texts []string
+	for i := range 600 {
+		var b strings.Builder
+		if rnd.IntN(4) > 0 {
+			b.WriteString("[client]\n")
+		}
+		for range rnd.IntN(16) {
+			b.WriteString(pieces[rnd.IntN(len(pieces))])
+		}
+		path := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		paths, texts = append(paths, path), append(texts, b.String())
 	}
 	const script = `
 import json, sys
-from sqlalchemy.engine.url import make_url
-def parse(url):
-    u = make_url(url)
-    return [u.get_backend_name(), u.username or '', u.password or '', u.host or 'localhost', u.port or 0, u.database or '', u.query.get('unix_socket', '')]
-json.dump([parse(u) for u in json.load(sys.stdin)], sys.stdout)
+from pymysql.optionfile import Parser
+def get(cfg, section, name):
+    try:
+        return cfg.get(section, name) or ''
+    except Exception:
+        return ''
+def read(path):
+    cfg = Parser()
+    try:
+        cfg.read(path)
+    except Exception:
+        return None
+    return [get(cfg, s, n) for s in ('client', 'a', 'DEFAULT') for n in ('a', 'b', 'c')]
+json.dump([read(p) for p in json.load(sys.stdin)], sys.stdout)
 `
-	var want [][]any
-	python(t, "sqlalchemy", script, urls, &want)
-	for i, u := range urls {
-		d, err := parseDatabase(u)
-		if d.Port == 3306 && want[i][4] == 0.0 {
-			d.Port = 0 // SQLAlchemy leaves the default to its driver
+	var want [][]string
+	python(t, "pymysql", script, paths, &want)
+	read := 0
+	for i, path := range paths {
+		f, err := readOptionFile(path)
+		if err != nil || want[i] == nil {
+			if err == nil || want[i] != nil {
+				t.Errorf("%q: got %v, %v; PyMySQL %q", texts[i], f, err, want[i])
+			}
+			continue
 		}
-		got := []any{d.Dialect, d.User, d.Password.Reveal(), d.Host, d.Port, d.Name, d.Socket}
-		if err != nil || fmt.Sprint(got) != fmt.Sprint(want[i]) {
-			t.Errorf("%s: got %q, %v; SQLAlchemy %q", u, got, err, want[i])
+		read++
+		var got []string
+		for _, section := range []string{"client", "a", "DEFAULT"} {
+			for _, name := range []string{"a", "b", "c"} {
+				got = append(got, f.get(section, name))
+			}
 		}
+		if !slices.Equal(got, want[i]) {
+			t.Errorf("%q: got %q; PyMySQL %q", texts[i], got, want[i])
+		}
+	}
+	if read < 200 {
+		t.Errorf("only %d of %d files were readable: the test compares too little", read, len(paths))
 	}
 }

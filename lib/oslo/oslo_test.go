@@ -129,7 +129,10 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 		"[DEFAULT]\ntransport_url = rabbit://u:hunter2@h:port/\n",
 		"[DEFAULT]\ntransport_url = rabbit://u:hunter2$hunter2@h/\n",
 		"[DEFAULT]\ntransport_url = hunter2\n",
-		"[DEFAULT]\ntransport_url = rabbit://h/?hunter2=%zz\n",
+		"[DEFAULT]\ntransport_url = rabbit://h/?ssl=hunter2\n",
+		"[DEFAULT]\ntransport_url = rabbit://u:hunter2%2F@h/\n",
+		"[database]\nconnection = mysql://u:hunter2@h/n?ssl_ca=hunter2&ssl_ca=hunter2\n",
+		"[database]\nconnection = mysql://u:hunter2@h/n?ssl_check_hostname=hunter2\n",
 		"[DEFAULT]\nqpid_hosts = h:hunter2\nrpc_backend = qpid\n",
 		"[DEFAULT]\nreport_interval = hunter2\n",
 		"[database]\nconnection = mysql://u:hunter2@h:x/nova\n",
@@ -282,7 +285,9 @@ func TestTransport(t *testing.T) {
 		{"vhost in two slashes", "transport_url = rabbit://u:p@h//", "rabbit://u@h:5672/", "/", "p", "nova", ":2"},
 		{"escaped vhost", "transport_url = rabbit://u:p@h/%2Fnova", "rabbit://u@h:5672/nova", "/nova", "p", "nova", ":2"},
 		{"several", "transport_url = rabbit://u:p@h1:1,v:q@h2:2,[::1]:3/", "rabbit://u@h1:1,v@h2:2,guest@[::1]:3/", "/", "guest", "nova", ":2"},
-		{"escapes", "transport_url = rabbit://u%40d:p%2Fq%25@h", "rabbit://u@d@h:5672/", "/", "p/q%", "nova", ":2"},
+		{"escapes", "transport_url = rabbit://u%40d:p%3Fq%25@h", "rabbit://u@d@h:5672/", "/", "p?q%", "nova", ":2"},
+		{"over lines", "transport_url =\n  rabbit://u:p@h1:5672,\n  u:p@h2:5672/", "rabbit://u@h1:5672,u@h2:5672/", "/", "p", "nova", ":2"},
+		{"a password and no user", "transport_url = rabbit://:p@h", "rabbit://guest@h:5672/", "/", "p", "nova", ":2"},
 		{"bad escape stays", "transport_url = rabbit://u:p%zz%41@h", "rabbit://u@h:5672/", "/", "p%zzA", "nova", ":2"},
 		{"two at signs", "transport_url = rabbit://u@dom:p@h", "rabbit://u@dom@h:5672/", "/", "p", "nova", ":2"},
 		{"kombu", "transport_url = kombu+rabbit://u:p@h/", "rabbit://u@h:5672/", "/", "p", "nova", ":2"},
@@ -318,7 +323,7 @@ func TestTransport(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"transport_url = rabbit://h:99999/", "transport_url = h:1", "transport_url = rabbit://[::1/",
+		"transport_url = rabbit://h:99999/", "transport_url = h", "transport_url = rabbit://u:p%2Fq@h/", "transport_url = rabbit://h/?ssl=1;x=2", "transport_url = rabbit://[::1/",
 		"rpc_backend = qpid\nqpid_topology_version = 3", "rpc_backend = qpid\nqpid_port = x",
 		"transport_url = rabbit://h/?ssl=perhaps",
 	} {

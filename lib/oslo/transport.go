@@ -1,6 +1,7 @@
 package oslo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -56,7 +57,7 @@ func (b Broker) Address() string { return net.JoinHostPort(b.Host, strconv.Itoa(
 
 // TLS says how the service checks its broker.
 type TLS struct {
-	CAFile, CertFile, KeyFile string
+	CAFile, CAPath, CertFile, KeyFile string
 	// Verify: the certificate must be signed by CAFile (or the system's CAs).
 	Verify bool
 	// VerifyName: and must name the host.
@@ -123,7 +124,6 @@ func (c *Config) Transport(exchange string) (Transport, error) {
 	}
 	switch scheme {
 	case "rabbit", "kombu", "kombu+rabbit", "kombu+amqp", "kombu+pyamqp":
-		t.Driver = Rabbit
 		err = c.rabbit(&t, query)
 	case "amqp":
 		t.Driver = AMQP1
@@ -138,20 +138,19 @@ func (c *Config) Transport(exchange string) (Transport, error) {
 }
 
 // parseURL reads driver://[user:pass@]host:port[,...]/vhost?query as
-// oslo.messaging's TransportURL.parse does. Its errors never hold the text.
+// oslo.messaging does.
 func (t *Transport) parseURL(text string) (scheme string, query url.Values, err error) {
-	scheme, rest, found := strings.Cut(text, "://")
-	if !found || scheme == "" {
+	u, err := splitURL(text)
+	if err != nil {
+		return "", nil, err
+	}
+	if u.scheme == "" {
 		return "", nil, errors.New("a transport URL looks like driver://user:password@host:port/vhost")
 	}
-	rest, _, _ = strings.Cut(rest, "#")
-	rest, rawQuery, _ := strings.Cut(rest, "?")
-	if query, err = url.ParseQuery(rawQuery); err != nil {
-		return "", nil, errors.New("the part after ? is not name=value&name=value")
+	if path, found := strings.CutPrefix(u.path, "/"); found {
+		t.VHost = unescape(path)
 	}
-	netloc, path, _ := strings.Cut(rest, "/")
-	t.VHost = unescape(path)
-	for _, part := range strings.Split(netloc, ",") {
+	for _, part := range strings.Split(u.netloc, ",") {
 		if part == "" {
 			continue
 		}
@@ -161,7 +160,11 @@ func (t *Transport) parseURL(text string) (scheme string, query url.Values, err 
 		}
 		t.Brokers = append(t.Brokers, b)
 	}
-	return strings.ToLower(scheme), query, nil
+	query = parseQuery(u.query)
+	for name, values := range query {
+		query[name] = []string{strings.Join(values, ",")}
+	}
+	return u.scheme, query, nil
 }
 
 var errBroker = errors.New("a broker is written user:password@host:port, with any of @ : / ? # , in the password as %-escapes")
@@ -171,7 +174,9 @@ func parseBroker(text string) (Broker, error) {
 	if i := strings.LastIndexByte(text, '@'); i >= 0 {
 		user, password, _ := strings.Cut(text[:i], ":")
 		b.User, b.Password = unescape(user), Secret(unescape(password))
-		text = text[i+1:]
+		if text = text[i+1:]; text == "" {
+			return b, errBroker
+		}
 	}
 	host, port, err := cutPort(text)
 	b.Host, b.Port = host, port
@@ -185,36 +190,33 @@ func cutPort(text string) (host string, port int, err error) {
 		if host, digits, found = strings.Cut(v6, "]"); !found {
 			return "", 0, errBroker
 		}
-		digits = strings.TrimPrefix(digits, ":")
+		_, digits, _ = strings.Cut(digits, ":")
 	} else {
 		host, digits, _ = strings.Cut(text, ":")
 	}
 	if digits == "" {
 		return host, 0, nil
 	}
-	if port, err = strconv.Atoi(digits); err != nil || port < 1 || port > 65535 {
+	if port, err = parsePort(digits); err != nil {
 		return "", 0, errBroker
 	}
 	return host, port, nil
 }
 
-// unescape undoes %-escapes as Python's unquote does: what is no escape stays.
-func unescape(text string) string {
-	if s, err := url.PathUnescape(text); err == nil {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(text); i++ {
-		if i+2 < len(text) && text[i] == '%' {
-			if n, err := strconv.ParseUint(text[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 2
-				continue
-			}
+// asKombu is what kombu makes of what oslo.messaging hands on: one URL a broker, read a second time.
+func (t *Transport) asKombu() error {
+	for i := range t.Brokers {
+		b := &t.Brokers[i]
+		if strings.ContainsAny(b.User+b.Password.Reveal(), "/") {
+			return errors.New("kombu, which is handed it unescaped, cannot read a / in a user or password")
 		}
-		b.WriteByte(text[i])
+		b.Host = unescape(strings.ToLower(b.Host))
 	}
-	return b.String()
+	if i := strings.IndexAny(t.VHost, "#?;"); i >= 0 {
+		t.VHost = t.VHost[:i]
+	}
+	t.VHost = unescape(t.VHost)
+	return nil
 }
 
 // fill gives every broker what its URL left out.
@@ -230,8 +232,8 @@ func (t *Transport) fill(host string, port int, user string, password Secret) {
 		if b.Port == 0 {
 			b.Port = port
 		}
-		if b.User == "" {
-			b.User, b.Password = user, password
+		if b.User == "" || t.Driver == Rabbit { // kombu fills in user and password each for itself
+			b.User, b.Password = cmp.Or(b.User, user), cmp.Or(b.Password, password)
 		}
 	}
 }
@@ -241,6 +243,7 @@ func (t *Transport) fill(host string, port int, user string, password Secret) {
 type options struct {
 	cfg   *Config
 	query url.Values
+	where string // of the URL
 	err   error
 }
 
@@ -250,7 +253,7 @@ func (o *options) get(names []string) (Value, bool) {
 	}
 	_, option, _ := strings.Cut(names[0], ".")
 	if text := strings.Join(o.query[option], ","); text != "" {
-		return Value{Text: text, File: "transport_url", name: option}, true
+		return Value{Text: text, File: o.where, name: "transport_url: " + option}, true
 	}
 	v, err := o.cfg.Get(names...)
 	if err != nil {
@@ -309,8 +312,12 @@ func in(group, name string, older ...string) []string {
 }
 
 func (c *Config) rabbit(t *Transport, query url.Values) error {
-	o := &options{cfg: c, query: query}
+	o := &options{cfg: c, query: query, where: t.Where}
 	user, password, vhost, tls := "guest", "guest", "/", false
+	t.Driver = Rabbit
+	if err := t.asKombu(); err != nil {
+		return fmt.Errorf("%s: option transport_url: %w", t.Where, err)
+	}
 	o.bool(&tls, in(rabbitGroup, "ssl", "rabbit_use_ssl")...)
 	if t.Brokers == nil && t.VHost == "" {
 		o.str(&user, in(rabbitGroup, "rabbit_userid")...)
@@ -336,11 +343,17 @@ func (c *Config) rabbit(t *Transport, query url.Values) error {
 }
 
 func (c *Config) amqp1(t *Transport, query url.Values) error {
-	o := &options{cfg: c, query: query}
-	user, password, tls := "", "", TLS{Verify: true, VerifyName: true}
+	o := &options{cfg: c, query: query, where: t.Where}
+	user, password, realm, tls := "", "", "", TLS{Verify: true, VerifyName: true}
 	o.str(&user, amqpGroup+".username", "amqp1.username")
 	o.str(&password, amqpGroup+".password", "amqp1.password")
 	t.fill("localhost", 5672, user, Secret(password))
+	o.str(&realm, amqpGroup+".sasl_default_realm")
+	for i := range t.Brokers {
+		if b := &t.Brokers[i]; realm != "" && b.User != "" && !strings.Contains(b.User, "@") {
+			b.User += "@" + realm
+		}
+	}
 
 	enabled := false
 	o.bool(&enabled, amqpGroup+".ssl")
@@ -363,7 +376,7 @@ func (c *Config) amqp1(t *Transport, query url.Values) error {
 }
 
 func (c *Config) qpid(t *Transport, query url.Values) error {
-	o := &options{cfg: c, query: query}
+	o := &options{cfg: c, query: query, where: t.Where}
 	var user, password, protocol string
 	o.str(&user, in(qpidGroup, "qpid_username")...)
 	o.str(&password, in(qpidGroup, "qpid_password")...)

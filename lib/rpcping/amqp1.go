@@ -43,7 +43,7 @@ func (c *call) connect(ctx context.Context, a *Answer) *wire {
 		target.Hostname = c.bus.VHost
 	}
 	if c.bus.TLS != nil {
-		cfg, err := tlsConfig(c.bus.TLS, c.broker.Host)
+		cfg, err := c.bus.TLS.Config(c.broker.Host)
 		if err != nil {
 			a.is(Refused, err)
 			return nil
