@@ -53,6 +53,7 @@ func New() ocf.Agent {
 			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: service.Reload},
 			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: run.ValidateAll},
 		},
+		StopUnidentified: run.StopUnidentified,
 	}
 }
 

@@ -35,6 +35,9 @@ type Daemon struct {
 	// Stopped removes what a process that is gone left behind; its error fails the stop.
 	Stopped func(ctx context.Context) error
 
+	// Evidence tells the process by what is ocf.Request.Named, for a stop without a parameter that identifies it.
+	Evidence []daemon.Test
+
 	// Host is what validate-all looks at on this node, from level 10 on, besides
 	// the configuration and the binary.
 	Host func(ctx context.Context, binary string) error
@@ -94,6 +97,20 @@ func (of Of) Stop(ctx context.Context, r *ocf.Request) error {
 		return err
 	}
 	return d.Stopped(ctx)
+}
+
+// StopUnidentified is for [ocf.Agent]'s field of that name.
+func (of Of) StopUnidentified(ctx context.Context, r *ocf.Request, cause error) error {
+	d := of(r)
+	svc, err := d.Meant(ctx, r, cause, d.Evidence...)
+	if err != nil {
+		return err
+	}
+	var o daemon.StopOptions
+	if d.Patience != nil {
+		o = d.Patience(ctx, nil)
+	}
+	return svc.Stop(ctx, r, o)
 }
 
 // Monitor asks all questions up to the request's level.

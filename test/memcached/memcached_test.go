@@ -32,7 +32,7 @@ func newHost(t testing.TB) *host {
 }
 
 func TestContract(t *testing.T) {
-	newHost(t).Contract(t, agent.New, ocftest.Params{"max_connections": "many"})
+	newHost(t).Contract(t, agent.New, ocftest.Params{"max_connections": "many"}, ocftest.Params{"port": "many"})
 }
 func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }
 func TestNoForks(t *testing.T)   { newHost(t).NoForks(0, 10) }
