@@ -129,7 +129,7 @@ func (g *greeted) explain(err error) error {
 
 // Close says goodbye and closes the connection.
 func (c *Conn) Close() error {
-	c.wire.SetWriteDeadline(time.Now().Add(time.Second)) // of COM_QUIT, which no context covers
+	_ = c.wire.SetWriteDeadline(time.Now().Add(time.Second)) // of COM_QUIT, which no context covers
 	return c.conn.Close()
 }
 
@@ -172,7 +172,7 @@ func (c *Conn) Query(ctx context.Context, doing, query string, args ...any) ([][
 		defer rows.Close()
 		cells := make([]driver.Value, len(rows.Columns()))
 		for {
-			if err := rows.Next(cells); err == io.EOF {
+			if err := rows.Next(cells); errors.Is(err, io.EOF) {
 				return nil
 			} else if err != nil {
 				return err

@@ -94,7 +94,7 @@ func (g *greeted) step(ctx context.Context, f func(context.Context) error) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { g.Conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = g.Conn.SetDeadline(time.Unix(1, 0)) })
 	err := f(context.WithoutCancel(ctx))
 	if !stop() && err == nil {
 		return ctx.Err() // the deadline that was set would break the next step

@@ -30,6 +30,7 @@ package swap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -162,7 +163,7 @@ func until(ctx context.Context, within time.Duration, ask func(context.Context) 
 		if err == nil {
 			return nil
 		}
-		if f, ok := err.(*final); ok {
+		if f, ok := errors.AsType[*final](err); ok {
 			return f.error
 		}
 		if last == nil || ctx.Err() == nil { // a question that was cut short says less than the answer before it
@@ -171,7 +172,7 @@ func until(ctx context.Context, within time.Duration, ask func(context.Context) 
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			if cause := context.Cause(ctx); cause != context.DeadlineExceeded {
+			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 				return cause
 			}
 			return fmt.Errorf("not within %s: %w", time.Since(began).Round(time.Second), last)

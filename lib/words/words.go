@@ -31,7 +31,7 @@ func Line(text string) string {
 // that Go puts before: a reason names both already.
 func Error(err error) string {
 	var system *os.SyscallError
-	if op, ok := err.(*net.OpError); ok && errors.As(op, &system) {
+	if op, ok := err.(*net.OpError); ok && errors.As(op, &system) { //nolint:errorlint // of an error around it the words are kept
 		err = system.Err
 	}
 	return Line(strings.ReplaceAll(err.Error(), "\n", "; "))

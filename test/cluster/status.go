@@ -103,7 +103,7 @@ func parseStatus(r io.Reader) (*Status, error) {
 	dec := xml.NewDecoder(r)
 	for {
 		tok, err := dec.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if s.Nodes == nil {
 				return nil, errors.New("crm_mon: no nodes in the output")
 			}

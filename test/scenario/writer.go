@@ -107,7 +107,7 @@ func (w *Writer) WaitServed(ctx context.Context, t time.Time) error {
 		case <-ctx.Done():
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			return fmt.Errorf("the client is not served: %w; its last error: %v", ctx.Err(), w.lastErr)
+			return fmt.Errorf("the client is not served: %w; its last error: %w", ctx.Err(), w.lastErr)
 		}
 	}
 }
