@@ -88,6 +88,14 @@ func (r *Request) LookPath(names ...string) (string, error) {
 	return "", Errorf(Installed, "%s is not installed on this node: install its package here", strings.Join(names, " or "))
 }
 
+// NewRequest is the request that the cluster makes by calling the agent for an action with this environment
+// ("NAME=value"), for tests of what takes one. Its log goes nowhere, and parameters are not bound: see [Run].
+func NewRequest(agent, action string, env ...string) *Request {
+	r := newRequest(agent, action, environ(env))
+	r.Log = slog.New(slog.DiscardHandler)
+	return r
+}
+
 // newRequest reads what the cluster says of the call, but for the parameters.
 func newRequest(agent, action string, env map[string]string) *Request {
 	r := &Request{Agent: agent, Action: action, env: env, Instance: env["OCF_RESOURCE_INSTANCE"]}

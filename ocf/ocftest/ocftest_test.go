@@ -2,6 +2,7 @@ package ocftest_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -43,4 +44,18 @@ func TestContract(t *testing.T) {
 		Kill:   func(t testing.TB) { _ = os.Remove(file) },
 		Freeze: func(t testing.TB) { _ = os.WriteFile(file, []byte("frozen"), 0o600) },
 	})
+}
+
+// An agent is called as the cluster would call it, and what it answered is looked at.
+func Example() {
+	run := ocftest.InProcess(marker)
+	file := filepath.Join(os.TempDir(), fmt.Sprint("marker", os.Getpid()))
+	call := ocftest.Call{Action: ocf.Monitor, Params: ocftest.Params{"file": file}}
+	fmt.Println(run(context.Background(), call).Code)
+	call.Params["file"] = "relative/path"
+	answer := run(context.Background(), call)
+	fmt.Println(answer.Code, "|", answer.Shown())
+	// Output:
+	// not running
+	// not configured | parameter file="relative/path": want an absolute path, such as /var/lib/x
 }
