@@ -16,5 +16,5 @@
 // Processes in containers on this node are seen too: their /proc/PID/exe and cwd look like ours. A Test made
 // by UsesDir takes such a process for ours only if it uses the same directory by device and inode.
 //
-// The package imports nothing of this module and is Linux only.
+// The package is Linux only.
 package daemon

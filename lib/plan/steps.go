@@ -196,7 +196,6 @@ func (cp *ControlPlane) Notes() []string {
 	return notes
 }
 
-// writeHAProxy is the command that writes HAProxy's configuration on a node.
 // before names the services that stand before one in the group.
 func (cp *ControlPlane) before(s *service) (ids []string) {
 	for i := range cp.services {
@@ -211,6 +210,7 @@ func (cp *ControlPlane) before(s *service) (ids []string) {
 	return ids
 }
 
+// writeHAProxy is the command that writes HAProxy's configuration on a node.
 func (cp *ControlPlane) writeHAProxy() string {
 	return "openstack-ocf plan --haproxy " + quote(cp.HAProxyFile()) + " " + quote(cp.file)
 }

@@ -46,9 +46,9 @@ const Provider = "openstack"
 // Swap is how swaps are made.
 type Swap struct {
 	Agents  map[string]takeover.Agent
-	Version string // of this program, which all nodes must have
-	Program string // the path of this program; with GuardArgs it waits as the guard
-	Guard   []string
+	Version string   // of this program, which all nodes must have
+	Program string   // the path of this program
+	Guard   []string // its arguments with which it waits as the guard
 
 	Only     []string // the ids of the resources; none: all that have a successor
 	To       string   // the agent; "": the one that is known to follow

@@ -27,9 +27,9 @@ type Agent struct {
 	Path      string         // of the program
 	Params    ocftest.Params // with which it starts here
 	Pids      func() []int   // of the service, found without the agent
-	Processes int            // as many a sound service has; 0: any number
-	Limit     time.Duration  // of an action
-	Watch     time.Duration  // of a recurring monitor, which is what faults are found in
+	Processes int            // how many a healthy service has; 0: any number
+	Limit     time.Duration  // an action's timeout, but for a recurring monitor
+	Watch     time.Duration  // a recurring monitor's timeout: within it a fault has to be found
 	Log       string         // the service's log, which is shown where a test fails
 }
 

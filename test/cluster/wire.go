@@ -20,7 +20,7 @@ const socketPrefix = "@openstack-ocf-cluster/"
 
 // request is what a client asks of a supervisor, one a connection.
 type request struct {
-	Op     string  // a key of supervisor.ops
+	Op     string  // what is to be done, see [supervisor.handle]
 	Node   string  `json:",omitempty"`
 	Size   int64   `json:",omitempty"`
 	Config *Config `json:",omitempty"`
