@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -94,13 +95,36 @@ func addUnits(cib *pacemaker.Element, nodes []string, params map[string]string) 
 	}
 }
 
+// attributeSets are the instance attributes of a primitive, without those that a rule gives, the one that counts most
+// first.
+func attributeSets(p *pacemaker.Element) []*pacemaker.Element {
+	var sets []*pacemaker.Element
+	for _, set := range p.Children {
+		if set.Name == "instance_attributes" && set.Child("rule") == nil && set.Attr("id-ref") == "" {
+			sets = append(sets, set)
+		}
+	}
+	slices.SortStableFunc(sets, func(a, b *pacemaker.Element) int { return cmp.Compare(score(b), score(a)) })
+	return sets
+}
+
+// score is an element's score; Pacemaker's infinity is a million.
+func score(e *pacemaker.Element) int {
+	switch text := strings.ToUpper(e.Attr("score")); text {
+	case "INFINITY", "+INFINITY":
+		return 1_000_000
+	case "-INFINITY":
+		return -1_000_000
+	default:
+		n, _ := strconv.Atoi(text)
+		return n
+	}
+}
+
 // params are the instance attributes of a primitive, without those that a rule gives.
 func params(p *pacemaker.Element) map[string]string {
 	given := map[string]string{}
-	for _, set := range p.Children {
-		if set.Name != "instance_attributes" || set.Child("rule") != nil {
-			continue
-		}
+	for _, set := range attributeSets(p) {
 		for nv := range set.All("nvpair") {
 			if _, seen := given[nv.Attr("name")]; !seen {
 				given[nv.Attr("name")] = nv.Attr("value")
@@ -111,7 +135,7 @@ func params(p *pacemaker.Element) map[string]string {
 }
 
 // replacement is the primitive with another agent, and more parameters. All else stays.
-func replacement(old *pacemaker.Element, agent string, more map[string]string) *pacemaker.Element {
+func replacement(cib, old *pacemaker.Element, agent string, more map[string]string) *pacemaker.Element {
 	p := old.Clone()
 	p.Set("class", "ocf")
 	p.Set("provider", Provider)
@@ -119,23 +143,34 @@ func replacement(old *pacemaker.Element, agent string, more map[string]string) *
 	if len(more) == 0 {
 		return p
 	}
-	i := slices.IndexFunc(p.Children, func(c *pacemaker.Element) bool {
-		return c.Name == "instance_attributes" && c.Child("rule") == nil && c.Attr("id-ref") == ""
-	})
-	if i < 0 {
-		i = 0
-		p.Children = slices.Insert(p.Children, 0, pacemaker.El("instance_attributes", "id", p.Attr("id")+"-instance_attributes"))
+	sets := attributeSets(p)
+	if len(sets) == 0 {
+		sets = append(sets, pacemaker.El("instance_attributes", "id", freeID(cib, p, p.Attr("id")+"-instance_attributes")))
+		p.Children = slices.Insert(p.Children, 0, sets[0])
 	}
-	set := p.Children[i]
 	for _, name := range slices.Sorted(maps.Keys(more)) {
-		set.Add(pacemaker.El("nvpair", "id", set.Attr("id")+"-"+name, "name", name, "value", more[name]))
+		sets[0].Add(pacemaker.El("nvpair", "id", freeID(cib, p, sets[0].Attr("id")+"-"+name), "name", name, "value", more[name]))
 	}
 	return p
 }
 
+// freeID is an id that nothing has in the configuration, nor in the primitive that is being made: the one that is
+// wanted, or one like it.
+func freeID(cib, p *pacemaker.Element, want string) string {
+	taken := map[string]bool{}
+	for _, e := range []*pacemaker.Element{cib.Child("configuration"), p} {
+		e.Any(func(e *pacemaker.Element) bool { taken[e.Attr("id")] = true; return false })
+	}
+	id := want
+	for n := 1; taken[id]; n++ {
+		id = fmt.Sprintf("%s-%d", want, n)
+	}
+	return id
+}
+
 // advised gives the primitive the operations that the agent advises, at level 0, in place of its own start, stop and
 // monitor.
-func advised(p *pacemaker.Element, a ocf.Agent) {
+func advised(cib, p *pacemaker.Element, a ocf.Agent) {
 	ops := p.Child("operations")
 	if ops == nil {
 		ops = pacemaker.El("operations")
@@ -147,7 +182,7 @@ func advised(p *pacemaker.Element, a ocf.Agent) {
 			continue
 		}
 		interval := seconds(act.Interval)
-		id := fmt.Sprintf("%s-%s-interval-%s", p.Attr("id"), act.Name, interval)
+		id := freeID(cib, p, fmt.Sprintf("%s-%s-interval-%s", p.Attr("id"), act.Name, interval))
 		ops.Add(pacemaker.El("op", "id", id, "name", act.Name, "interval", interval, "timeout", seconds(act.Timeout)))
 	}
 }
@@ -176,7 +211,7 @@ func usualTimes(cib *pacemaker.Element) times {
 
 // patient gives start and stop the time that the agent advises where the primitive does not say how long they may take,
 // and if short also start, stop and monitor where they have less.
-func patient(p *pacemaker.Element, a ocf.Agent, usual times, short bool) (changed bool) {
+func patient(cib, p *pacemaker.Element, a ocf.Agent, usual times, short bool) (changed bool) {
 	ops := p.Child("operations")
 	if ops == nil {
 		ops = pacemaker.El("operations")
@@ -206,7 +241,7 @@ func patient(p *pacemaker.Element, a ocf.Agent, usual times, short bool) (change
 			}
 		}
 		if !has && usual.always < act.Timeout {
-			ops.Add(pacemaker.El("op", "id", fmt.Sprintf("%s-%s-interval-0s", p.Attr("id"), act.Name), "name", act.Name, "interval", "0s", "timeout", seconds(max(act.Timeout, usual.longest))))
+			ops.Add(pacemaker.El("op", "id", freeID(cib, p, fmt.Sprintf("%s-%s-interval-0s", p.Attr("id"), act.Name)), "name", act.Name, "interval", "0s", "timeout", seconds(max(act.Timeout, usual.longest))))
 			changed = true
 		}
 	}

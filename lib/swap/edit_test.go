@@ -104,7 +104,7 @@ func TestPutKeepsTheMarkAndThePlace(t *testing.T) {
 	cib := parse(t, cibText)
 	old := resource(cib, "db").Clone()
 	mark(cib, []string{"db"}, time.Now())
-	put(cib, replacement(old, "mysql-shared-storage", map[string]string{"datadir": "/data"}))
+	put(cib, replacement(cib, old, "mysql-shared-storage", map[string]string{"datadir": "/data"}))
 	db := resource(cib, "db")
 	if pacemaker.AgentOf(db) != "ocf:openstack:mysql-shared-storage" || !isMark(db.Children[0]) {
 		t.Fatalf("%s", db)
@@ -121,14 +121,14 @@ func TestPutKeepsTheMarkAndThePlace(t *testing.T) {
 
 func TestSuccessorKeepsAllElse(t *testing.T) {
 	cib := parse(t, cibText)
-	q := replacement(resource(cib, "q"), "mysql-shared-storage", map[string]string{"socket": "/s", "config": "/c"})
+	q := replacement(cib, resource(cib, "q"), "mysql-shared-storage", map[string]string{"socket": "/s", "config": "/c"})
 	if got := params(q); !maps.Equal(got, map[string]string{"datadir": `/srv/"a"&b`, "socket": "/s", "config": "/c"}) {
 		t.Errorf("%v", got)
 	}
 	if q.Find("nvpair", "q-params-socket") == nil {
 		t.Errorf("%s", q)
 	}
-	db := replacement(resource(cib, "db"), "mysql-shared-storage", nil)
+	db := replacement(cib, resource(cib, "db"), "mysql-shared-storage", nil)
 	if len(db.Children) != 2 || db.Find("op", "db-restart") == nil || db.Find("nvpair", "db-meta-x") == nil {
 		t.Errorf("%s", db)
 	}
@@ -138,13 +138,47 @@ func TestSuccessorKeepsAllElse(t *testing.T) {
 		{Name: ocf.Monitor, Timeout: time.Second, Interval: 30 * time.Second, Depth: 10},
 		{Name: ocf.Monitor, Timeout: time.Second, Interval: 3 * time.Second, Role: "Promoted"},
 	}}
-	advised(db, run)
+	advised(cib, db, run)
 	var ops []string
 	for op := range db.All("op") {
 		ops = append(ops, op.Attr("name")+" "+op.Attr("interval")+" "+op.Attr("timeout"))
 	}
 	if want := []string{"restart 0s 15", "start 0s 60s", "monitor 2s 1s"}; !slices.Equal(ops, want) {
 		t.Errorf("%q, want %q", ops, want)
+	}
+}
+
+// Ids may be taken by whatever the operator chose to call so.
+func TestIDsAreFree(t *testing.T) {
+	for _, in := range []string{
+		`<meta_attributes id="db-instance_attributes"><nvpair id="db-instance_attributes-config" name="resource-stickiness" value="1"/></meta_attributes>`,
+		`<operations><op id="db-start-interval-0s" name="notify" interval="0s"/><op id="db-monitor-interval-2s" name="notify" interval="1s"/></operations>`,
+		`<instance_attributes id="p"><nvpair id="p-x" name="x" value="1"/></instance_attributes><meta_attributes id="p-config"/>`,
+	} {
+		cib := parse(t, strings.Replace(cibText, `<primitive id="ip"`, `<primitive id="db-stop-interval-0s" class="lsb" type="x"/><primitive id="ip"`, 1))
+		db := resource(cib, "db")
+		db.Children = parse(t, `<p>`+in+`</p>`).Children
+		run := ocf.Agent{Actions: []ocf.Action{{Name: ocf.Start, Timeout: time.Minute}, {Name: ocf.Stop, Timeout: time.Minute}, {Name: ocf.Monitor, Timeout: time.Second, Interval: 2 * time.Second}}}
+		p := replacement(cib, db, "mysql-shared-storage", map[string]string{"config": "/c", "user": "u"})
+		patient(cib, p, run, times{}, false)
+		advised(cib, p, run)
+		put(cib, p)
+		ids := map[string]bool{}
+		cib.Any(func(e *pacemaker.Element) bool {
+			if id := e.Attr("id"); id != "" && ids[id] {
+				t.Errorf("%s twice:\n%s", id, resource(cib, "db"))
+			}
+			ids[e.Attr("id")] = true
+			return false
+		})
+	}
+}
+
+func TestTheSetWithTheHighestScoreCounts(t *testing.T) {
+	p := parse(t, `<primitive id="db"><instance_attributes id="a" score="1"><nvpair id="a1" name="datadir" value="/low"/><nvpair id="a2" name="log" value="/l"/></instance_attributes>
+<instance_attributes id="b" score="INFINITY"><nvpair id="b1" name="datadir" value="/high"/></instance_attributes><instance_attributes id="c"><nvpair id="c1" name="datadir" value="/none"/></instance_attributes></primitive>`)
+	if got := params(p); !maps.Equal(got, map[string]string{"datadir": "/high", "log": "/l"}) {
+		t.Errorf("%v", got)
 	}
 }
 
@@ -174,7 +208,7 @@ func TestOperationsGetTheTimeThatTheAgentNeeds(t *testing.T) {
 			db := parse(t, `<primitive id="db"><operations>`+c.ops+`</operations></primitive>`)
 			before := db.Clone()
 			usual := usualTimes(parse(t, `<cib><configuration><op_defaults>`+c.defaults+`</op_defaults></configuration></cib>`))
-			if changed := patient(db, run, usual, c.short); changed == db.Equal(before) {
+			if changed := patient(parse(t, cibText), db, run, usual, c.short); changed == db.Equal(before) {
 				t.Errorf("changed: %v", changed)
 			}
 			var ops []string
@@ -192,7 +226,7 @@ func TestDiff(t *testing.T) {
 	c := Change{
 		Old: parse(t, `<primitive id="db" class="ocf" provider="heartbeat" type="mysql"><instance_attributes id="a"><nvpair id="b" name="test_passwd" value="hunter22"/></instance_attributes></primitive>`),
 	}
-	c.New = replacement(c.Old, "mysql-shared-storage", map[string]string{"config": "/c"})
+	c.New = replacement(parse(t, cibText), c.Old, "mysql-shared-storage", map[string]string{"config": "/c"})
 	diff := strings.Join(c.Diff(), "\n")
 	for _, want := range []string{`- <primitive id="db" class="ocf" provider="heartbeat"`, `+ <primitive id="db" class="ocf" provider="openstack"`, `+     <nvpair id="a-config"`, `      <nvpair id="b" name="test_passwd" value="(secret)"`} {
 		if !strings.Contains(diff, want) {

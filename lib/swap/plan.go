@@ -264,7 +264,7 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	if prim.Attr("template") != "" {
 		return nil, fmt.Errorf("it is made from the template %s: swap that by hand, or write the resource out", prim.Attr("template"))
 	}
-	if err := writtenOut(prim); err != nil {
+	if err := writtenOut(p.cib, prim); err != nil {
 		return nil, err
 	}
 	for _, e := range path {
@@ -320,10 +320,10 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 			return nil, fmt.Errorf("%s lives in the unit %s, which is not its own: whoever stops that unit stops it too; restart the resource first, in a quiet hour (pcs resource restart %s)", c.Process, c.Unit, c.ID)
 		}
 	}
-	c.New = replacement(c.Old, to, c.Params)
+	c.New = replacement(p.cib, c.Old, to, c.Params)
 	if s.Defaults {
-		advised(c.New, agent)
-	} else if patient(c.New, agent, usualTimes(p.cib), c.Old.Attr("class") != "ocf") {
+		advised(p.cib, c.New, agent)
+	} else if patient(p.cib, c.New, agent, usualTimes(p.cib), c.Old.Attr("class") != "ocf") {
 		c.Notes = append(c.Notes, "its operations get more time: the new agent's start returns only once the service answers, for which scripts and systemd do not wait")
 	}
 	c.note(ctx, agent)
@@ -334,18 +334,27 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 }
 
 // writtenOut refuses a primitive of which not all stands in itself, for all nodes alike.
-func writtenOut(prim *pacemaker.Element) error {
+func writtenOut(cib, prim *pacemaker.Element) error {
+	refs := map[string]bool{}
+	cib.Child("configuration").Any(func(e *pacemaker.Element) bool { refs[e.Attr("id-ref")] = true; return false })
 	for _, set := range prim.Children {
 		switch {
 		case set.Name != "instance_attributes" && set.Name != "operations":
+			continue
+		case set.Attr("id") != "" && refs[set.Attr("id")]:
+			return fmt.Errorf("its %s are those of another resource too (id-ref=%q there): write them out there first", set.Name, set.Attr("id"))
 		case set.Attr("id-ref") != "":
 			return fmt.Errorf("its %s are those of another resource (id-ref=%q): write them out first", set.Name, set.Attr("id-ref"))
 		case set.Name == "instance_attributes" && set.Child("rule") != nil:
 			return fmt.Errorf("a rule decides when its parameters %s apply, so that they may differ from node to node: swap it by hand", set.Attr("id"))
 		}
-		for op := range set.All("op") {
-			if ref := op.Attr("id-ref"); ref != "" {
-				return fmt.Errorf("its operation %s is that of another resource (id-ref): write it out first", ref)
+		for _, e := range set.Children {
+			if ref := e.Attr("id-ref"); ref != "" {
+				what := map[string]string{"op": "operation", "nvpair": "parameter"}[e.Name]
+				return fmt.Errorf("its %s %s is that of another resource (id-ref): write it out first", what, ref)
+			}
+			if e.Name == "op" && refs[e.Attr("id")] {
+				return fmt.Errorf("its operation %s is that of another resource too (id-ref there): write it out there first", e.Attr("id"))
 			}
 		}
 	}

@@ -11,14 +11,17 @@ import (
 )
 
 func TestRefusesWhatIsNotWrittenOut(t *testing.T) {
-	for _, c := range []struct{ name, in, words string }{
-		{"plain", `<meta_attributes id-ref="m"/><instance_attributes id="i"><nvpair id="n" name="a" value="b"/></instance_attributes><operations><op id="o" name="start" interval="0"/></operations>`, ""},
-		{"parameters of another", `<instance_attributes id-ref="theirs"/>`, `"theirs"`},
-		{"parameters by a rule", `<instance_attributes id="i"><rule id="r" score="1"/></instance_attributes>`, "a rule decides"},
-		{"operations of another", `<operations id-ref="theirs"/>`, `"theirs"`},
-		{"an operation of another", `<operations><op id-ref="start-of-theirs"/></operations>`, "start-of-theirs"},
+	for _, c := range []struct{ name, in, words, other string }{
+		{"plain", `<meta_attributes id-ref="m"/><instance_attributes id="i"><nvpair id="n" name="a" value="b"/></instance_attributes><operations><op id="o" name="start" interval="0"/></operations>`, "", ""},
+		{"parameters of another", `<instance_attributes id-ref="theirs"/>`, `"theirs"`, ""},
+		{"parameters by a rule", `<instance_attributes id="i"><rule id="r" score="1"/></instance_attributes>`, "a rule decides", ""},
+		{"operations of another", `<operations id-ref="theirs"/>`, `"theirs"`, ""},
+		{"a parameter of another", `<instance_attributes id="i"><nvpair id-ref="n-of-theirs" name="datadir"/></instance_attributes>`, "its parameter n-of-theirs", ""},
+		{"parameters for another too", `<instance_attributes id="i"/>`, "of another resource too", `<instance_attributes id-ref="i"/>`},
+		{"an operation for another too", `<operations><op id="o" name="start" interval="0"/></operations>`, "its operation o is that of another resource too", `<operations><op id-ref="o"/></operations>`},
+		{"an operation of another", `<operations><op id-ref="start-of-theirs"/></operations>`, "start-of-theirs", ""},
 	} {
-		err := writtenOut(parse(t, `<primitive id="db">`+c.in+`</primitive>`))
+		err := writtenOut(parse(t, `<cib><configuration><primitive id="x">`+c.other+`</primitive></configuration></cib>`), parse(t, `<primitive id="db">`+c.in+`</primitive>`))
 		if c.words == "" && err != nil || c.words != "" && (err == nil || !strings.Contains(err.Error(), c.words)) {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -52,6 +55,21 @@ func TestWhere(t *testing.T) {
 	status.Failures[0].Resource = "db"
 	if err := c.where(p, status); err == nil {
 		t.Error("a failure is passed over")
+	}
+}
+
+// A monitor of the role Stopped looks where the resource does not run.
+func TestSettledWithAMonitorOfTheStopped(t *testing.T) {
+	c := &Change{ID: "db", To: "ocf:heartbeat:mysql", Runs: map[string]ocf.Code{"node1": ocf.OK}, New: parse(t, `<primitive id="db"/>`)}
+	recurring := strings.NewReplacer(`interval="0"`, `interval="7000"`)
+	cib := parse(t, recurring.Replace(benchCIB))
+	status := &pacemaker.Status{Resources: []pacemaker.Resource{{ID: "db", Active: true, Managed: true, Nodes: []string{"node1"}}}}
+	if err := c.settled(status, cib); err != nil {
+		t.Error(err)
+	}
+	c.Runs["node2"] = ocf.OK
+	if err := c.settled(status, cib); err == nil {
+		t.Error("a monitor that says 7 where it runs is passed over")
 	}
 }
 

@@ -552,6 +552,14 @@ func (r *run) lift(ctx context.Context) error {
 	return nil
 }
 
+// expected is what a monitor answers on a node: where the resource does not run, one of the role Stopped looks too.
+func (c *Change) expected(node string) ocf.Code {
+	if code, runs := c.Runs[node]; runs {
+		return code
+	}
+	return ocf.NotRunning
+}
+
 // settled is nil if the cluster manages the resource where it ran, has not started or stopped it, and its monitors
 // found it well.
 func (c *Change) settled(status *pacemaker.Status, cib *pacemaker.Element) error {
@@ -571,7 +579,7 @@ func (c *Change) settled(status *pacemaker.Status, cib *pacemaker.Element) error
 		case op.Operation == ocf.Start || op.Operation == ocf.Stop:
 			return &final{fmt.Errorf("%s: the cluster ran %s on %s (%d)", c.ID, op.Operation, op.Node, op.Code)}
 		case op.Operation == ocf.Monitor && !op.Probe():
-			if want := c.Runs[op.Node]; ocf.Code(op.Code) != want {
+			if want := c.expected(op.Node); ocf.Code(op.Code) != want {
 				return &final{fmt.Errorf("%s: its monitor says %d (%s) on %s: %s", c.ID, op.Code, ocf.Code(op.Code), op.Node, op.Reason)}
 			}
 			monitored[op.Node] = true

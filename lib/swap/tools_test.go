@@ -177,7 +177,7 @@ func (b *bench) beginOn(node string) *run {
 	var changes []*Change
 	for id, to := range map[string]string{"db": "mysql-shared-storage", "api": "haproxy"} {
 		old := resource(cib, id).Clone()
-		c := &Change{ID: id, From: pacemaker.AgentOf(old), To: "ocf:openstack:" + to, Old: old, New: replacement(old, to, nil), Asked: []string{"node1", "node2", "node3"}, Runs: map[string]ocf.Code{"node1": ocf.OK}}
+		c := &Change{ID: id, From: pacemaker.AgentOf(old), To: "ocf:openstack:" + to, Old: old, New: replacement(cib, old, to, nil), Asked: []string{"node1", "node2", "node3"}, Runs: map[string]ocf.Code{"node1": ocf.OK}}
 		if id == "api" {
 			c.Runs = map[string]ocf.Code{"node1": ocf.OK, "node2": ocf.OK, "node3": ocf.OK}
 		}
