@@ -24,16 +24,25 @@ func derive(_ context.Context, p takeover.Process) (map[string]string, error) {
 	f := takeover.Params{}
 	var more, files []string
 	valued := []string{"-f", "-p", "-S", "-x", "-n", "-N", "-m", "-L", "-C"}
-	for _, o := range takeover.Options(p.Args, func(name string) bool { return slices.Contains(valued, name) }) {
+	args, behind := p.Args, []string(nil)
+	if i := slices.Index(args, "--"); i >= 0 { // what follows are more configurations
+		args, behind = args[:i], args[i+1:]
+	}
+	for _, o := range takeover.Options(args, func(name string) bool { return slices.Contains(valued, name) }) {
 		switch o.Name {
 		case "-f":
 			files = append(files, p.Abs(o.Value))
 		case "-p":
 			f.Set(p.Given, "pid", p.Abs(o.Value), takeover.Default(New(), "pid"))
+		case "-C":
+			return nil, fmt.Errorf("HAProxy was started with -C %s, by which the paths in its configuration are read: write them out, and start it without", o.Value)
 		case "-D", "-db", "-W", "-Ws", "-S", "-x", "-q", "-V", "-sf", "-st", "": // the agent's to give; "": pids that follow -sf
 		default:
 			more = append(more, o.Words...)
 		}
+	}
+	for _, file := range behind {
+		files = append(files, p.Abs(file))
 	}
 	if len(files) != 1 {
 		return nil, fmt.Errorf("HAProxy was started with %d configurations (%s), and the agent takes one file or directory: put them into a directory first", len(files), strings.Join(files, ", "))

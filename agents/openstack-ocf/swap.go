@@ -169,6 +169,8 @@ func (s *swapper) do(ctx context.Context) (outcome, error) {
 		if err := s.confirm(ctx); err != nil {
 			return o, err
 		}
+	} else if conflicts := p.Conflicts(); len(conflicts) > 0 {
+		return o, &swap.Refusal{Reasons: append(conflicts, "a person has to agree to that: call it without --yes")}
 	}
 	if err := s.Run(ctx, p); err != nil {
 		return o, err
@@ -186,8 +188,11 @@ func (s *swapper) do(ctx context.Context) (outcome, error) {
 func (s *swapper) show(p *swap.Plan) {
 	for _, c := range p.Changes {
 		fmt.Fprintf(s.out, "%s: %s -> %s; %s\n", c.ID, c.From, c.To, c.Process)
-		for _, line := range c.Diff() {
+		for _, line := range s.Diff(c) {
 			fmt.Fprintf(s.out, "    %s\n", line)
+		}
+		for _, n := range c.Conflict {
+			fmt.Fprintf(s.out, "  CONFLICT: %s\n", n)
 		}
 		for _, n := range c.Notes {
 			fmt.Fprintf(s.out, "  note: %s\n", n)
@@ -235,7 +240,7 @@ func (s *swapper) tell(o outcome, err error) error {
 	}
 	if s.c.Bool("json") {
 		if o.Plan != nil {
-			o.Plan = o.Plan.Masked()
+			o.Plan = s.Masked(o.Plan)
 		}
 		e := json.NewEncoder(s.c.App.Writer)
 		e.SetIndent("", "  ")

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"slices"
 	"strings"
+
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 // Element is an element of the CIB, or of what the tools write. The white space between elements is not kept; the CIB
@@ -190,6 +192,18 @@ func (e *Element) Clone() *Element {
 		c.Children = append(c.Children, child.Clone())
 	}
 	return c
+}
+
+// Masked is a copy to be shown: without the values of nvpairs that nobody should see (words.Secret), or whose names are in
+// also.
+func (e *Element) Masked(also map[string]bool) *Element {
+	m := e.Clone()
+	for nv := range m.All("nvpair") {
+		if name := nv.Attr("name"); also[name] || words.Secret(name, nv.Attr("value")) {
+			nv.Set("value", "(secret)")
+		}
+	}
+	return m
 }
 
 // Equal tells whether two elements say the same: the order of attributes does not matter, that of children does.

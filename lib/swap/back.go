@@ -334,6 +334,7 @@ func (r *run) restore(ctx context.Context) (doubt, err error) {
 		r.Say("%s: %s comes back", c.ID, c.From)
 	}
 	var theirs []string
+	secrets := r.secrets()
 	err = r.apply(ctx, func(cib *pacemaker.Element) error {
 		theirs = nil
 		for _, c := range r.Changes {
@@ -343,10 +344,14 @@ func (r *run) restore(ctx context.Context) (doubt, err error) {
 			}
 			is := now.Clone()
 			is.Remove(isMark)
+			to, conflicts := takeBack(c.Old, c.New, is)
 			if !is.Equal(c.New) {
-				theirs = append(theirs, fmt.Sprintf("%s: somebody else changed it meanwhile, and that is given up:\n%s", c.ID, strings.Join(Diff(masked(c.New), masked(is)), "\n")))
+				theirs = append(theirs, fmt.Sprintf("%s: somebody else changed it meanwhile, and that stays:\n%s", c.ID, strings.Join(Diff(c.New.Masked(secrets), is.Masked(secrets)), "\n")))
 			}
-			put(cib, c.Old)
+			for _, line := range conflicts {
+				theirs = append(theirs, c.ID+": "+line)
+			}
+			put(cib, to)
 		}
 		return nil
 	})

@@ -22,8 +22,8 @@ func TestUndoes(t *testing.T) {
 	b.as(true, false)
 }
 
-// What somebody else changed of the resource itself is not lost without a word.
-func TestTellsWhatItGivesUp(t *testing.T) {
+// What somebody else changed of the resource itself stays.
+func TestKeepsWhatOthersChanged(t *testing.T) {
 	b := newBench(t)
 	b.begin()
 	cib := b.cib()
@@ -36,6 +36,16 @@ func TestTellsWhatItGivesUp(t *testing.T) {
 		t.Fatalf("%q, %v", did, err)
 	}
 	b.says(`+     <nvpair id="u-cpu" name="cpu" value="2"/>`)
+	db := resource(b.cib(), "db")
+	if db.Find("nvpair", "u-cpu") == nil {
+		t.Errorf("their change is lost: %s", db)
+	}
+	now := b.cib()
+	back := now.Clone()
+	resource(back, "db").Remove(func(e *pacemaker.Element) bool { return e.Attr("id") == "u" })
+	if err := pacemaker.Patch(t.Context(), now, back); err != nil {
+		t.Fatal(err)
+	}
 	b.as(true, false)
 }
 

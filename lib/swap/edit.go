@@ -215,7 +215,11 @@ func patient(cib, p *pacemaker.Element, a ocf.Agent, usual times, short bool) (c
 	ops := p.Child("operations")
 	if ops == nil {
 		ops = pacemaker.El("operations")
-		p.Add(ops)
+		defer func() {
+			if changed {
+				p.Add(ops)
+			}
+		}()
 	}
 	for _, act := range a.Actions {
 		if act.Depth > 0 || act.Role != "" || !advises(a, act.Name) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -224,16 +225,17 @@ func TestOperationsGetTheTimeThatTheAgentNeeds(t *testing.T) {
 
 func TestDiff(t *testing.T) {
 	c := Change{
-		Old: parse(t, `<primitive id="db" class="ocf" provider="heartbeat" type="mysql"><instance_attributes id="a"><nvpair id="b" name="test_passwd" value="hunter22"/></instance_attributes></primitive>`),
+		Old: parse(t, `<primitive id="db" class="ocf" provider="heartbeat" type="mysql"><instance_attributes id="a"><nvpair id="b" name="test_passwd" value="hunter22"/><nvpair id="e" name="RABBIT_PASS" value="hunter22"/><nvpair id="f" name="pin" value="hunter22"/></instance_attributes></primitive>`),
 	}
 	c.New = replacement(parse(t, cibText), c.Old, "mysql-shared-storage", map[string]string{"config": "/c"})
-	diff := strings.Join(c.Diff(), "\n")
+	s := &Swap{Agents: map[string]takeover.Agent{"x": {New: func() ocf.Agent { return ocf.Agent{Parameters: []ocf.Parameter{{Name: "pin", Secret: true}}} }}}}
+	diff := strings.Join(s.Diff(&c), "\n")
 	for _, want := range []string{`- <primitive id="db" class="ocf" provider="heartbeat"`, `+ <primitive id="db" class="ocf" provider="openstack"`, `+     <nvpair id="a-config"`, `      <nvpair id="b" name="test_passwd" value="(secret)"`} {
 		if !strings.Contains(diff, want) {
 			t.Errorf("no %q in\n%s", want, diff)
 		}
 	}
-	text, err := json.Marshal((&Plan{Changes: []*Change{&c}}).Masked())
+	text, err := json.Marshal(s.Masked(&Plan{Changes: []*Change{&c}}))
 	if err != nil || !strings.Contains(string(text), "(secret)") {
 		t.Errorf("%v %s", err, text)
 	}

@@ -53,7 +53,7 @@ func newJournal(state string, j journal, cib *pacemaker.Element) (*journal, erro
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := writeFile(filepath.Join(j.dir, "cib.xml"), []byte(cib.String())); err != nil {
+	if err := writeFile(filepath.Join(j.dir, savedCIB), []byte(cib.String())); err != nil {
 		_ = os.RemoveAll(j.dir)
 		return nil, fmt.Errorf("cannot save the cluster's configuration, so that nothing is changed: %w", err)
 	}
@@ -146,6 +146,15 @@ func undoable(state string) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	if effective := inEffect(list); len(effective) > 0 {
+		return effective[0], nil
+	}
+	return nil, nil
+}
+
+// inEffect are the swaps that were not taken back, the last first.
+func inEffect(list []*journal) []*journal {
+	var effective []*journal
 	taken := map[string]bool{}
 	for _, j := range slices.Backward(list) {
 		switch {
@@ -153,8 +162,35 @@ func undoable(state string) (*journal, error) {
 		case j.Undoes != "":
 			taken[j.Undoes] = true
 		case !taken[filepath.Base(j.dir)]:
-			return j, nil
+			effective = append(effective, j)
 		}
 	}
-	return nil, nil
+	return effective
 }
+
+// kept is how many of the last runs are kept in full, whatever became of them.
+const kept = 5
+
+// prune removes what is no longer of use of older runs, for it holds passwords: of a swap that is in effect the saved
+// configuration, and of all others that have ended everything.
+func prune(state string) error {
+	list, err := journals(state)
+	if err != nil {
+		return err
+	}
+	effective := inEffect(list)
+	for _, j := range list[:max(0, len(list)-kept)] {
+		ended := j.Step == swapped || j.Step == undone
+		switch {
+		case slices.Contains(effective, j):
+			if rerr := os.Remove(filepath.Join(j.dir, savedCIB)); !errors.Is(rerr, os.ErrNotExist) {
+				err = errors.Join(err, rerr)
+			}
+		case ended:
+			err = errors.Join(err, os.RemoveAll(j.dir))
+		}
+	}
+	return err
+}
+
+const savedCIB = "cib.xml"

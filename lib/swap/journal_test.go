@@ -56,6 +56,30 @@ func TestJournal(t *testing.T) {
 	record(filepath.Base(first.dir), swapped)
 	last(nil)
 
+	for range kept {
+		record("", undone)
+	}
+	if err := prune(state); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(first.dir); !os.IsNotExist(err) {
+		t.Errorf("what was taken back is still kept: %v", err)
+	}
+	first = record("", swapped)
+	for range kept {
+		record("", undone)
+	}
+	if err := prune(state); err != nil {
+		t.Fatal(err)
+	}
+	last(first)
+	if _, err := os.Stat(filepath.Join(first.dir, "cib.xml")); !os.IsNotExist(err) {
+		t.Errorf("the saved configuration of an old swap: %v", err)
+	}
+	if list, err := journals(state); err != nil || len(list) != kept+1 {
+		t.Errorf("%d are kept, %v", len(list), err)
+	}
+	first = record("", undone)
 	for name, mode := range map[string]fs.FileMode{"": 0o700, "cib.xml": 0o600, "journal.json": 0o600} {
 		if fi, err := os.Stat(filepath.Join(first.dir, name)); err != nil || fi.Mode().Perm() != mode {
 			t.Errorf("%q: %v, %v: it may hold passwords", name, fi.Mode(), err)

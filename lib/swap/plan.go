@@ -124,6 +124,17 @@ func (s *Swap) PlanUndo(ctx context.Context) (*Plan, error) {
 	return p, s.foresee(ctx, p)
 }
 
+// Conflicts are what a person has to agree to: what others changed, and is given up.
+func (p *Plan) Conflicts() []string {
+	var all []string
+	for _, c := range p.Changes {
+		for _, line := range c.Conflict {
+			all = append(all, c.ID+": "+line)
+		}
+	}
+	return all
+}
+
 // settling is how long a plan waits for a cluster that is busy.
 const settling = 2 * time.Second
 
@@ -382,9 +393,10 @@ func hasRoles(instances []pacemaker.Resource) bool {
 
 // undo plans to take one change back.
 func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now *pacemaker.Element, was *Change) (*Change, error) {
-	c := &Change{ID: was.ID, From: was.To, To: was.From, Old: now.Clone(), New: was.Old}
+	c := &Change{ID: was.ID, From: was.To, To: was.From, Old: now.Clone()}
+	c.New, c.Conflict = takeBack(was.Old, was.New, now)
 	if !now.Equal(was.New) {
-		c.Notes = append(c.Notes, "it was changed since it was swapped; what was changed is given up too")
+		c.Notes = append(c.Notes, "it was changed since it was swapped: what was changed stays, and only what the swap did is taken back")
 	}
 	if err := c.where(p, status); err != nil {
 		return nil, err

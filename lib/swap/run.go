@@ -60,7 +60,10 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	}
 	r := &run{Swap: s, journal: j, nodes: p.Nodes, expect: configured(p.cib)}
 	defer r.letGo()
-	s.Say("saved the cluster's configuration in %s", filepath.Join(j.dir, "cib.xml"))
+	s.Say("saved the cluster's configuration in %s", filepath.Join(j.dir, savedCIB))
+	if err := prune(s.Dir); err != nil {
+		s.Say("what is kept of older swaps, passwords with it, cannot be removed: %v", err)
+	}
 	if err := r.hold(ctx); err != nil {
 		return errors.Join(err, j.at(undone))
 	}

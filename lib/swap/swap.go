@@ -72,32 +72,38 @@ type Change struct {
 	Unit     string              `json:"unit,omitempty"` // the systemd unit that it runs in
 	Params   map[string]string   `json:"-"`              // that were derived
 	Notes    []string            `json:"notes,omitempty"`
+	Conflict []string            `json:"conflict,omitempty"` // what others changed, and is given up: a person has to agree
 	Old, New *pacemaker.Element  `json:",omitempty"`
 }
 
 // Diff is what becomes of the primitive, with secrets left out.
-func (c *Change) Diff() []string { return Diff(masked(c.Old), masked(c.New)) }
+func (s *Swap) Diff(c *Change) []string {
+	secrets := s.secrets()
+	return Diff(c.Old.Masked(secrets), c.New.Masked(secrets))
+}
 
 // Masked is the plan to be shown, with secrets left out.
-func (p *Plan) Masked() *Plan {
+func (s *Swap) Masked(p *Plan) *Plan {
+	secrets := s.secrets()
 	m := *p
 	m.Changes = nil
 	for _, c := range p.Changes {
 		shown := *c
-		shown.Old, shown.New = masked(c.Old), masked(c.New)
+		shown.Old, shown.New = c.Old.Masked(secrets), c.New.Masked(secrets)
 		m.Changes = append(m.Changes, &shown)
 	}
 	return &m
 }
 
-func masked(e *pacemaker.Element) *pacemaker.Element {
-	m := e.Clone()
-	for nv := range m.All("nvpair") {
-		if strings.Contains(nv.Attr("name"), "passw") || strings.Contains(nv.Attr("name"), "secret") {
-			nv.Set("value", "(secret)")
+// secrets are the names of the parameters that the agents call secret.
+func (s *Swap) secrets() map[string]bool {
+	names := map[string]bool{}
+	for _, a := range s.Agents {
+		for _, p := range a.New().Parameters {
+			names[p.Name] = names[p.Name] || p.Secret
 		}
 	}
-	return m
+	return names
 }
 
 // Plan is what a swap will do.
