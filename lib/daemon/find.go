@@ -150,8 +150,30 @@ func (id Identity) is(ctx context.Context, m *matcher, p *Process) (bool, error)
 	return ours, err
 }
 
-// scan looks at every process. dying are processes that have the daemon's name but neither an executable nor
-// anything else left to recognise them by; they may hold files until they are gone.
+// moment is how long a doubt is looked into: a process may be starting, or about to end.
+const moment = 200 * time.Millisecond
+
+// look is is, but a doubt of a moment is none: what is told is true twice, of a process that is not ending.
+func (id Identity) look(ctx context.Context, m *matcher, p *Process) (ours bool, err error) {
+	began, doubts := time.Now(), 0
+	for {
+		ours, err = id.is(ctx, m, p)
+		if err == nil || p.Exiting() {
+			return ours, err
+		}
+		if doubts++; doubts > 1 && time.Since(began) > moment {
+			return false, err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return false, err
+		}
+	}
+}
+
+// scan looks at every process. dying are processes that have the daemon's name, or its executable, and are ending,
+// so that they cannot be recognised any more; they may hold files until they are gone.
 func (id Identity) scan(ctx context.Context) (found, dying []*Process, err error) {
 	// A daemon that forks behind the scan's back, the parent gone before its turn, is seen by a second look.
 	kernel := kernelThreads(cmp.Or(id.Proc, "/proc"))
@@ -249,9 +271,13 @@ func (id Identity) scanOnce(ctx context.Context, kernel map[int]bool) (found, dy
 				continue
 			}
 		}
-		ours, err := id.is(ctx, m, p)
+		ours, err := id.look(ctx, m, p)
 		if ours && err == nil {
 			found = append(found, p)
+			continue
+		}
+		if p.Exiting() {
+			dying = append(dying, p)
 			continue
 		}
 		p.Close()

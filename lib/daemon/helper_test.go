@@ -52,6 +52,7 @@ func init() {
 		"halfdead": halfDead,
 		"zombie":   zombie,
 		"open":     openFile,
+		"touch":    func(args []string) error { return os.WriteFile(args[0], nil, 0o600) },
 	}
 }
 

@@ -19,7 +19,10 @@ import (
 )
 
 // Flags of a task, field 9 of /proc/PID/stat (the kernel's include/linux/sched.h).
-const kernelThread = 0x00200000
+const (
+	kernelThread = 0x00200000
+	exitingTask  = 0x00000004
+)
 
 // ticks is USER_HZ, the unit of Stat.StartTime; 100 on every architecture Go runs on.
 const ticks = 100
@@ -266,6 +269,16 @@ func (p *Process) Stat() (Stat, error) {
 	return st, nil
 }
 
+// Exiting says whether the process is ending: it still may hold files, but what /proc tells of it goes piece by piece.
+func (p *Process) Exiting() bool {
+	st, err := readStat(p.task)
+	if err == nil && st.State == 'Z' && st.Threads > 1 { // only its leader has ended
+		p.task = liveTask(p.dir)
+		st, err = readStat(p.task)
+	}
+	return err == nil && st.Flags&exitingTask != 0 && p.Alive()
+}
+
 // Children are the states of the processes that it started and that live: /proc/PID/task/TID/children in
 // proc_pid_task(5). A kernel without CONFIG_PROC_CHILDREN tells of none.
 func (p *Process) Children() (list []Stat, err error) {
@@ -331,6 +344,14 @@ func (p *Process) strings(ctx context.Context, name string) ([]string, error) {
 		return nil, nil
 	}
 	return strings.Split(string(b), "\x00"), nil
+}
+
+// switches counts the times that the process began to wait for something, "" if that is not known.
+func (p *Process) switches() string {
+	b, _ := os.ReadFile(p.task + "/status")
+	_, count, _ := strings.Cut(string(b), "\nvoluntary_ctxt_switches:")
+	count, _, _ = strings.Cut(count, "\n")
+	return count
 }
 
 // UID is the effective user id the process runs as.

@@ -119,9 +119,20 @@ const settling = time.Second
 func UsesDir(dir string, options ...string) Test {
 	dir = filepath.Clean(dir)
 	return func(ctx context.Context, p *Process) (bool, error) {
-		for {
+		var waits string // what it waits for
+		var since time.Time
+		for began := time.Now(); ; {
 			ours, err := usesDir(ctx, p, dir, options)
-			if !errors.Is(err, errUnsettled) {
+			switch {
+			case errors.Is(err, errWaits):
+				// Any process waits so for a moment, as for a page of its program. Only one that does not come out of it is stuck.
+				if now := p.switches(); now != waits || since.IsZero() {
+					waits, since = now, time.Now()
+				}
+				if time.Since(since) > settling || time.Since(began) > 5*settling {
+					return false, err
+				}
+			case !errors.Is(err, errUnsettled):
 				return ours, err
 			}
 			select {
@@ -278,8 +289,12 @@ func (p *Process) lost(cwd string) bool {
 	if strings.HasSuffix(cwd, " (deleted)") {
 		return false
 	}
-	_, err := os.Stat(p.task + "/cwd")
-	return err == nil && !sameFile(p.task+"/cwd", cwd)
+	theirs, err := os.Stat(p.task + "/cwd")
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(cwd)
+	return err != nil || !os.SameFile(theirs, named)
 }
 
 // firstFiles are the descriptors of the first files on real file systems.
@@ -327,10 +342,13 @@ func (p *Process) detached(files map[int]string) (string, bool) {
 	return "", false
 }
 
-var errUnsettled = errors.New("it has just started and has no file open yet")
+var (
+	errUnsettled = errors.New("it has just started and has no file open yet")
+	errWaits     = errors.New("and has no file open")
+)
 
 // unsettled is an error if the process may not have got as far as opening its data: it has no file open, and is
-// brand new (errUnsettled) or hangs in the kernel.
+// brand new (errUnsettled) or waits in the kernel (errWaits).
 func (p *Process) unsettled(files map[int]string) error {
 	for fd := range files {
 		if fd > 2 && isFile(files[fd]) {
@@ -347,7 +365,7 @@ func (p *Process) unsettled(files map[int]string) error {
 	}
 	switch {
 	case st.State == 'D':
-		return fmt.Errorf("it is stuck in the kernel (%s) and has no file open", p.WChan())
+		return fmt.Errorf("it is stuck in the kernel (%s) %w", p.WChan(), errWaits)
 	case age < settling:
 		return errUnsettled
 	}
