@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/amqp"
@@ -65,6 +63,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary s
 	}
 	return daemon.Command{
 		Path: binary, Args: a.options(s), User: a.user, Group: a.group, Output: a.log, PIDFile: a.pid, KillUnready: true,
+		Env: []string{"QPID_DAEMON=no"}, // goes before daemon=yes in the file: what has forked cannot be watched
 	}, nil
 }
 
@@ -72,7 +71,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary s
 func (a *agent) options(s settings) []string {
 	var o []string
 	add := func(name, value string) {
-		if value != "" {
+		if value != "" && a.more(name) == "" {
 			o = append(o, "--"+name, value)
 		}
 	}
@@ -88,13 +87,17 @@ func (a *agent) options(s settings) []string {
 		add("ha-public-url", a.haPublic)
 		add("ha-replicate", a.haReplicate)
 		for _, o := range haOptions {
-			given := func(arg string) bool { return strings.HasPrefix(arg, "--"+o.name) }
-			if _, set := s.conf[o.name]; !set && !slices.ContainsFunc(a.additional, given) {
+			if _, set := s.conf[o.name]; !set {
 				add(o.name, o.value)
 			}
 		}
 	}
-	return append(o, a.additional...)
+	for _, arg := range a.additional {
+		if arg != "-d" && arg != "--daemon" {
+			o = append(o, arg)
+		}
+	}
+	return o
 }
 
 // haOptions are better defaults for a cluster than the broker's own, where
@@ -141,11 +144,12 @@ func (a *agent) hasStore(ctx context.Context, r *ocf.Request, s settings) error 
 	}
 	r.Step("asking for the broker's store")
 	c, done, err := a.console(ctx, s)
-	if err != nil {
-		return err
+	if err == nil {
+		defer done()
+		err = a.stores(ctx, c)
+	} else if pid, lockErr := lockHolder(s.dataDir); lockErr == nil && pid != 0 {
+		err = a.loaded(pid)
 	}
-	defer done()
-	err = a.stores(ctx, c, s)
 	if ocf.CodeOf(err) == ocf.Degraded {
 		return ocf.Errorf(ocf.Installed, "%w", err)
 	}
@@ -156,7 +160,7 @@ func (a *agent) hasStore(ctx context.Context, r *ocf.Request, s settings) error 
 func (a *agent) console(ctx context.Context, s settings) (*qmf.Client, func(), error) {
 	t, _, err := a.target(s, 0)
 	if err != nil {
-		return nil, nil, ocf.Errorf(ocf.Generic, "credentials_file: %w", err)
+		return nil, nil, ocf.Errorf(ocf.Generic, "%w", err)
 	}
 	conn, ans := amqp.Connect(ctx, t)
 	if conn == nil {
@@ -239,6 +243,9 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 		switch {
 		case err == nil && (at.HAStatus == qmf.Active || at.HAStatus == qmf.Recovering && time.Now().After(enough)):
 			return a.announce(ctx, r, s, nil, at)
+		case errors.As(err, &refused) && refused.Code == qmf.Forbidden:
+			a.tell(ctx, r, scoreAttribute(r), noScore, true)
+			return ocf.Errorf(ocf.Generic, "the broker's ACL forbids the check's user to promote it: allow that user access to methods in its acl-file: %w", err)
 		case errors.As(err, &refused) && at.HAStatus == qmf.Joining && !again:
 			again = true
 			r.Log.Info("starting the broker again, so that it looks anew for a better one", "refusal", err)

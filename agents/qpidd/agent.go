@@ -18,6 +18,7 @@ type params struct {
 	moduleDir, store                    string
 	port                                int
 	username, passwd, credentials, mech string
+	sslCA, sslCert, sslKey              string
 	additional                          []string
 	haCluster                           bool
 	haBrokers, haPublic, haReplicate    string
@@ -151,8 +152,20 @@ func (p *params) declare() []ocf.Parameter {
 			Long: "ANONYMOUS, PLAIN or EXTERNAL. Without it PLAIN with a user, ANONYMOUS without.",
 		},
 		{
+			Name: "ssl_ca", Value: ocf.Path(&p.sslCA), Reloadable: true, Short: "Certificates (PEM) that the broker's must be signed by",
+			Long: "For the health checks of a broker that takes TLS only (listen-disable=tcp, require-encryption). Without it\nthey do not look at its certificate: that the socket is the broker's own is known.",
+		},
+		{
+			Name: "ssl_cert", Value: ocf.Path(&p.sslCert), Reloadable: true, Short: "Certificate (PEM) that the health checks show",
+			Long: "Where the broker wants one (ssl-require-client-authentication).",
+		},
+		{
+			Name: "ssl_key", Value: ocf.Path(&p.sslKey), Reloadable: true, Short: "Key (PEM) of ssl_cert",
+			Long: "Without it ssl_cert holds both.",
+		},
+		{
 			Name: "additional_parameters", Value: ocf.Words(&p.additional), Short: "More options for the broker's command line",
-			Long: "Separated by spaces, quoted as in a shell.",
+			Long: "Separated by spaces, quoted as in a shell. An option that has a parameter of its own counts here. The broker\nalways runs in the foreground: --daemon is left out.",
 		},
 		{
 			Name: "ha_cluster", Value: ocf.Bool(&p.haCluster), Default: "false", Short: "Replicate: run as a promotable clone",

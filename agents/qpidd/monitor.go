@@ -1,10 +1,14 @@
 package qpidd
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/amqp"
@@ -62,7 +66,7 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 		return at, service.Because(p, err)
 	}
 	if r.Level >= 10 {
-		if err := a.look(ctx, r, s, p.PID); err != nil {
+		if err := a.look(ctx, r, s, p); err != nil {
 			return at, service.Because(p, err)
 		}
 	}
@@ -74,7 +78,7 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int) (at place, err error) {
 	t, known, err := a.target(s, pid)
 	if err != nil {
-		return at, ocf.Errorf(ocf.Degraded, "alive, but the check cannot log in: credentials_file: %w", err)
+		return at, err
 	}
 	r.Step("waiting for an answer on %s", t.Address)
 	if !a.haCluster {
@@ -104,7 +108,10 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int
 			return at, managed(err)
 		}
 	}
-	return at, nil
+	if score := told(r, scoreAttribute(r)); r.Level >= 10 || score == noScore || score == "?" {
+		at.barred = mayPromote(ctx, c)
+	}
+	return at, at.barred
 }
 
 // judge turns an answer into an exit code. known is false when the operator
@@ -124,15 +131,39 @@ func judge(ans amqp.Answer, known bool) error {
 // handicap, no answer is a failure.
 func managed(err error) error {
 	var refused *qmf.Error
-	if errors.As(err, &refused) || errors.Is(err, qmf.ErrDisabled) {
+	switch {
+	case errors.As(err, &refused) && refused.Code == qmf.Forbidden:
+		return ocf.Errorf(ocf.Degraded, "the broker's ACL forbids the check's user to read its management: allow that user access in its acl-file: %w", err)
+	case refused != nil, errors.Is(err, qmf.ErrDisabled):
 		return ocf.Errorf(ocf.Degraded, "management: %w", err)
 	}
 	return ocf.Errorf(ocf.Generic, "management does not answer: %w", err)
 }
 
+// mayPromote tells of a broker that lets the check's user read and not act:
+// it would refuse to be promoted, which nobody needs to learn in a failover.
+func mayPromote(ctx context.Context, c *qmf.Client) error {
+	user, ok, err := c.MayCall(ctx, "org.apache.qpid.ha", "habroker", "promote")
+	var refused *qmf.Error
+	switch {
+	case errors.As(err, &refused) && refused.Code == qmf.Forbidden:
+		return ocf.Errorf(ocf.Degraded, "the broker's ACL lets the check's user %s call no methods, so that it may not be promoted: allow that in its acl-file: acl allow %s access method", user, user)
+	case refused != nil:
+		return nil // an old one has no such question
+	case err != nil:
+		return managed(err)
+	case !ok:
+		return ocf.Errorf(ocf.Degraded, "the broker's ACL will not let it be promoted by %s, the check's user: allow that in its acl-file: acl allow %s access method", user, user)
+	}
+	return nil
+}
+
 // look is what levels 10 and 20 add.
-func (a *agent) look(ctx context.Context, r *ocf.Request, s settings, pid int) error {
-	t, known, _ := a.target(s, pid)
+func (a *agent) look(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) error {
+	t, known, err := a.target(s, p.PID)
+	if err != nil {
+		return err
+	}
 	r.Step("sending a message to ourselves through %s", t.Address)
 	if err := judge(amqp.RoundTrip(ctx, t), known); err != nil || r.Level < 20 {
 		return err
@@ -145,44 +176,78 @@ func (a *agent) look(ctx context.Context, r *ocf.Request, s settings, pid int) e
 	defer conn.Close()
 	c, err := qmf.New(ctx, conn)
 	if err != nil {
-		return managed(err)
+		return errors.Join(a.loaded(p.PID), managed(err))
 	}
-	for _, check := range []func(context.Context, *qmf.Client, settings) error{a.queues, a.connections, a.stores} {
-		if err := check(ctx, c, s); err != nil {
+	var found []error // what matters most comes first
+	for _, check := range []func() error{
+		func() error { return a.backups(ctx, r, c, s) },
+		func() error { return a.stores(ctx, c) },
+		func() error { return a.queues(ctx, c, s.says(ctx, p, "default-queue-limit")) },
+		func() error { return a.connections(ctx, c) },
+	} {
+		switch err := check(); ocf.CodeOf(err) {
+		case ocf.OK:
+		case ocf.Degraded:
+			found = append(found, err)
+		default:
 			return err
 		}
 	}
-	return a.backups(ctx, r, c, s)
+	if len(found) == 0 {
+		return nil
+	}
+	return ocf.Errorf(ocf.Degraded, "%w", errors.Join(found...))
 }
 
-// defaultQueueLimit is the broker's default-queue-limit in bytes.
+// defaultQueueLimit is the broker's own default-queue-limit in bytes.
 const defaultQueueLimit = 100 << 20
 
-func (a *agent) queues(ctx context.Context, c *qmf.Client, _ settings) error {
+// queues tells of those that are nearly full, the fullest first.
+func (a *agent) queues(ctx context.Context, c *qmf.Client, standard string) error {
 	queues, err := c.Queues(ctx)
 	if err != nil {
 		return managed(err)
 	}
+	usual := int64(defaultQueueLimit)
+	if n, err := strconv.ParseInt(standard, 10, 64); err == nil {
+		usual = n
+	}
+	type finding struct {
+		percent int64
+		text    string
+	}
+	var found []finding
 	for _, q := range queues {
-		limit := q.MaxBytes
-		if limit == 0 {
-			limit = defaultQueueLimit
+		limit := usual
+		if _, declared := q.Arguments["qpid.max_size"]; declared {
+			limit = q.MaxBytes
 		}
+		percent := func(n, limit int64) int64 { return n * 100 / max(limit, 1) * min(limit, 1) } // without a limit: 0
+		bytes, count := percent(q.Bytes, limit), percent(q.Messages, q.MaxMessages)
+		enough := int64(a.queuePercent)
 		switch {
 		case q.Policy == "ring" || q.Policy == "self-destruct":
-			continue // they overwrite, which is what was asked for
+			// They overwrite, which is what was asked for.
 		case q.FlowStopped:
-			return ocf.Errorf(ocf.Degraded, "queue %s holds senders back: it is nearly full (%d messages, %d KiB of %d): find out why nobody reads it", q.Name, q.Messages, q.Bytes>>10, limit>>10)
-		case a.queuePercent > 0 && q.Bytes*100 >= limit*int64(a.queuePercent):
-			return ocf.Errorf(ocf.Degraded, "queue %s is %d%% full (%d KiB of %d; degraded from %d%%): find out why nobody reads it", q.Name, q.Bytes*100/limit, q.Bytes>>10, limit>>10, a.queuePercent)
-		case a.queuePercent > 0 && q.MaxMessages > 0 && q.Messages*100 >= q.MaxMessages*int64(a.queuePercent):
-			return ocf.Errorf(ocf.Degraded, "queue %s is %d%% full (%d of %d messages; degraded from %d%%): find out why nobody reads it", q.Name, q.Messages*100/q.MaxMessages, q.Messages, q.MaxMessages, a.queuePercent)
+			found = append(found, finding{101, fmt.Sprintf("queue %s holds senders back: it is nearly full (%d messages, %d KiB)", q.Name, q.Messages, q.Bytes>>10)})
+		case enough > 0 && bytes >= max(enough, count):
+			found = append(found, finding{bytes, fmt.Sprintf("queue %s is %d%% full (%d KiB of %d; degraded from %d%%)", q.Name, bytes, q.Bytes>>10, limit>>10, enough)})
+		case enough > 0 && count >= enough:
+			found = append(found, finding{count, fmt.Sprintf("queue %s is %d%% full (%d of %d messages; degraded from %d%%)", q.Name, count, q.Messages, q.MaxMessages, enough)})
 		}
 	}
-	return nil
+	if len(found) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(found, func(a, b finding) int { return cmp.Compare(b.percent, a.percent) })
+	others := ""
+	if n := len(found) - 1; n > 0 {
+		others = fmt.Sprintf(", and %d more queues", n)
+	}
+	return ocf.Errorf(ocf.Degraded, "%s%s: find out why nobody reads it", found[0].text, others)
 }
 
-func (a *agent) connections(ctx context.Context, c *qmf.Client, _ settings) error {
+func (a *agent) connections(ctx context.Context, c *qmf.Client) error {
 	b, err := c.Broker(ctx)
 	if err != nil {
 		return managed(err)
@@ -200,7 +265,7 @@ func (a *agent) connections(ctx context.Context, c *qmf.Client, _ settings) erro
 	return nil
 }
 
-func (a *agent) stores(ctx context.Context, c *qmf.Client, _ settings) error {
+func (a *agent) stores(ctx context.Context, c *qmf.Client) error {
 	if a.store == "" {
 		return nil
 	}
@@ -208,11 +273,29 @@ func (a *agent) stores(ctx context.Context, c *qmf.Client, _ settings) error {
 	if err != nil {
 		return managed(err)
 	}
-	for _, s := range stores {
-		if s.Kind == a.store {
-			return nil
-		}
+	if slices.ContainsFunc(stores, func(s qmf.Store) bool { return s.Kind == a.store }) {
+		return nil
 	}
+	return a.noStore()
+}
+
+// loaded asks the process for its store, where its management cannot be asked:
+// a store's module that was loaded is in use.
+func (a *agent) loaded(pid int) error {
+	if a.store == "" {
+		return nil
+	}
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return ocf.Errorf(ocf.Generic, "cannot tell whether the message store %s is loaded: %w", a.store, err)
+	}
+	if bytes.Contains(maps, []byte("/"+a.store+".so")) {
+		return nil
+	}
+	return a.noStore()
+}
+
+func (a *agent) noStore() error {
 	return ocf.Errorf(ocf.Degraded, "the message store %s is not loaded: durable messages are lost when the broker stops: install its package (qpid-cpp-server-%s)", a.store, a.store)
 }
 
@@ -225,6 +308,9 @@ func (a *agent) backups(ctx context.Context, r *ocf.Request, c *qmf.Client, s se
 		return nil
 	}
 	ha, err := c.HA(ctx)
+	if errors.Is(err, qmf.ErrNoObject) {
+		return nil // level 0 has told that
+	}
 	if err != nil {
 		return managed(err)
 	}

@@ -32,6 +32,7 @@ type place struct {
 	id     string   // of this broker, new at every start
 	inStep []string // the ids of a primary's backups that have everything
 	lost   bool     // a backup without a connection to its primary
+	barred error    // why it would refuse to be promoted, whatever it is
 }
 
 func placeOf(ha qmf.HA) place {
@@ -109,6 +110,12 @@ func (a *agent) announce(ctx context.Context, r *ocf.Request, s settings, p *dae
 	if at.lost && (behind || told(r, scoreAttribute(r)) == score) { // one that has just become ready surely has everything
 		if err := a.adrift(ctx, r, at.HAStatus); err != nil {
 			return errors.Join(err, setBehind(s.dataDir, true)) // while the store is as the primary left it
+		}
+	}
+	if at.barred != nil && !at.Primary() {
+		score = noScore
+		if at.HAStatus == qmf.Ready {
+			state = "barred" // the primary vouches for what is ready
 		}
 	}
 	a.tell(ctx, r, scoreAttribute(r), score, behind) // while behind also if it was told, for a primary may have vouched late

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +23,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/sockets"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -30,8 +34,9 @@ type agent struct{ *params }
 type settings struct {
 	config           string // "" if there is none
 	dataDir, address string
-	port             string
-	brokers          int // in ha_brokers_url
+	port, tlsPort    string
+	encrypted        bool // it takes no others
+	brokers          int  // in ha_brokers_url
 	conf             map[string]string
 }
 
@@ -40,7 +45,7 @@ var configs = []string{"/etc/qpid/qpidd.conf", "/etc/qpidd.conf"}
 // settings reads the configuration file. Its error means that the broker would
 // not start with it; the settings are then what can be known without it.
 func (p *params) settings() (settings, error) {
-	s := settings{config: p.config}
+	s := settings{config: cmp.Or(p.more("config"), p.config)}
 	if s.config == "" {
 		if i := slices.IndexFunc(configs, service.Exists); i >= 0 {
 			s.config = configs[i]
@@ -53,14 +58,60 @@ func (p *params) settings() (settings, error) {
 	if err == nil && p.dataDir == "" && isYes(s.conf["no-data-dir"]) {
 		err = ocf.Errorf(ocf.Configured, "%s says no-data-dir: the broker is told from others by the data directory that it holds: remove that line, or set data_dir", s.config)
 	}
-	s.dataDir = filepath.Clean(cmp.Or(p.dataDir, s.conf["data-dir"], "/var/lib/qpidd"))
+	s.dataDir = filepath.Clean(cmp.Or(p.more("data-dir"), p.dataDir, s.conf["data-dir"], "/var/lib/qpidd"))
 	s.port = cmp.Or(s.conf["port"], "5672")
 	if p.port != 0 {
 		s.port = strconv.Itoa(p.port)
 	}
-	s.address = net.JoinHostPort(listenAddress(cmp.Or(p.iface, s.conf["interface"])), s.port)
+	s.port = cmp.Or(p.more("port"), s.port)
+	if err == nil && s.port == "0" {
+		err = ocf.Errorf(ocf.Configured, "port=0 lets the kernel choose another port at each start, and no client would find the broker: set one (%s, or additional_parameters)", cmp.Or(s.config, "the parameter port"))
+	}
+	s.address = net.JoinHostPort(listenAddress(cmp.Or(p.more("interface"), p.iface, s.conf["interface"])), s.port)
+	s.tlsPort = cmp.Or(p.more("ssl-port"), s.conf["ssl-port"], "5671")
+	s.encrypted = isYes(cmp.Or(p.more("require-encryption"), s.conf["require-encryption"]))
 	s.brokers = strings.Count(p.haBrokers, ",") + 1
 	return s, err
+}
+
+// more is the value of an option in additional_parameters, where it stands in place of ours.
+func (p *params) more(name string) string { return option(p.additional, name) }
+
+// option is the value of an option on a command line.
+func option(args []string, name string) string {
+	for i, arg := range args {
+		given, value, ok := strings.Cut(arg, "=")
+		switch {
+		case name == "port" && given == "-p", given == "--"+name && !ok:
+			if i+1 < len(args) {
+				return args[i+1]
+			}
+		case given == "--"+name:
+			return value
+		case name == "port" && strings.HasPrefix(arg, "-p"):
+			return arg[len("-p"):]
+		}
+	}
+	return ""
+}
+
+// says is what a running broker was told of an option, by its command line, its
+// environment or its configuration file: the first counts.
+func (s settings) says(ctx context.Context, p *daemon.Process, name string) string {
+	args, _ := p.Cmdline(ctx)
+	env, _ := p.Environ(ctx)
+	variable := func(name string) string {
+		name = "QPID_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "="
+		if i := slices.IndexFunc(env, func(v string) bool { return strings.HasPrefix(v, name) }); i >= 0 {
+			return env[i][len(name):]
+		}
+		return ""
+	}
+	conf := s.conf
+	if file := cmp.Or(option(args, "config"), variable("config"), s.config); file != s.config {
+		conf, _ = readConf(file)
+	}
+	return cmp.Or(option(args, name), variable(name), conf[name])
 }
 
 // listenAddress is where a broker that listens there can be reached from this host.
@@ -81,7 +132,8 @@ func listenAddress(iface string) string {
 }
 
 // readConf reads qpidd.conf: `name=value`, without spaces around the sign, and
-// comments; of a name that stands twice the first counts, as for the broker.
+// comments; of a name that stands twice the first counts, as for the broker. It
+// takes blanks after the sign.
 func readConf(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -98,7 +150,7 @@ func readConf(path string) (map[string]string, error) {
 		line, _, _ := strings.Cut(lines.Text(), "#")
 		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if _, seen := conf[name]; ok && !seen {
-			conf[name] = value
+			conf[name] = strings.TrimSpace(value)
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -126,17 +178,110 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusab
 }
 
 // target is whom the health checks ask, and as whom. known is false when the
-// operator named nobody to log in as, so that a refused login says nothing.
+// operator named nobody to log in as, so that a refused login says nothing. pid
+// 0 is whoever holds the data directory.
 func (a *agent) target(s settings, pid int) (t amqp.Target, known bool, err error) {
-	t = amqp.Target{Address: s.address, User: a.username, Password: a.passwd, Mechanism: a.mech, Product: amqp.QpidProduct, Admin: a.haCluster, PID: pid}
+	t = amqp.Target{User: a.username, Password: a.passwd, Mechanism: a.mech, Product: amqp.QpidProduct, Admin: a.haCluster, PID: pid}
 	if a.credentials != "" {
 		user, password, _, err := mycnf.LoadDefaults(a.credentials)
 		if err != nil {
-			return t, true, err
+			return t, true, ocf.Errorf(ocf.Degraded, "alive, but the check cannot log in: credentials_file: %w", err)
 		}
 		t.User, t.Password = user, password
 	}
-	return t, t.User != "", nil
+	d, err := s.door(pid)
+	if err == nil && d.tls {
+		t.TLS, err = a.tls()
+	}
+	t.Address = d.address
+	return t, t.User != "", err
+}
+
+// door is an address that the broker listens on.
+type door struct {
+	address string
+	tls     bool
+}
+
+// door is where the health checks go in. The broker's own sockets tell, for it
+// may have been started by others, with options or an environment of their own;
+// the configuration file only says which of several is meant, and which speak
+// TLS.
+func (s settings) door(pid int) (door, error) {
+	if pid == 0 {
+		pid, _ = lockHolder(s.dataDir)
+	}
+	reckoned := door{s.address, s.port == s.tlsPort && s.encrypted}
+	if pid == 0 {
+		return reckoned, nil
+	}
+	listening, err := sockets.Of(pid, sockets.Listen)
+	if err != nil {
+		return reckoned, nil // nobody else can be asked
+	}
+	var best door
+	rank := -1
+	for _, l := range listening {
+		addr, port := l.Local.Addr().Unmap(), strconv.Itoa(int(l.Local.Port()))
+		d := door{tls: port == s.tlsPort && (port != s.port || s.encrypted)}
+		r := 0
+		for i, better := range []bool{addr.Is4(), !addr.IsLinkLocalUnicast(), port == s.port, d.tls == s.encrypted} {
+			if better {
+				r |= 1 << i
+			}
+		}
+		if r <= rank {
+			continue
+		}
+		switch addr {
+		case netip.IPv4Unspecified():
+			addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		case netip.IPv6Unspecified():
+			addr = netip.IPv6Loopback()
+		}
+		d.address = net.JoinHostPort(addr.String(), port)
+		best, rank = d, r
+	}
+	if rank < 0 {
+		return best, ocf.Errorf(ocf.Generic, "it listens nowhere: it still recovers its store, or hangs, or its configuration keeps it from listening: see its log")
+	}
+	return best, nil
+}
+
+// tls is how the health checks speak TLS. The socket is known to be the
+// broker's, so that its certificate is looked at only where ssl_ca says by what.
+func (a *agent) tls() (*tls.Config, error) {
+	c := &tls.Config{InsecureSkipVerify: true}
+	bad := func(name string, err error) (*tls.Config, error) {
+		return nil, ocf.Errorf(ocf.Degraded, "alive, but the check cannot speak TLS: %s: %w", name, err)
+	}
+	if a.sslCert != "" {
+		pair, err := tls.LoadX509KeyPair(a.sslCert, cmp.Or(a.sslKey, a.sslCert))
+		if err != nil {
+			return bad("ssl_cert, ssl_key", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	if a.sslCA == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(a.sslCA)
+	if err != nil {
+		return bad("ssl_ca", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return bad("ssl_ca", fmt.Errorf("%s holds no certificate (PEM)", a.sslCA))
+	}
+	c.VerifyConnection = func(state tls.ConnectionState) error { // its name is not looked at: we come by the address
+		between := x509.NewCertPool()
+		for _, cert := range state.PeerCertificates[1:] {
+			between.AddCert(cert)
+		}
+		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
+		return err
+	}
+	return c, nil
 }
 
 // lockHolder is the process that holds the data directory's lock, 0 if none

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	goamqp "github.com/Azure/go-amqp"
@@ -189,9 +190,11 @@ func (t Target) open(ctx context.Context) (_ *goamqp.Conn, a Answer) {
 		HostName:     t.Hostname,
 		SASLType:     sasl,
 		WriteTimeout: writeTimeout,
+		// Who asks "who holds the connections" finds us by these.
+		Properties: map[string]any{"qpid.client_process": "openstack-ocf", "qpid.client_pid": int32(os.Getpid())},
 	}
 	if t.Admin {
-		opts.Properties = map[string]any{"qpid.ha-admin": int32(1)}
+		opts.Properties["qpid.ha-admin"] = int32(1)
 	}
 	conn, err := goamqp.NewConn(handshake, ear, opts)
 	if err != nil {

@@ -135,6 +135,8 @@ func (a *Answer) fail(ctx context.Context, t Target, head string, err error) {
 			kind = Silent
 		}
 		a.silent(t, kind)
+	case t.TLS != nil && strings.Contains(text, "remote error: tls: "): // with TLS 1.3 after the handshake
+		*a = a.because(BadCert, err)
 	case strings.Contains(text, "auth failed with code"):
 		*a = a.because(BadLogin, fmt.Errorf("%s as %q", orAnonymous(t), t.User))
 	case strings.Contains(text, "no supported auth mechanism"):

@@ -2,6 +2,8 @@ package qmf
 
 import (
 	"context"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,6 +213,33 @@ func (c *Client) HALinkLost(ctx context.Context) (bool, error) {
 func (c *Client) Promote(ctx context.Context) error {
 	_, err := c.Call(ctx, HAName, "promote", nil)
 	return err
+}
+
+// MayCall tells whether the broker's ACL lets this console's user call a method
+// of a class, without calling it, and who that user is to the broker. A user who
+// may not even ask that gets an [*Error] with the code [Forbidden].
+//
+// The user is that of a connection with this process's number in the property
+// qpid.client_pid. Without one, or without an ACL, nothing is forbidden.
+func (c *Client) MayCall(ctx context.Context, pkg, class, method string) (user string, may bool, err error) {
+	acls, err := c.Query(ctx, "org.apache.qpid.acl", "acl")
+	if err != nil || len(acls) == 0 || str(acls[0].Values["policyFile"]) == "" {
+		return "", true, err
+	}
+	conns, err := c.Query(ctx, "org.apache.qpid.broker", "connection")
+	if err != nil {
+		return "", false, err
+	}
+	i := slices.IndexFunc(conns, func(o Object) bool { return integer(o.Values["remotePid"]) == int64(os.Getpid()) })
+	if i < 0 {
+		return "", true, nil
+	}
+	user = str(conns[i].Values["authIdentity"])
+	out, err := c.Call(ctx, acls[0].Name, "Lookup", map[string]any{
+		"userId": user, "action": "access", "object": "method", "objectName": method,
+		"propertyMap": map[string]any{"schemapackage": pkg, "schemaclass": class},
+	})
+	return user, strings.HasPrefix(str(out["result"]), "allow"), err
 }
 
 // SetBrokersURL changes the list of all brokers of the cluster.

@@ -57,6 +57,9 @@ type Error struct {
 	Text string
 }
 
+// Forbidden is the Code of what the broker's ACL forbids.
+const Forbidden = 6
+
 func (e *Error) Error() string { return fmt.Sprintf("qmf error %d: %s", e.Code, e.Text) }
 
 // Object is a managed object. Strings that qpidd sends as binary are strings.

@@ -84,9 +84,7 @@ func TestFaults(t *testing.T) {
 		{"store not loaded", func(h *host) {
 			p := h.With("store", "legacystore")
 			if h.kind == broker.Real {
-				dir := h.T.TempDir() // a module directory with AMQP 1.0 and nothing else
-				box.Sh(h.T, "chmod a+rx %s %s; cp $(find $(dirname $(dirname %s)) -name amqp.so | head -1) %s", dir, filepath.Dir(dir), h.Params["binary"], dir)
-				p = h.With("module_dir", dir, "store", "linearstore")
+				p = h.With("module_dir", h.bare(), "store", "linearstore")
 			}
 			p.Want(ocf.Start, ocf.Installed, "not loaded")
 		}},
@@ -141,24 +139,16 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Start, ocf.Generic, "network address")
 		}},
 		{"another protocol on the port", func(h *host) {
-			p := h.With("port", "5698") // the broker's own is another
+			p := h.With("port", "5698") // the broker's own is another, and is asked there
 			h.Start()
 			l, err := net.Listen("tcp", "127.0.0.1:5698")
 			if err != nil {
 				h.T.Fatal(err)
 			}
 			defer l.Close()
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					_, _ = c.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n"))
-					_ = c.Close()
-				}
-			}()
-			p.Monitor(0, ocf.Generic, "SSH")
+			p.Monitor(0, ocf.OK)
+			h.Signal(syscall.SIGSTOP)
+			p.Monitor(0, ocf.Generic, "frozen")
 		}},
 		{"data directory in use by another", func(h *host) {
 			holder := box.Background(h.T, "/usr/bin/python3", "-c", fmt.Sprintf("import fcntl,os,time; f=open('%s/lock','w'); os.chmod('%s/lock',0o666); fcntl.lockf(f,fcntl.LOCK_EX); time.sleep(600)", dataDir, dataDir))
@@ -250,6 +240,13 @@ func TestFaults(t *testing.T) {
 // the broker takes no more, at most n.
 func (h *host) fill(queue string, n int) {
 	h.T.Helper()
+	h.send(queue, n, 1000, map[string]any{"qpid.max_size": int64(40 << 10), "qpid.flow_stop_size": int64(0)})
+}
+
+// send declares a queue and sends it messages of that size until the broker
+// takes no more, at most n.
+func (h *host) send(queue string, n, size int, args map[string]any) {
+	h.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	c, err := goamqp.Dial(ctx, fmt.Sprintf("amqp://127.0.0.1:%d", port), &goamqp.ConnOptions{SASLType: goamqp.SASLTypeAnonymous()})
@@ -257,7 +254,7 @@ func (h *host) fill(queue string, n int) {
 		h.T.Fatal(err)
 	}
 	defer c.Close()
-	h.declare(ctx, c, queue, map[string]any{"qpid.max_size": int64(40 << 10), "qpid.flow_stop_size": int64(0)})
+	h.declare(ctx, c, queue, args)
 	s, err := c.NewSession(ctx, nil)
 	if err != nil {
 		h.T.Fatal(err)
@@ -267,8 +264,17 @@ func (h *host) fill(queue string, n int) {
 		h.T.Fatal(err)
 	}
 	for range n {
-		if err := snd.Send(ctx, goamqp.NewMessage(make([]byte, 1000)), nil); err != nil {
+		if err := snd.Send(ctx, goamqp.NewMessage(make([]byte, size)), nil); err != nil {
 			return // full
 		}
 	}
+}
+
+// bare is a module directory with AMQP 1.0 and nothing else.
+func (h *host) bare() string {
+	h.T.Helper()
+	dir := h.T.TempDir()
+	box.LetIn(h.T, dir)
+	box.Sh(h.T, "cp $(find $(dirname $(dirname %s)) -name amqp.so | head -1) %s", h.Params["binary"], dir)
+	return dir
 }
