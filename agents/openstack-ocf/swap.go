@@ -54,6 +54,8 @@ func swapCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "write one JSON object to standard output; progress goes to standard error"},
 			&cli.BoolFlag{Name: "defaults", Usage: "give the resources the operations that the new agents advise, instead of keeping theirs"},
 			&cli.BoolFlag{Name: "maintenance", Usage: "have the cluster leave all resources alone meanwhile, not only these"},
+			&cli.DurationFlag{Name: "within", Value: swap.Within, Usage: "how long it may take at `MOST`, and a rollback once more; the cluster leaves the resources alone for a third more"},
+			&cli.StringFlag{Name: strings.TrimPrefix(swap.SecondFlag, "--"), Hidden: true, Usage: "with --guard: of another node's swap"},
 			&cli.BoolFlag{Name: "guard", Hidden: true, Usage: "wait for the swap that is under way, and undo it if it died"},
 		},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return cli.Exit(err, swapUsage) },
@@ -81,6 +83,9 @@ func runSwap(c *cli.Context) error {
 			return cli.Exit("options come before resources: "+arg, swapUsage)
 		}
 	}
+	if d := c.Duration("within"); d < 15*time.Second || d > time.Hour {
+		return cli.Exit("--within takes 15s to 1h", swapUsage)
+	}
 	program, err := os.Executable()
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func runSwap(c *cli.Context) error {
 	began := time.Now()
 	s.Swap = &swap.Swap{
 		Agents: takeovers(), Version: version, Program: program, Guard: []string{"swap", "--guard"}, Dir: swap.Dir,
-		Only: c.Args().Slice(), To: c.String("to"), Defaults: c.Bool("defaults"), Whole: c.Bool("maintenance"),
+		Only: c.Args().Slice(), To: c.String("to"), Defaults: c.Bool("defaults"), Whole: c.Bool("maintenance"), Within: c.Duration("within"),
 		Say: func(format string, args ...any) {
 			fmt.Fprintf(s.out, "%6.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 		},
@@ -111,6 +116,9 @@ func runSwap(c *cli.Context) error {
 	if c.Bool("guard") {
 		s.Say = func(format string, args ...any) {
 			fmt.Fprintln(s.out, time.Now().Format(time.DateTime), fmt.Sprintf(format, args...))
+		}
+		if name := c.String("second"); name != "" {
+			return s.Relieve(ctx, name)
 		}
 		return s.Watch(ctx)
 	}

@@ -23,6 +23,7 @@ type Node struct {
 	Name                                           string
 	Online, Standby, Maintenance, Pending, Unclean bool
 	Guest                                          bool // it is a resource itself, such as the container of a bundle
+	Remote                                         bool // it runs pacemaker_remote only
 }
 
 // Resource is a primitive, or one instance of a cloned one.
@@ -69,7 +70,7 @@ func parseStatus(text string) (*Status, error) {
 			s.Nodes = append(s.Nodes, Node{
 				Name: n.Attr("name"), Online: yes(n, "online"), Standby: yes(n, "standby"),
 				Maintenance: yes(n, "maintenance"), Pending: yes(n, "pending"), Unclean: yes(n, "unclean"),
-				Guest: n.Attr("id_as_resource") != "",
+				Guest: n.Attr("id_as_resource") != "", Remote: n.Attr("type") == "remote",
 			})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -24,19 +25,23 @@ const (
 // the maintenance has ended by itself and the new agents have started something since. It returns what it did, "" if
 // there was nothing to do; with an error too, if that is done and something is not as it should be all the same. The
 // caller holds the lock. Ctrl-C does not end it.
-func (s *Swap) Recover(ctx context.Context) (string, error) { return s.recover(ctx, backwardTime) }
-
-func (s *Swap) recover(ctx context.Context, within time.Duration) (string, error) {
+func (s *Swap) Recover(ctx context.Context) (string, error) {
 	j, err := unfinished(s.Dir)
 	if err != nil || j == nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	return s.resume(ctx, j)
+}
+
+// resume ends the swap of a journal.
+func (s *Swap) resume(ctx context.Context, j *journal) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(j.Within, Within))
 	defer cancel()
+	j.Within = cmp.Or(j.Within, Within)
 	r := &run{Swap: s, journal: j}
 	var cib *pacemaker.Element
 	// A command of the dead swap that is still on its way to the CIB fails from here on: it was made for an older one.
-	err = r.apply(ctx, func(now *pacemaker.Element) error { cib = now; return nil })
+	err := r.apply(ctx, func(now *pacemaker.Element) error { cib = now; return nil })
 	if errors.Is(err, errOther) {
 		cib, err = pacemaker.CIB(ctx)
 	}
@@ -44,7 +49,11 @@ func (s *Swap) recover(ctx context.Context, within time.Duration) (string, error
 		return "", err
 	}
 	began := j.Began.Format(time.DateTime)
-	if owner(cib) != r.owner() { // it had just ended, or another node ended it
+	who := owner(cib)
+	if node, name, _ := strings.Cut(who, " "); who != "" && name == filepath.Base(j.dir) && who != r.owner() && who != j.from {
+		return "", fmt.Errorf("%s, which was asked to watch over it, is ending it: wait for that", node)
+	}
+	if who != r.owner() && (who == "" || who != j.from) { // it had just ended, or another node ended it
 		end := swapped
 		for _, c := range j.Changes {
 			if now := resource(cib, c.ID); now == nil || pacemaker.AgentOf(now) != c.To {
@@ -74,7 +83,7 @@ func (s *Swap) recover(ctx context.Context, within time.Duration) (string, error
 		})
 		return Finished, j.at(swapped)
 	}
-	if err := r.hold(ctx); err != nil {
+	if err := r.grasp(ctx); err != nil {
 		s.Say("%v", err)
 	}
 	defer r.letGo()
@@ -91,11 +100,12 @@ func (s *Swap) recover(ctx context.Context, within time.Duration) (string, error
 
 // Watch is what the guard does: it waits for the swap that is under way, and undoes it if it died. It goes on until
 // that is done, by itself or by somebody else: between two tries it lets go of the lock.
-func (s *Swap) Watch(ctx context.Context) error { return s.watch(ctx, backwardTime) }
+func (s *Swap) Watch(ctx context.Context) error { return s.watch(ctx, s.Recover) }
 
-func (s *Swap) watch(ctx context.Context, within time.Duration) error {
+// watch tries to end a swap until that is done.
+func (s *Swap) watch(ctx context.Context, end func(context.Context) (string, error)) error {
 	for pause, failed := time.Second, false; ; pause, failed = min(2*pause, 10*time.Minute), true {
-		did, err := s.recoverOnce(ctx, within)
+		did, err := s.locked(ctx, end)
 		switch {
 		case err != nil && did != "":
 			s.Say("%s, but look at the cluster (crm_mon -1rf): %v", did, err)
@@ -120,13 +130,13 @@ func (s *Swap) watch(ctx context.Context, within time.Duration) error {
 	}
 }
 
-func (s *Swap) recoverOnce(ctx context.Context, within time.Duration) (string, error) {
+func (s *Swap) locked(ctx context.Context, end func(context.Context) (string, error)) (string, error) {
 	release, err := s.Lock(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	return s.recover(ctx, within)
+	return end(ctx)
 }
 
 // startedBy is a start of one of the services by its new agent, nil if there was none.
@@ -261,7 +271,7 @@ func (r *run) back(ctx context.Context) error {
 		return err
 	}
 	restore := false
-	r.Until = time.Now().Add(expiry)
+	r.Until = r.hold()
 	err = r.apply(ctx, func(cib *pacemaker.Element) error {
 		restore = false
 		for _, c := range r.Changes {
@@ -362,6 +372,18 @@ func (r *run) restore(ctx context.Context) (doubt, err error) {
 		r.Say("%s", t)
 	}
 	if doubt = r.askAgain(ctx); doubt == nil {
+		status, err := pacemaker.ReadStatus(ctx)
+		if err != nil {
+			return nil, err
+		}
+		online := online(status)
+		for _, c := range r.Changes {
+			for n := range c.Runs {
+				if !online[n] {
+					return nil, nil // the cluster has to act
+				}
+			}
+		}
 		return r.calm(ctx, time.Minute), nil
 	}
 	err = until(ctx, 20*time.Second, func(ctx context.Context) error {

@@ -167,7 +167,7 @@ func TestGuardIsPatient(t *testing.T) {
 		said <- format
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- b.swap.watch(t.Context(), 10*time.Second) }()
+	go func() { ended <- b.swap.watch(t.Context(), b.within(10*time.Second)) }()
 	for failed := false; !failed; {
 		select {
 		case line := <-said:
@@ -201,7 +201,7 @@ func TestGuardEndsWhenSomebodyElseHasUndone(t *testing.T) {
 		}
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- b.swap.watch(t.Context(), 300*time.Millisecond) }()
+	go func() { ended <- b.swap.watch(t.Context(), b.within(300*time.Millisecond)) }()
 	release()
 	<-once
 	release, err = b.swap.Lock(t.Context())

@@ -47,7 +47,7 @@ func owner(cib *pacemaker.Element) string {
 // mark has the cluster leave resources alone until then at most: the maintenance ends by itself, whatever becomes of
 // this program and this node (Pacemaker Explained, "Rules").
 func mark(cib *pacemaker.Element, ids []string, until time.Time) {
-	end := until.UTC().Format("2006-01-02 15:04:05Z")
+	end := until.UTC().Format(markTime)
 	for p := range cib.Child("configuration", "resources").All("primitive") {
 		id := p.Attr("id")
 		if !slices.Contains(ids, id) || strings.HasPrefix(id, prefix) {
@@ -63,10 +63,11 @@ func mark(cib *pacemaker.Element, ids []string, until time.Time) {
 	}
 }
 
-// The resources of [ScoutAgent]: one that is only ever probed, and one that is started.
+// The resources of [ScoutAgent]: one that is only ever probed, and those that are started.
 const (
-	scoutID = prefix + "scout"
-	unitsID = prefix + "units"
+	scoutID  = prefix + "scout"
+	unitsID  = prefix + "units"
+	secondID = prefix + "second"
 )
 
 func scout(id string, params map[string]string) *pacemaker.Element {
@@ -85,15 +86,37 @@ func addScout(cib *pacemaker.Element, agents []string, version string) {
 	cib.Child("configuration", "resources").Add(p)
 }
 
-// addUnits adds scouts that are started on nodes, also where nothing may run that no constraint allows
-// (symmetric-cluster=false).
-func addUnits(cib *pacemaker.Element, nodes []string, params map[string]string) {
+// addStarted adds scouts that are started on these nodes and no others, also where nothing may run that no constraint
+// allows (symmetric-cluster=false).
+func addStarted(cib *pacemaker.Element, id string, nodes []string, params map[string]string) {
 	config := cib.Child("configuration")
-	config.Child("resources").Add(pacemaker.El("clone", "id", unitsID+"-clone").Add(scout(unitsID, params)))
-	for i, n := range nodes {
-		config.Child("constraints").Add(pacemaker.El("rsc_location", "id", fmt.Sprintf("%s-on-%d", unitsID, i), "rsc", unitsID+"-clone", "node", n, "score", "0"))
+	config.Child("resources").Add(pacemaker.El("clone", "id", id+"-clone").Add(scout(id, params)))
+	at := 0
+	on := func(node, score string) {
+		config.Child("constraints").Add(pacemaker.El("rsc_location", "id", fmt.Sprintf("%s-on-%d", id, at), "rsc", id+"-clone", "node", node, "score", score))
+		at++
+	}
+	for _, n := range nodes {
+		on(n, "0")
+	}
+	for n := range config.Child("nodes").All("node") {
+		if name := n.Attr("uname"); name != "" && !slices.Contains(nodes, name) {
+			on(name, "-INFINITY")
+		}
 	}
 }
+
+// endOf is when the maintenance of a swap ends, the zero time if there is none.
+func endOf(cib *pacemaker.Element) (end time.Time) {
+	for d := range cib.Child("configuration", "resources").All("date_expression") {
+		if isMark(d) {
+			end, _ = time.Parse(markTime, d.Attr("end"))
+		}
+	}
+	return end
+}
+
+const markTime = "2006-01-02 15:04:05Z"
 
 // attributeSets are the instance attributes of a primitive, without those that a rule gives, the one that counts most
 // first.

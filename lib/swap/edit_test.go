@@ -85,7 +85,7 @@ func TestMarksOfAnyResource(t *testing.T) {
 func TestUnitsAreReachedInAClusterThatMustBeAllowed(t *testing.T) {
 	newBench(t)
 	cib := parse(t, strings.Replace(benchCIB, `<nvpair id="o-s"`, `<nvpair id="o-y" name="symmetric-cluster" value="false"/><nvpair id="o-s"`, 1))
-	addUnits(cib, []string{"node2", "node3"}, nil)
+	addStarted(cib, unitsID, []string{"node2", "node3"}, nil)
 	would, err := pacemaker.Simulate(t.Context(), cib)
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +94,9 @@ func TestUnitsAreReachedInAClusterThatMustBeAllowed(t *testing.T) {
 		if !slices.Contains(would, pacemaker.Action{Operation: ocf.Start, Resource: unitsID, Node: n}) {
 			t.Errorf("no start on %s: %v", n, would)
 		}
+	}
+	if slices.Contains(would, pacemaker.Action{Operation: ocf.Start, Resource: unitsID, Node: "node1"}) {
+		t.Errorf("a start on node1: %v", would)
 	}
 	unmark(cib)
 	if isMarked(cib) || len(cib.Child("configuration", "constraints").Children) > 0 {

@@ -32,17 +32,22 @@ type journal struct {
 	Step     step
 	Node     string // where it runs
 	Began    time.Time
-	Versions string    // of this program
-	Undoes   string    `json:",omitempty"` // the journal of the swap that this one takes back
-	Whole    bool      `json:",omitempty"` // all of the cluster's resources are in maintenance meanwhile
-	Still    []string  `json:",omitempty"` // resources that are in maintenance meanwhile, beside those that change
-	Until    time.Time // when the maintenance ends by itself
-	Released bool      `json:",omitempty"` // systemd units may have let go, or taken back
+	Versions string        // of this program
+	Undoes   string        `json:",omitempty"` // the journal of the swap that this one takes back
+	Whole    bool          `json:",omitempty"` // all of the cluster's resources are in maintenance meanwhile
+	Still    []string      `json:",omitempty"` // resources that are in maintenance meanwhile, beside those that change
+	Within   time.Duration // see Swap.Within
+	Until    time.Time     // when the maintenance ends by itself
+	Released bool          `json:",omitempty"` // systemd units may have let go, or taken back
 	Changes  []*Change
 	Why      string `json:",omitempty"` // it was undone
 
-	dir string
+	dir  string
+	from string // who had it before this node: see [Swap.Relieve]
 }
+
+// hold is until when the maintenance holds that begins now.
+func (j *journal) hold() time.Time { return time.Now().Add(j.Within + spare(j.Within)) }
 
 // owner is how the CIB names the swap.
 func (j *journal) owner() string { return j.Node + " " + filepath.Base(j.dir) }
@@ -75,7 +80,7 @@ func (j *journal) write() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(j.dir, "journal.json"), text); err != nil {
+	if err := writeFile(filepath.Join(j.dir, journalFile), text); err != nil {
 		return fmt.Errorf("cannot take down how far the swap has come: %w", err)
 	}
 	return nil
@@ -106,7 +111,7 @@ func writeFile(path string, text []byte) error {
 
 // journals are all swaps of this node, the oldest first.
 func journals(state string) ([]*journal, error) {
-	files, err := filepath.Glob(filepath.Join(state, "*", "journal.json"))
+	files, err := filepath.Glob(filepath.Join(state, "*", journalFile))
 	if err != nil {
 		return nil, err
 	}
@@ -193,4 +198,7 @@ func prune(state string) error {
 	return err
 }
 
-const savedCIB = "cib.xml"
+const (
+	savedCIB    = "cib.xml"
+	journalFile = "journal.json"
+)

@@ -53,7 +53,7 @@ type held struct {
 func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	j, err := newJournal(s.Dir, journal{
 		Step: begun, Node: p.Node, Began: time.Now(), Versions: s.Version, Undoes: p.Undoes, Still: p.Still, Whole: s.Whole,
-		Until: time.Now().Add(expiry), Changes: p.Changes,
+		Within: s.Within, Until: time.Now().Add(s.Within + spare(s.Within)), Changes: p.Changes,
 	}, p.cib)
 	if err != nil {
 		return err
@@ -64,13 +64,13 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	if err := prune(s.Dir); err != nil {
 		s.Say("what is kept of older swaps, passwords with it, cannot be removed: %v", err)
 	}
-	if err := r.hold(ctx); err != nil {
+	if err := r.grasp(ctx); err != nil {
 		return errors.Join(err, j.at(undone))
 	}
 	if err := s.guard(ctx); err != nil {
 		return errors.Join(fmt.Errorf("cannot start the guard, which would undo what a dead swap began: %w", err), j.at(undone))
 	}
-	forward, cancel := context.WithTimeout(ctx, forwardTime)
+	forward, cancel := context.WithTimeout(ctx, s.Within)
 	err = r.forward(forward)
 	cancel()
 	if err == nil {
@@ -84,7 +84,7 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	}
 	s.Say("giving up: %v", err)
 	s.Say("putting the old state back (Ctrl-C does not stop that)")
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), backwardTime)
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Within)
 	defer cancel()
 	r.Why = err.Error()
 	left := r.back(back)
@@ -106,9 +106,12 @@ func (s *Swap) guard(ctx context.Context) error {
 	return p.Close()
 }
 
-// hold takes hold of the services' processes.
-func (r *run) hold(ctx context.Context) error {
+// grasp takes hold of the services' processes.
+func (r *run) grasp(ctx context.Context) error {
 	for _, c := range r.Changes {
+		if c.PID == 0 { // on another node
+			continue
+		}
 		p, err := daemon.Identity{
 			Name: c.Process, Executables: []string{"*"}, PIDFile: "/", ReadPID: func(string) (int, error) { return c.PID, nil },
 			Test: func(_ context.Context, p *daemon.Process) (bool, error) {
@@ -144,7 +147,7 @@ func (r *run) alive() error {
 
 // forward is commit and verify.
 func (r *run) forward(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{r.scout, r.maintain, r.replace, r.verify, r.lift} {
+	for _, step := range []func(context.Context) error{r.scout, r.second, r.maintain, r.replace, r.verify, r.lift} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -159,7 +162,7 @@ func (r *run) apply(ctx context.Context, edit func(cib *pacemaker.Element) error
 		if err != nil {
 			return err
 		}
-		if who := owner(cib); who != "" && who != r.owner() {
+		if who := owner(cib); who != "" && who != r.owner() && who != r.from {
 			return &final{fmt.Errorf("%w (%s)", errOther, who)}
 		}
 		if r.expect != nil && !configured(cib).Equal(r.expect) {

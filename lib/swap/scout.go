@@ -20,6 +20,7 @@ const ScoutAgent = "swap-scout"
 func Scout(version string) ocf.Agent {
 	var wanted string
 	var agents, let, take []string
+	var watched string
 	return ocf.Agent{
 		Name: ScoutAgent, Version: "1.0",
 		Short: "What `openstack-ocf swap` asks nodes by (manages nothing)",
@@ -34,6 +35,7 @@ func Scout(version string) ocf.Agent {
 				Name: "let_go", Value: ocf.Words(&let), Short: "Units that let go",
 				Long: "Of these systemd units, start has those that are active neither restart nor stop their service any more.",
 			},
+			{Name: "watch", Value: ocf.String(&watched), Secret: true, Short: "Swap to watch over", Long: "Start leaves a guard of it behind, on this node."},
 			{Name: "retake", Value: ocf.Words(&take), Short: "Units that take back", Long: "Start takes that back of these."},
 		},
 		Actions: []ocf.Action{
@@ -48,7 +50,10 @@ func Scout(version string) ocf.Agent {
 						return err
 					}
 				}
-				return nil
+				if watched == "" {
+					return nil
+				}
+				return watchOver(ctx, watched)
 			}},
 			{Name: ocf.Stop, Timeout: 20 * time.Second, Run: func(context.Context, *ocf.Request) error { return nil }},
 			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 10 * time.Second, Run: func(_ context.Context, r *ocf.Request) error {

@@ -50,10 +50,11 @@ type Swap struct {
 	Program string   // the path of this program
 	Guard   []string // its arguments with which it waits as the guard
 
-	Only     []string // the ids of the resources; none: all that have a successor
-	To       string   // the agent; "": the one that is known to follow
-	Defaults bool     // also put the operations that the new agents advise in place of the old ones
-	Whole    bool     // maintenance for all of the cluster's resources meanwhile
+	Only     []string      // the ids of the resources; none: all that have a successor
+	To       string        // the agent; "": the one that is known to follow
+	Defaults bool          // also put the operations that the new agents advise in place of the old ones
+	Whole    bool          // maintenance for all of the cluster's resources meanwhile
+	Within   time.Duration // at most, forth, and back once more
 
 	Dir string // see [Dir]
 	Say func(format string, args ...any)
@@ -146,14 +147,14 @@ func (e *RolledBack) Error() string {
 
 func (e *RolledBack) Unwrap() []error { return []error{e.Why, e.Left} }
 
-// Times that a swap takes at most. The maintenance must not end by itself before that, and its rollback begins it anew.
-// Nobody recovers the services meanwhile, if this node dies.
-const (
-	forwardTime  = 3 * time.Minute
-	backwardTime = 3 * time.Minute
-	expiry       = 4 * time.Minute        // also in the command's help and manual
-	pace         = 200 * time.Millisecond // of questions to the cluster
-)
+// Within is how long a swap takes at most, and its rollback once more, if nothing else is said.
+const Within = 3 * time.Minute // also, with what [spare] makes of it, in the command's help and manual
+
+// spare is for how much longer the maintenance holds, which the rollback begins anew: so long before its end the second
+// node's guard undoes what nobody else has.
+func spare(within time.Duration) time.Duration { return within / 3 }
+
+const pace = 200 * time.Millisecond // of questions to the cluster
 
 // until asks again and again until the answer is nil; an error that is final ends it at once. At the end of its time
 // the last answer counts.

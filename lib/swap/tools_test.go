@@ -144,7 +144,7 @@ func newBench(t *testing.T) *bench {
 	t.Setenv("CIB_file", filepath.Join(b.dir, "cib.xml"))
 	t.Setenv("BENCH", b.dir)
 	t.Setenv("BENCH_CIBADMIN", real)
-	b.swap = &Swap{Dir: filepath.Join(b.dir, "state"), Version: "1", Say: func(format string, args ...any) {
+	b.swap = &Swap{Dir: filepath.Join(b.dir, "state"), Version: "1", Within: Within, Say: func(format string, args ...any) {
 		b.said = append(b.said, fmt.Sprintf(format, args...))
 		t.Logf(format, args...)
 	}}
@@ -184,7 +184,7 @@ func (b *bench) beginOn(node string) *run {
 		changes = append(changes, c)
 	}
 	slices.SortFunc(changes, func(a, b *Change) int { return strings.Compare(b.ID, a.ID) })
-	j, err := newJournal(b.swap.Dir, journal{Step: begun, Node: node, Began: time.Now(), Until: time.Now().Add(expiry), Changes: changes}, cib)
+	j, err := newJournal(b.swap.Dir, journal{Step: begun, Node: node, Began: time.Now(), Within: Within, Until: time.Now().Add(Within), Changes: changes}, cib)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -227,5 +227,17 @@ func (b *bench) says(words string) {
 	b.t.Helper()
 	if all := strings.Join(b.said, "\n"); !strings.Contains(all, words) {
 		b.t.Errorf("no %q in:\n%s", words, all)
+	}
+}
+
+// within is Recover with so much time.
+func (b *bench) within(d time.Duration) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		j, err := unfinished(b.swap.Dir)
+		if err != nil || j == nil {
+			return "", err
+		}
+		j.Within = d
+		return b.swap.resume(ctx, j)
 	}
 }

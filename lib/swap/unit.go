@@ -97,8 +97,10 @@ func (r *run) units(ctx context.Context, forward bool) error {
 			do, what = release, "lets go of"
 		}
 		r.Say("%s: systemd %s %s on %s", c.ID, what, c.Unit, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "))
-		if err := do(ctx, c.Unit); err != nil {
-			return fmt.Errorf("%s: %w", c.ID, err)
+		if _, here := c.Runs[r.Node]; here {
+			if err := do(ctx, c.Unit); err != nil {
+				return fmt.Errorf("%s: %w", c.ID, err)
+			}
 		}
 		for n := range c.Runs {
 			if n == r.Node || gone[n] {
@@ -120,20 +122,27 @@ func (r *run) units(ctx context.Context, forward bool) error {
 
 // reach starts scouts on other nodes, to do there what start does.
 func (r *run) reach(ctx context.Context, nodes, let, take []string) error {
-	err := r.apply(ctx, func(cib *pacemaker.Element) error {
-		addUnits(cib, nodes, map[string]string{"version": r.Version, "let_go": strings.Join(let, " "), "retake": strings.Join(take, " ")})
+	err := r.start(ctx, unitsID, nodes, map[string]string{"let_go": strings.Join(let, " "), "retake": strings.Join(take, " ")})
+	// The drop-ins stay when the scouts go.
+	return errors.Join(err, r.apply(ctx, func(cib *pacemaker.Element) error {
+		cib.Child("configuration").Remove(func(e *pacemaker.Element) bool { return strings.HasPrefix(e.Attr("id"), unitsID) })
 		return nil
-	})
-	if err != nil {
+	}))
+}
+
+// start starts scouts on nodes, and waits until they have done what they are told by their parameters.
+func (r *run) start(ctx context.Context, id string, nodes []string, params map[string]string) error {
+	params["version"] = r.Version
+	if err := r.apply(ctx, func(cib *pacemaker.Element) error { addStarted(cib, id, nodes, params); return nil }); err != nil {
 		return err
 	}
-	err = until(ctx, time.Minute, func(ctx context.Context) error {
+	return until(ctx, time.Minute, func(ctx context.Context) error {
 		cib, err := pacemaker.CIB(ctx)
 		if err != nil {
 			return err
 		}
 		missing := slices.Clone(nodes)
-		for _, op := range pacemaker.History(cib, unitsID) {
+		for _, op := range pacemaker.History(cib, id) {
 			switch {
 			case op.Operation != ocf.Start || !op.Done:
 			case op.Code != 0:
@@ -146,13 +155,8 @@ func (r *run) reach(ctx context.Context, nodes, let, take []string) error {
 			return &final{err}
 		}
 		if len(missing) > 0 {
-			return fmt.Errorf("the units on %s could not be reached", strings.Join(missing, ", "))
+			return fmt.Errorf("no answer from %s, where a resource %s was to be started", strings.Join(missing, ", "), id)
 		}
 		return nil
 	})
-	// The drop-ins stay when the scouts go.
-	return errors.Join(err, r.apply(ctx, func(cib *pacemaker.Element) error {
-		cib.Child("configuration").Remove(func(e *pacemaker.Element) bool { return strings.HasPrefix(e.Attr("id"), unitsID) })
-		return nil
-	}))
 }

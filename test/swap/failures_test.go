@@ -183,11 +183,13 @@ func TestFailures(t *testing.T) {
 		{"killed at random", killed},
 		{"killed, and the guard cannot undo it at first", patient},
 		{"killed while it is undoing", killedUndoing},
+		{"killed with its guard before the answers", killedBefore},
 		{"killed, and nobody comes", nobody},
 		{"recovered by the new agent", recovered},
 		{"taken back where it went", takenBack},
 		{"node dies", dies},
-		{"node of the swap dies", diesHere},
+		{"node of the swap dies", func(s *stand, away *cluster.Node) { diesHere(s, away, true) }},
+		{"node of the swap dies, and the second node's guard", func(s *stand, _ *cluster.Node) { diesHere(s, s.c.Node(other(s.c, s.n.Name)), false) }},
 	} {
 		if !t.Run(part.name, func(t *testing.T) {
 			s.t, s.db.t = t, t
@@ -365,38 +367,40 @@ func refused(s *stand, away *cluster.Node) {
 	s.as(oldDB)
 }
 
-// killed kills the swap at random, and in some rounds its guard with it: the cluster ends swapped, or as before.
-// SWAP_KILLS is how many times; 10 without it.
+// killed kills the swap at random, or its guard, or both: the cluster ends swapped, or as before, and never restarts the
+// service. SWAP_KILLS is how many times; 8 without it.
 func killed(s *stand, _ *cluster.Node) {
-	rounds, both := 10, 0
+	rounds, both := 8, 0
 	if testing.Short() {
-		rounds = 3
+		rounds = 4
 	}
 	if n, err := strconv.Atoi(os.Getenv("SWAP_KILLS")); err == nil {
 		rounds = n
 	}
 	is := oldDB
 	ends := map[string]int{}
+	scripts := []string{
+		"kill -9 $(cat /run/front.pid)",
+		"kill -9 $(pgrep -f 'swap [-]-guard')",
+		"kill -9 $(cat /run/front.pid) $(pgrep -f 'swap [-]-guard')", // a second node ends it
+		"kill -9 $(cat /run/front.pid) $(pgrep -f 'swap [-]-guard')", // the next call does
+	}
 	for i := range rounds {
-		args := []string{"--yes"}
+		args := []string{"--yes", "--within", "30s"}
 		if is == ourDB {
 			args = append(args, "--undo")
 		}
 		ctx, cancel := context.WithCancel(step(s.t))
 		after := time.Duration(rand.Int64N(int64(s.took)))
-		guardToo := i%3 == 2
-		time.AfterFunc(after, func() {
-			script := "kill -9 $(cat /run/front.pid)"
-			if guardToo {
-				script = "kill -9 $(cat /run/front.pid) $(pgrep -f 'swap [-]-guard')"
-			}
-			_, _ = s.n.Shell(ctx, script) // it may have ended
-		})
+		kind := i % len(scripts)
+		time.AfterFunc(after, func() { _, _ = s.n.Shell(ctx, scripts[kind]) }) // it may have ended
 		code, said := s.front("", nil, args...)
 		cancel()
-		if code == -1 && guardToo {
+		if code == -1 && kind > 1 {
 			both++
 			s.t.Logf("round %d: front and guard killed after %s", i, after)
+		}
+		if code == -1 && kind == 3 {
 			// The next call mends what is left, be it to undo a swap that was finished.
 			c, said := s.front("", nil, "--undo", "--dry-run")
 			s.t.Logf("%d %s", c, said)
@@ -450,6 +454,30 @@ END`); err != nil {
 	s.as(oldDB)
 }
 
+// killedBefore kills the swap and its guard between the replacement and the first answer of the new agent: once the
+// maintenance ended, the cluster would stop and start what it knows by the old agent's word alone. A second node sees to it.
+func killedBefore(s *stand, _ *cluster.Node) {
+	const tool = "/usr/sbin/crm_resource"
+	code, said := s.front("maintenance for db", func() {
+		if _, err := s.n.Shell(step(s.t), `mv `+tool+` /root && cat >`+tool+` <<'END' && chmod 755 `+tool+`
+#!/bin/sh
+kill -9 $(cat /run/front.pid) $(pgrep -f 'swap [-]-guard')
+END`); err != nil {
+			s.t.Error(err)
+		}
+	}, "--yes", "--within", "30s")
+	s.n.MustExec(step(s.t), s.t, "mv", "/root/crm_resource", tool)
+	if code != -1 {
+		s.t.Fatalf("exit code %d:\n%s", code, said)
+	}
+	says(s.t, said, "watches over it")
+	s.ends()
+	s.as(oldDB)
+	// What its own node has of it is out of date.
+	says(s.t, swap(s.t, s.n, 0, "--undo", "--yes"), "nothing is left to do")
+	s.as(oldDB)
+}
+
 // settle waits until nothing of a swap is left, and returns the agent that the service has.
 func (s *stand) settle() string {
 	s.t.Helper()
@@ -465,8 +493,10 @@ func (s *stand) settle() string {
 func (s *stand) ends() {
 	s.t.Helper()
 	must(s.t, s.c.WaitFor(step(s.t), func(*cluster.Status) error {
-		if res, _ := s.n.Exec(step(s.t), "pgrep", "-f", "openstack-ocf swap"); res.Code == 0 {
-			return errors.New("there still is a swap, or its guard")
+		for _, n := range s.c.Nodes() {
+			if res, err := n.Exec(step(s.t), "pgrep", "-f", "openstack-ocf swap"); res.Code == 0 && err == nil {
+				return fmt.Errorf("there still is a swap, or its guard, on %s", n.Name)
+			}
 		}
 		marks, err := s.c.CIB(step(s.t), "//resources")
 		if err == nil && strings.Contains(marks, "openstack-ocf-swap") {
@@ -507,10 +537,30 @@ func dies(s *stand, away *cluster.Node) {
 	s.as(oldDB)
 }
 
+// unwatched kills the guards on other nodes.
+func (s *stand) unwatched() {
+	for _, n := range s.c.Nodes() {
+		if n != s.n {
+			_, _ = n.Shell(step(s.t), "kill -9 $(pgrep -f 'swap [-]-guard')")
+		}
+	}
+}
+
+func at(t *testing.T, c *cluster.Cluster) string {
+	t.Helper()
+	node, err := c.Running(step(t), "db")
+	must(t, err)
+	return node
+}
+
 // diesHere cuts the power of the node of the swap, its guard and the service, while the cluster leaves the service alone.
-// Nobody would recover that before the maintenance ends by itself; another node ends it.
-func diesHere(s *stand, away *cluster.Node) {
+// The second node ends that at once. If its guard is gone too, nobody recovers the service before the maintenance ends by
+// itself, or a person ends it from another node.
+func diesHere(s *stand, away *cluster.Node, second bool) {
 	said := &lines{words: "db: runs on", do: func() {
+		if !second {
+			s.unwatched()
+		}
 		if err := s.n.PowerOff(step(s.t)); err != nil {
 			s.t.Error(err)
 		}
@@ -519,21 +569,37 @@ func diesHere(s *stand, away *cluster.Node) {
 	if err == nil {
 		s.t.Fatalf("the swap outlived its node:\n%s", said)
 	}
-	must(s.t, s.c.WaitStable(step(s.t)))
-	if at, err := s.c.Running(step(s.t), "db"); err != nil || at != "" && at != s.n.Name {
-		s.t.Errorf("db runs on %q in spite of its maintenance: %v", at, err)
+	cut := time.Now()
+	if second {
+		_, err = s.c.WaitRunning(step(s.t), "db")
+		must(s.t, err)
+		s.t.Logf("the database runs again %.1f s after the power cut", time.Since(cut).Seconds())
+		s.restarted()
+		s.ends()
+		s.as(oldDB)
+	} else {
+		must(s.t, s.c.WaitStable(step(s.t)))
+		if at, err := s.c.Running(step(s.t), "db"); err != nil || at != "" && at != s.n.Name {
+			s.t.Errorf("db runs on %q in spite of its maintenance: %v", at, err)
+		}
+		says(s.t, swap(s.t, away, 3, "--yes"), "another swap is under way on "+s.n.Name, "its maintenance ends by itself at")
+		says(s.t, swap(s.t, away, 3, "--undo", "--dry-run"), "another swap is under way on "+s.n.Name)
+		says(s.t, swap(s.t, away, 0, "--undo", "--yes"), "ended the maintenance", "db ("+ourDB+")")
+		_, err = s.c.WaitRunning(step(s.t), "db")
+		must(s.t, err)
+		s.restarted()
+		s.as(ourDB)
 	}
-	says(s.t, swap(s.t, away, 3, "--yes"), "another swap is under way on "+s.n.Name, "its maintenance ends by itself at")
-	says(s.t, swap(s.t, away, 3, "--undo", "--dry-run"), "another swap is under way on "+s.n.Name)
-	says(s.t, swap(s.t, away, 0, "--undo", "--yes"), "ended the maintenance", "db ("+ourDB+")")
-	_, err = s.c.WaitRunning(step(s.t), "db")
-	must(s.t, err)
-	s.restarted()
-	s.as(ourDB)
 	// What the node that died wrote down of it is out of date.
 	must(s.t, s.n.PowerOn(step(s.t)))
 	must(s.t, s.c.WaitStable(step(s.t)))
 	must(s.t, s.c.WaitIdle(step(s.t)))
+	if second {
+		says(s.t, swap(s.t, s.n, 0, "--undo", "--yes"), "nothing is left to do")
+		s.as(oldDB)
+		s.n = s.c.Node(at(s.t, s.c))
+		return
+	}
 	says(s.t, swap(s.t, s.n, 3, "--undo", "--yes"), "it runs on ", " now: copy /var/lib/openstack-ocf/swap/2")
 	s.as(ourDB)
 }
@@ -541,6 +607,7 @@ func diesHere(s *stand, away *cluster.Node) {
 // nobody kills the swap and its guard, and nobody comes: the cluster itself ends the maintenance, when its time is over.
 func nobody(s *stand, _ *cluster.Node) {
 	code, said := s.front("db: runs on", func() {
+		s.unwatched()
 		if _, err := s.n.Shell(step(s.t), "kill -9 $(cat /run/front.pid) $(pgrep -f 'swap [-]-guard')"); err != nil {
 			s.t.Error(err)
 		}
