@@ -2,9 +2,14 @@ package mysql
 
 import (
 	"context"
+	"net/netip"
+	"path/filepath"
 	"strconv"
+	"time"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/sockets"
 	"github.com/openstack-ocf/agents/lib/sqlping"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -13,13 +18,14 @@ import (
 const schema = "openstack_ocf"
 
 func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
-	svc, s, _ := a.service(r)
+	svc, s, _ := a.service(ctx, r)
 	p, err := svc.Find(ctx, r)
 	if err != nil {
-		return err
+		return differs(err)
 	}
 	if p == nil {
-		if _, err := a.server(r); err != nil {
+		// A binary that is named may be on the storage, which is not here then.
+		if _, err := a.server(r); err != nil && !filepath.IsAbs(a.binary) {
 			return err
 		}
 		return svc.NotRunning()
@@ -33,7 +39,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := service.Because(p, a.answers(ctx, r, s)); err != nil {
+	if err := service.Because(p, a.answers(ctx, r, s, p)); err != nil {
 		return err
 	}
 	if r.Level >= 10 {
@@ -44,11 +50,17 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	return full
 }
 
-// answers is level 0's question to the server.
-func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings) error {
+// answers is level 0's question to the server. p is its process, nil while it is
+// waited for.
+func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) error {
 	t, known, credentials := a.target(r, s)
 	r.Step("waiting for an answer on %s", t)
-	ans := sqlping.Ping(ctx, t)
+	ask, cancel := ctx, func() {}
+	if p != nil && s.extraPort != "" {
+		ask, cancel = context.WithTimeout(ctx, service.Remaining(ctx)*2/3) // some is left for the other port
+	}
+	ans := sqlping.Ping(ask, t)
+	cancel()
 	switch ans.State {
 	case sqlping.Healthy:
 	case sqlping.Degraded:
@@ -60,11 +72,14 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings) error {
 		}
 		// Nobody told us whom to log in as; that it refuses us shows that it answers.
 	case sqlping.Dead:
-		if a.answersByTCP(ctx, r, s) {
-			return ocf.Errorf(ocf.Degraded, "answers on %s, but its socket %s is gone, so that local clients cannot connect: restart it when convenient", s.address, s.socket)
+		if at := a.answersElsewhere(ctx, t, p, ""); at != "" {
+			return ocf.Errorf(ocf.Degraded, "answers on %s, but not on its socket %s, so that local clients cannot connect: restart it when convenient", at, s.socket)
 		}
 		return ocf.Errorf(ocf.Generic, "does not listen on %s: it is starting, recovering, or broken: see %s", s.socket, s.log)
 	default:
+		if at := a.answersElsewhere(ctx, t, p, s.extraPort); s.extraPort != "" && at != "" {
+			return ocf.Errorf(ocf.Degraded, "answers on its extra_port %s alone: all threads of its pool are taken: SHOW PROCESSLIST there, end what blocks, or raise thread_pool_size", at)
+		}
 		return ocf.Errorf(ocf.Generic, "%s", ans.Reason())
 	}
 	if credentials != nil {
@@ -73,13 +88,42 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings) error {
 	return nil
 }
 
-// answersByTCP is for a socket that somebody deleted.
-func (a *agent) answersByTCP(ctx context.Context, r *ocf.Request, s settings) bool {
-	if s.address == "" || r.Action == ocf.Start || service.Exists(s.socket) {
-		return false
+// answersElsewhere is where else the process answers: on a unix or TCP socket
+// that it has open itself, of that port if one is given.
+func (a *agent) answersElsewhere(ctx context.Context, t sqlping.Target, p *daemon.Process, port string) string {
+	if p == nil {
+		return ""
 	}
-	st := sqlping.Ping(ctx, sqlping.Target{Address: s.address, User: a.testUser}).State
-	return st == sqlping.Healthy || st == sqlping.Degraded
+	var targets []sqlping.Target
+	if port == "" {
+		paths, _ := sockets.Unix(p.PID)
+		for _, path := range paths {
+			targets = append(targets, sqlping.Target{Socket: path})
+		}
+	}
+	listens, _ := sockets.Of(p.PID, sockets.Listen)
+	for _, l := range listens {
+		addr := l.Local.Addr().Unmap()
+		if addr.IsUnspecified() {
+			addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+			if l.Local.Addr().Is6() {
+				addr = netip.IPv6Loopback()
+			}
+		}
+		if port == "" || port == strconv.Itoa(int(l.Local.Port())) {
+			targets = append(targets, sqlping.Target{Address: netip.AddrPortFrom(addr, l.Local.Port()).String()})
+		}
+	}
+	for i, to := range targets {
+		to.User, to.Password, to.TLS = t.User, t.Password, t.TLS
+		ask, cancel := context.WithTimeout(ctx, service.Remaining(ctx)/time.Duration(len(targets)-i+1))
+		st := sqlping.Ping(ask, to).State
+		cancel()
+		if st == sqlping.Healthy || st == sqlping.Degraded {
+			return to.String()
+		}
+	}
+	return ""
 }
 
 // isLogin tells errors about who logs in (1045, and 1698 of auth plugins).
@@ -131,9 +175,6 @@ func (a *agent) reload(context.Context, *ocf.Request) error {
 func (a *agent) validateParameters(r *ocf.Request) error {
 	if a.testDefaultsFile != "" && a.testPasswd != "" {
 		return ocf.Errorf(ocf.Configured, "test_defaults_file and test_passwd are both given: keep the file, and remove test_passwd from the cluster's configuration")
-	}
-	if _, err := strconv.Atoi(portIn(a.additional)); err != nil && portIn(a.additional) != "" {
-		return ocf.Errorf(ocf.Configured, "additional_parameters: --port=%s is no port number", portIn(a.additional))
 	}
 	return a.storage.Validate()
 }

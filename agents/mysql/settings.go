@@ -2,8 +2,11 @@ package mysql
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io/fs"
+	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,12 +16,14 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// settings are what holds on this node: parameters first, then the option
-// file, then what the distribution does.
+// settings are what holds on this node: what the server says it would do with
+// the parameters and its option file, and what the distribution does.
 type settings struct {
 	config                                 string // "" if there is none
 	datadir, socket, pid, log, user, group string
-	address                                string // host:port of TCP, "" if the server has none
+	extraPort                              string // "" if it has none
+	memlock                                bool
+	warnings                               []string // the server's about its option files
 }
 
 var (
@@ -29,9 +34,9 @@ var (
 	safeOpts = []string{"mysqld_safe", "safe_mysqld", "mariadbd-safe", "mariadb_safe"}
 )
 
-// settings reads the option file. Its error means that the file cannot be
-// used; the settings are then what can be known without it.
-func (p *params) settings() (settings, error) {
+// settings asks the server what it would do. Its error is why it cannot be
+// started so; the settings are then as far as they can be known.
+func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error) {
 	s := settings{config: p.config}
 	if s.config == "" {
 		i := slices.IndexFunc(configs, service.Exists)
@@ -39,28 +44,82 @@ func (p *params) settings() (settings, error) {
 			s.config = configs[i]
 		}
 	}
-	server, err := s.read(mycnf.ServerGroups(""))
-	opt := func(name string) string { v, _ := server.Get(name); return v }
-
-	s.datadir = filepath.Clean(cmp.Or(p.datadir, opt("datadir"), "/var/lib/mysql"))
-	in := func(dir, path string) string {
-		if path == "" || filepath.IsAbs(path) {
+	binary, _ := p.server(r)
+	said, err := p.answer(ctx, r, s.config, binary)
+	if err != nil {
+		err = s.unusable(err)
+	}
+	if said == nil {
+		said = p.reckoned(s.config)
+	}
+	opt := func(name string) string { return said.Values[name] }
+	s.datadir = filepath.Clean(cmp.Or(opt("datadir"), "/var/lib/mysql"))
+	in := func(path string) string {
+		if path == "" || filepath.IsAbs(path) || strings.HasPrefix(path, "@") {
 			return path
 		}
-		return filepath.Join(dir, path)
+		return filepath.Join(s.datadir, path)
 	}
-	s.user = cmp.Or(p.user, opt("user"), "mysql")
-	s.group = p.group
-	s.socket = cmp.Or(p.socket, in(s.datadir, opt("socket")), stockSocket(s.datadir))
-	s.pid = cmp.Or(p.pid, in(s.datadir, opt("pid-file")), strings.TrimSuffix(s.socket, filepath.Ext(s.socket))+".pid")
-	s.log = cmp.Or(p.log, in(s.datadir, cmp.Or(opt("log-error"), opt("log_error"))), stockLog())
+	s.user, s.group = cmp.Or(p.user, said.User, "mysql"), p.group
+	s.socket = cmp.Or(in(opt("socket")), stockSocket(s.datadir))
+	s.pid = in(opt("pid-file"))
+	// The server's own default is a file named after the node among the data.
+	if host, _ := os.Hostname(); s.pid == "" || s.pid == filepath.Join(s.datadir, host+".pid") && p.pid == "" {
+		s.pid = s.besideSocket()
+	}
+	s.log = in(opt("log-error"))
+	if s.log == "" || opt("log-error") == "stderr" {
+		s.log = stockLog()
+	}
 	if filepath.Ext(s.log) == "" {
 		s.log += ".err" // as the server does
 	}
-	if _, off := server.Get("skip-networking"); !off {
-		s.address = "127.0.0.1:" + cmp.Or(portIn(p.additional), opt("port"), "3306")
-	}
+	s.extraPort = strings.TrimPrefix(opt("extra-port"), "0")
+	s.memlock = opt("memlock") == "TRUE" || opt("large-pages") == "TRUE"
+	s.warnings = said.Warnings
 	return s, err
+}
+
+// besideSocket is where the distribution's units have the pid file.
+func (s settings) besideSocket() string {
+	if s.abstract() {
+		return filepath.Join(s.datadir, "mysqld.pid")
+	}
+	return strings.TrimSuffix(s.socket, filepath.Ext(s.socket)) + ".pid"
+}
+
+// abstract tells a socket that is no file: its name begins with @.
+func (s settings) abstract() bool { return strings.HasPrefix(s.socket, "@") }
+
+// unusable words why the server cannot say what it would do.
+func (s settings) unusable(err error) error {
+	var refused *mycnf.RefusedError
+	var noUser user.UnknownUserError
+	var noGroup user.UnknownGroupError
+	switch {
+	case errors.As(err, &noUser), errors.As(err, &noGroup):
+		return ocf.Errorf(ocf.Args, "the account that the server would run as: %w", err)
+	case !errors.As(err, &refused):
+		return ocf.Errorf(ocf.Generic, "the server does not say what it would do with its option file %s: %w", s.config, err)
+	}
+	return ocf.Errorf(ocf.Args, "the server refuses its option file %s: %w", s.config, err)
+}
+
+// reckoned is what our own reading of the option file makes of it, where the
+// server cannot be asked. It is right for most files, and never the last word.
+func (p *params) reckoned(config string) *answer {
+	a := &answer{Values: map[string]string{}}
+	if config != "" {
+		o, _ := mycnf.Read(config, mycnf.ServerGroups("")...)
+		a.User, _ = o.First("user")
+		for _, name := range kept {
+			a.Values[name], _ = o.Get(name)
+		}
+	}
+	for name, value := range map[string]string{"datadir": p.datadir, "socket": p.socket, "pid-file": p.pid, "log-error": p.log} {
+		a.Values[name] = cmp.Or(value, a.Values[name])
+	}
+	return a
 }
 
 // wrapper are the options of mysqld_safe.
@@ -79,15 +138,6 @@ func (s settings) read(groups []string) (mycnf.Options, error) {
 		err = ocf.Errorf(code, "option file %s cannot be used, so that the server would not start: %w", s.config, err)
 	}
 	return o, err
-}
-
-func portIn(args []string) string {
-	for _, a := range args {
-		if v, ok := strings.CutPrefix(a, "--port="); ok {
-			return v
-		}
-	}
-	return ""
 }
 
 // stockSocket is where the distribution's packages have it: beside the data on

@@ -18,7 +18,7 @@ import (
 )
 
 func (a *agent) start(ctx context.Context, r *ocf.Request) error {
-	svc, s, err := a.service(r)
+	svc, s, err := a.service(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 	if err != nil {
 		return err
 	}
-	return svc.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) {
+	return differs(svc.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) {
 		account, err := service.Account(s.user, s.group)
 		if err != nil {
 			return daemon.Command{}, err
@@ -35,30 +35,70 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 		if err := a.storage.ForStart(ctx); err != nil {
 			return daemon.Command{}, err
 		}
-		if err := service.OwnDirs(account, filepath.Dir(s.socket), filepath.Dir(s.pid), filepath.Dir(s.log)); err != nil {
+		if err := service.OwnDirs(account, append(s.runDirs(), filepath.Dir(s.log))...); err != nil {
 			return daemon.Command{}, err
 		}
-		if err := service.CanWrite(account, s.user, s.datadir, filepath.Dir(s.socket), filepath.Dir(s.pid)); err != nil {
+		if err := service.CanWrite(account, s.user, append(s.runDirs(), s.datadir)...); err != nil {
 			return daemon.Command{}, err
 		}
-		if err := a.databases(ctx, r, s, binary); err != nil {
+		if err := a.databases(ctx, r, s, binary, account); err != nil {
 			return daemon.Command{}, err
 		}
+		s.warn(r, account)
 		wrapper, err := s.wrapper()
 		return a.command(s, binary, wrapper), err
-	})
+	}))
+}
+
+// runDirs are where the socket and the pid file are.
+func (s settings) runDirs() []string {
+	dirs := []string{filepath.Dir(s.pid)}
+	if !s.abstract() {
+		dirs = append(dirs, filepath.Dir(s.socket))
+	}
+	return dirs
+}
+
+// warn logs what the server said of its option files, and which of them root can
+// read and it cannot: it passes over those, as mysqld_safe does not.
+func (s settings) warn(r *ocf.Request, account daemon.Account) {
+	for _, w := range s.warnings {
+		r.Log.Warn("the server says of its option files: " + w)
+	}
+	if s.config == "" {
+		return
+	}
+	o, _ := mycnf.Read(s.config)
+	for _, file := range o.Files {
+		open := func() error {
+			f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+			if err == nil {
+				_ = f.Close()
+			}
+			return err
+		}
+		if err := account.Do(open); err != nil && open() == nil {
+			r.Log.Warn("the server passes over an option file that its user "+s.user+" cannot read, which mysqld_safe would have read as root: let the user read it", "file", file)
+		}
+	}
 }
 
 // databases makes sure that there are some, and makes them if that is wanted.
-func (a *agent) databases(ctx context.Context, r *ocf.Request, s settings, binary string) error {
-	entries, err := os.ReadDir(s.datadir)
+func (a *agent) databases(ctx context.Context, r *ocf.Request, s settings, binary string, account daemon.Account) error {
+	var entries []fs.DirEntry
+	var tables []string
+	err := account.Do(func() (err error) { // root may not, over a network
+		tables, _ = filepath.Glob(filepath.Join(s.datadir, "mysql", "*.frm"))
+		entries, err = os.ReadDir(s.datadir)
+		return err
+	})
 	if err != nil {
 		return ocf.Errorf(ocf.Generic, "data directory: %w", err)
 	}
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(names, e.Name()) })
 	}
-	if has("ibdata1", "mysql", "mysql.ibd") {
+	if has("ibdata1", "mysql.ibd") || len(tables) > 0 {
 		return nil
 	}
 	if !a.enableCreation {
@@ -95,9 +135,12 @@ func (s settings) options(more ...string) []string {
 // command is how the server is run: as its unit and mysqld_safe would.
 func (a *agent) command(s settings, binary string, wrapper mycnf.Options) daemon.Command {
 	c := daemon.Command{
-		Path: binary, Args: s.options(a.additional...), Dir: s.datadir, User: s.user, Group: s.group,
+		Path: binary, Args: s.options(a.additional...), Dir: "/", User: s.user, Group: s.group,
 		Umask: 0o007, Output: s.log,
 		Limits: []daemon.Limit{{Resource: unix.RLIMIT_NOFILE, Value: 32768}},
+	}
+	if s.memlock {
+		c.Limits = append(c.Limits, daemon.Limit{Resource: unix.RLIMIT_MEMLOCK, Value: unix.RLIM_INFINITY})
 	}
 	safe := func(name string) string { v, _ := wrapper.Get(name); return v }
 	if n, err := strconv.ParseUint(safe("open-files-limit"), 10, 64); err == nil && n > 0 {

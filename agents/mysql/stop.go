@@ -13,9 +13,9 @@ import (
 // stop ends the server, and says 0 only when it is gone. It does not need the
 // option file, the binary or the storage.
 func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
-	svc, s, unreadable := a.service(r)
-	if unreadable != nil {
-		r.Log.Warn("stopping without the option file", "error", unreadable)
+	svc, s, unusable := a.service(ctx, r)
+	if unusable != nil {
+		r.Log.Warn("stopping without a fresh answer of the server", "error", unusable)
 	}
 	p, err := svc.Find(ctx, r)
 	if err != nil {
@@ -26,7 +26,7 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		defer p.Close()
 		o.Grace = a.grace(ctx, r, s, p)
 	}
-	return svc.Stop(ctx, r, o)
+	return differs(svc.Stop(ctx, r, o))
 }
 
 // stopUnidentified is the stop without a parameter that says which server is meant.

@@ -14,11 +14,11 @@ import (
 
 // validate looks at the host, at level 10; what must hold only while the
 // storage is mounted is start's to check. It is silent if all is well.
-func (a *agent) validate(_ context.Context, r *ocf.Request) error {
+func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 	if r.Level < 10 {
 		return nil
 	}
-	s, err := a.settings()
+	s, err := a.settings(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 	if _, err := os.Stat(s.datadir); err != nil {
 		return ocf.Errorf(ocf.Args, "data directory: %w: make it, as the place where the storage is mounted", err)
 	}
-	dirs := []string{filepath.Dir(s.socket), filepath.Dir(s.pid)}
+	dirs := s.runDirs()
 	if service.Exists(filepath.Join(s.datadir, "ibdata1")) { // the storage is here
 		dirs = append(dirs, s.datadir)
 	}
@@ -41,6 +41,7 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 	if err := service.CanWrite(account, s.user, dirs...); err != nil {
 		return err
 	}
+	s.warn(r, account)
 	hints(r, s, binary)
 	return nil
 }

@@ -5,7 +5,8 @@
 // the tests compare this package with it.
 //
 // What the server does later, when it interprets the options, is not done here: unambiguous prefixes of a name
-// (max_conn for max_connections) are not expanded, and skip-, disable- and enable- stay part of the name.
+// (max_conn for max_connections) are not expanded, and skip-, disable- and enable- stay part of the name. Ask asks
+// the server itself.
 package mycnf
 
 import (
@@ -42,6 +43,17 @@ type Options struct {
 	// Warnings name what was passed over, as the server passes it over: world-writable files, missing includes,
 	// errors in included files, include loops. Each is one line and starts with file:line or the file.
 	Warnings []string
+	// Files are what this depends on: the files that were read, or are missing, and the directories of !includedir.
+	Files []string
+}
+
+// First returns the first value: of the option user the server takes that one.
+func (o Options) First(name string) (string, bool) {
+	i := slices.IndexFunc(o.List, func(opt Option) bool { return canonical(opt.Name) == canonical(name) })
+	if i < 0 {
+		return "", false
+	}
+	return o.List[i].Value, true
 }
 
 // Get returns the value that counts, the last one. '-' and '_' are the same, and so is a name with the prefix
@@ -67,7 +79,7 @@ func canonical(name string) string {
 }
 
 // Read reads the file at path and what it includes, and keeps the options of the groups, whose case does not matter and which
-// may have a suffix (mariadb-10.11). A relative path in an include is relative to the working directory, as for the server.
+// may have a suffix (mariadb-10.11). A relative path in an include is one below /, where units start the server.
 //
 // What would keep the server from starting is an error: a missing or unreadable file (it wraps fs.ErrNotExist,
 // fs.ErrPermission), an option before the first group, a broken group header or include, a missing directory of
@@ -93,6 +105,7 @@ func (r *reader) warnf(format string, args ...any) {
 }
 
 func (r *reader) file(path string, depth int) error {
+	r.Files = append(r.Files, path)
 	text, err := r.slurp(path)
 	if err != nil {
 		return err
@@ -194,8 +207,12 @@ func (r *reader) include(at, directive string, depth int) error {
 		r.warnf("%s: !%s %s skipped: includes nested deeper than %d, probably a loop", at, word, arg, maxDepth)
 		return nil
 	}
+	if !filepath.IsAbs(arg) {
+		arg = "/" + arg
+	}
 	files := []string{arg}
 	if word == "includedir" {
+		r.Files = append(r.Files, arg)
 		entries, err := os.ReadDir(arg) // in the order of the bytes of the names, as the server sorts them
 		if err != nil {
 			return fmt.Errorf("%s: !includedir: %w", at, err)

@@ -32,20 +32,9 @@ type Socket struct {
 
 // Of are the sockets in that state that a process has open. The error wraps fs.ErrNotExist when the process has ended.
 func Of(pid int, state State) ([]Socket, error) {
-	dir := "/proc/" + strconv.Itoa(pid)
-	files, err := os.ReadDir(dir + "/fd")
-	if err != nil {
-		return nil, err
-	}
-	own := map[string]bool{}
-	for _, f := range files {
-		link, _ := os.Readlink(dir + "/fd/" + f.Name())
-		if inode, ok := strings.CutPrefix(link, "socket:["); ok {
-			own[strings.TrimSuffix(inode, "]")] = true
-		}
-	}
+	own, err := inodes(pid)
 	if len(own) == 0 {
-		return nil, nil
+		return nil, err
 	}
 	all, err := TCP(strconv.Itoa(pid), state)
 	var list []Socket
@@ -56,6 +45,48 @@ func Of(pid int, state State) ([]Socket, error) {
 	}
 	return list, err
 }
+
+// inodes are those of the sockets that a process has open.
+func inodes(pid int) (map[string]bool, error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
+	files, err := os.ReadDir(dir)
+	own := map[string]bool{}
+	for _, f := range files {
+		link, _ := os.Readlink(dir + "/" + f.Name())
+		if inode, ok := strings.CutPrefix(link, "socket:["); ok {
+			own[strings.TrimSuffix(inode, "]")] = true
+		}
+	}
+	return own, err
+}
+
+// Unix are the unix sockets that a process listens on, as it named them: a path, deleted or not, or an abstract name
+// with @ in front.
+func Unix(pid int) ([]string, error) {
+	own, err := inodes(pid)
+	if len(own) == 0 {
+		return nil, err
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/net/unix")
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for line := range strings.Lines(string(b)) {
+		var f [7]string // Num RefCount Protocol Flags Type St Inode, then the path with whatever is in it
+		path := strings.TrimSuffix(line, "\n")
+		for i := range f {
+			f[i], path, _ = strings.Cut(strings.TrimLeft(path, " "), " ")
+		}
+		if path != "" && f[3] == acceptsConnections && own[f[6]] {
+			list = append(list, path)
+		}
+	}
+	return list, nil
+}
+
+// acceptsConnections is the flag of a socket that listens (SO_ACCEPTCON of linux/net.h).
+const acceptsConnections = "00010000"
 
 // TCP are all TCP sockets in that state in the network namespace of a process ("self", or a pid).
 func TCP(pid string, state State) ([]Socket, error) {

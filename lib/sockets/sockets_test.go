@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -88,5 +89,27 @@ func TestKernel(t *testing.T) {
 	}
 	if _, err := Of(1<<30, Listen); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of no process: %v", err)
+	}
+}
+
+// A unix socket is its process's under the name that it was given, whatever became of the file.
+func TestUnix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "with a blank")
+	for _, name := range []string{path, "@" + path} {
+		l, err := net.Listen("unix", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Unix(os.Getpid())
+	if err != nil || !slices.Contains(got, path) || !slices.Contains(got, "@"+path) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := Unix(os.Getppid()); slices.Contains(got, path) {
+		t.Errorf("another process has it: %q, %v", got, err)
 	}
 }

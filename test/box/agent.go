@@ -227,7 +227,7 @@ func (a *Agent) OCFTester() {
 }
 
 // NoForks starts the service and wants that no monitor makes a process: where
-// one runs every 10 seconds for years, nothing is forked.
+// one runs every 10 seconds for years, nothing is forked. The first probe may ask the service for its options.
 func (a *Agent) NoForks(levels ...int) {
 	a.T.Helper()
 	trace := func(level int, interval time.Duration, code ocf.Code) {
@@ -236,6 +236,7 @@ func (a *Agent) NoForks(levels ...int) {
 			a.T.Errorf("level %d, interval %v: %s", level, interval, call)
 		}
 	}
+	a.Want(ocf.Monitor, ocf.NotRunning)
 	trace(0, 0, ocf.NotRunning)
 	a.Start()
 	a.Await(a.Limit, 0, ocf.OK) // some start with a handicap, of a moment

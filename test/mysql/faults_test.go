@@ -220,13 +220,25 @@ func TestFaults(t *testing.T) {
 		}},
 		{"binary missing", func(h *host) {
 			p := h.With("binary", "/usr/sbin/no-such-mysqld")
-			p.Want(ocf.Monitor, ocf.Installed, "no-such-mysqld")
+			p.Want(ocf.Monitor, ocf.NotRunning) // it may be on the storage
+			h.With("binary", "no-such-mysqld").Want(ocf.Monitor, ocf.Installed, "no-such-mysqld")
 			p.Want(ocf.Start, ocf.Installed)
 			p.Want(ocf.Stop, ocf.OK)
 			h.Start()
 			p.Want(ocf.Monitor, ocf.OK)
 			p.Want(ocf.Stop, ocf.OK)
 			h.Want(ocf.Monitor, ocf.NotRunning)
+		}},
+		{"binary on the storage", func(h *host) {
+			box.Sh(h.T, "cp /usr/sbin/mariadbd %s/mariadbd", datadir)
+			p := h.With("binary", datadir+"/mariadbd")
+			p.Start()
+			p.Monitor(0, ocf.OK)
+			p.Stop()
+			box.Sh(h.T, "rm %s/mariadbd; umount %s", datadir, datadir)
+			p.Want(ocf.Monitor, ocf.NotRunning)
+			p.Want(ocf.Start, ocf.Installed, datadir+"/mariadbd")
+			p.Want(ocf.Stop, ocf.OK)
 		}},
 		{"binary replaced while running", func(h *host) {
 			box.Sh(h.T, "cp /usr/sbin/mariadbd /run/mariadbd")
@@ -309,6 +321,7 @@ func TestFaults(t *testing.T) {
 			}
 		}},
 		{"stop during start", func(h *host) {
+			h.Want(ocf.Monitor, ocf.NotRunning) // asks the server for its options, so that the start need not
 			started := h.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
 			box.Until(h.T, "the server's process is there", func() bool { return len(h.Pids()) > 0 })
 			h.Want(ocf.Stop, ocf.OK)
@@ -326,9 +339,11 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Stop, ocf.OK)
 		}},
 		{"nothing but the process answers", func(h *host) {
-			h.Start()
+			p := h.With("additional_parameters", "--skip-networking")
+			p.Start()
 			box.Sh(h.T, "rm %s", socket)
-			h.With("additional_parameters", "--port=1").Monitor(0, ocf.Generic, "does not listen")
+			p.Monitor(0, ocf.Generic, "does not listen")
+			p.Want(ocf.Stop, ocf.OK)
 		}},
 		{"replication parameters", func(h *host) {
 			p := h.With("replication_user", "root", "max_slave_lag", "3600")

@@ -1,0 +1,191 @@
+package mysql
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/hang"
+	"github.com/openstack-ocf/agents/lib/mycnf"
+	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// answer is what the server says it would do with its option file and the
+// resource's parameters. It is asked once and kept, with all that it depends on.
+type answer struct {
+	For      []string          // the command line that was asked for, and as whom
+	Seen     []seen            // the binary, option files and directories
+	User     string            // whom the option files say to run as
+	Values   map[string]string // of the options in kept
+	Warnings []string
+}
+
+// kept are the options that an agent wants to know of.
+var kept = []string{"datadir", "socket", "pid-file", "log-error", "extra-port", "memlock", "large-pages"}
+
+// seen is a file as it was when the server was asked; a missing one has a path alone.
+type seen struct {
+	Path                string
+	Dev, Ino            uint64
+	Size, Mtime, Change int64
+}
+
+func look(path string) seen {
+	s := seen{Path: path}
+	var st unix.Stat_t
+	if unix.Stat(path, &st) == nil {
+		s.Dev, s.Ino, s.Size, s.Mtime, s.Change = st.Dev, st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()
+	}
+	return s
+}
+
+func (a *answer) fresh() bool {
+	return !slices.ContainsFunc(a.Seen, func(s seen) bool { return look(s.Path) != s })
+}
+
+// askWithin is how long the server may take to say what it would do; it needs a tenth of a second.
+const askWithin = 5 * time.Second
+
+// answer is what the server says, nil if that cannot be known; the error is why
+// there is no answer that holds as of now. A recurring monitor takes what the
+// server was started by, and so does a stop: they ask only where nothing is kept.
+func (p *params) answer(ctx context.Context, r *ocf.Request, config, binary string) (*answer, error) {
+	args := p.arguments(config)
+	what := append([]string{binary, p.user, p.group}, args...)
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(strings.Join(append(what[1:], p.binary), "\x00")))
+	path := filepath.Join(r.TempDir(), fmt.Sprintf("openstack-%s-%x.options", r.Agent, h.Sum64()))
+	old := recall(path)
+	if old != nil && !slices.Equal(old.For[1:], what[1:]) {
+		old = nil
+	}
+	if old != nil && (r.Action == ocf.Stop || r.Interval > 0) {
+		return old, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(askWithin, service.Remaining(ctx)/3))
+	defer cancel()
+	if old != nil && old.For[0] == binary {
+		if fresh, err := hang.Bound(ctx, "the storage of the option files", func() (bool, error) { return old.fresh(), nil }); err != nil || fresh {
+			return old, err
+		}
+	}
+	if binary == "" {
+		return old, nil // that it is missing is told elsewhere
+	}
+	r.Step("asking %s for its options", binary)
+	a, err := hang.Bound(ctx, "the storage of the option files", func() (*answer, error) { return p.ask(ctx, config, binary, args) })
+	if err != nil {
+		return old, err
+	}
+	a.For = what
+	if err := a.keep(path); err != nil {
+		r.Log.Warn("what the server says of its options cannot be kept", "error", err)
+	}
+	return a, nil
+}
+
+// arguments are those of the command line that parameters ask for.
+func (p *params) arguments(config string) []string {
+	var args []string
+	for _, o := range []struct{ option, value string }{
+		{"defaults-file", config}, // must be the first
+		{"datadir", p.datadir}, {"socket", p.socket}, {"pid-file", p.pid}, {"log-error", p.log},
+	} {
+		if o.value != "" {
+			args = append(args, "--"+o.option+"="+o.value)
+		}
+	}
+	return append(args, p.additional...)
+}
+
+// ask asks the server as the account that it will run as, for that one may be
+// kept from files that root can read. Who that is the files say, as root reads
+// them and in the groups that the server reads.
+func (p *params) ask(ctx context.Context, config, binary string, args []string) (*answer, error) {
+	groups := mycnf.ServerGroups("")
+	var a *answer
+	for range 3 {
+		o := mycnf.Options{Files: slices.Clone(configs)}
+		if config != "" {
+			o, _ = mycnf.Read(config, groups...) // what is wrong with it the server says
+		}
+		user, _ := o.First("user")
+		if a != nil && a.User == user && slices.Equal(a.Seen, looks(binary, o.Files)) {
+			return a, nil
+		}
+		a = &answer{User: user, Seen: looks(binary, o.Files), Values: map[string]string{}}
+		said, err := mycnf.Ask(ctx, daemon.Command{Path: binary, Args: args, Dir: "/", User: cmp.Or(p.user, user, "mysql"), Group: p.group})
+		if err != nil {
+			return nil, err
+		}
+		groups, a.Warnings = said.Groups, said.Warnings
+		for _, name := range kept {
+			a.Values[name] = said.Values[name]
+		}
+	}
+	return a, nil // they change all the time: so does the answer
+}
+
+func looks(binary string, files []string) []seen {
+	list := []seen{look(binary)}
+	for _, f := range files {
+		list = append(list, look(f))
+	}
+	return list
+}
+
+// keep writes the answer so that no reader sees half of it.
+func (a *answer) keep(path string) error {
+	b, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".options-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// recall reads what was kept, nil if there is nothing of ours.
+func recall(path string) *answer {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || int(info.Sys().(*syscall.Stat_t).Uid) != os.Geteuid() {
+		return nil
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	a := &answer{}
+	if err != nil || json.Unmarshal(b, a) != nil || len(a.For) == 0 {
+		return nil
+	}
+	return a
+}
