@@ -76,7 +76,7 @@ func (p *params) declare() []ocf.Parameter {
 		},
 		{
 			Name: "config", Value: ocf.Path(&p.config), Identifies: true, Short: "Option file",
-			Long: "The server's option file; read as the server does, includes and all. Without it /etc/mysql/my.cnf or\n/etc/my.cnf, whichever there is.",
+			Long: "The server's option file; the installed server is asked what it makes of it. Without it /etc/mysql/my.cnf or\n/etc/my.cnf, whichever there is.",
 		},
 		{
 			Name: "datadir", Value: ocf.Path(&p.datadir), UniqueGroup: "datadir", Short: "Data directory",

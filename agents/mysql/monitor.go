@@ -73,12 +73,12 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, p *daem
 		// Nobody told us whom to log in as; that it refuses us shows that it answers.
 	case sqlping.Dead:
 		if at := a.answersElsewhere(ctx, t, p, ""); at != "" {
-			return ocf.Errorf(ocf.Degraded, "answers on %s, but not on its socket %s, so that local clients cannot connect: restart it when convenient", at, s.socket)
+			return ocf.Errorf(ocf.Degraded, "answers on %s, but not on its socket %s: restart it when convenient", at, s.socket)
 		}
 		return ocf.Errorf(ocf.Generic, "does not listen on %s: it is starting, recovering, or broken: see %s", s.socket, s.log)
 	default:
 		if at := a.answersElsewhere(ctx, t, p, s.extraPort); s.extraPort != "" && at != "" {
-			return ocf.Errorf(ocf.Degraded, "answers on its extra_port %s alone: all threads of its pool are taken: SHOW PROCESSLIST there, end what blocks, or raise thread_pool_size", at)
+			return ocf.Errorf(ocf.Degraded, "answers on its extra_port %s alone: all threads of its pool are taken: SHOW PROCESSLIST there, or raise thread_pool_size", at)
 		}
 		return ocf.Errorf(ocf.Generic, "%s", ans.Reason())
 	}

@@ -45,7 +45,7 @@ func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause erro
 			evidence = append(evidence, e.test)
 		}
 	}
-	svc, _, _ := a.service(r)
+	svc, _, _ := a.service(ctx, r)
 	svc, err := svc.Meant(ctx, r, cause, evidence...)
 	if err != nil {
 		return err

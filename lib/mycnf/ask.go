@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 
@@ -30,7 +29,7 @@ func Ask(ctx context.Context, c daemon.Command) (Answer, error) {
 	// Without the grant tables it does not open the table of plugins, which waits for a server that runs to let go of it.
 	c.Args = append(slices.Clone(c.Args), "--skip-grant-tables", "--verbose", "--help")
 	out, warned, err := daemon.Ask(ctx, c)
-	var exit *exec.ExitError
+	var exit interface{ ExitCode() int }
 	if err != nil && !errors.As(err, &exit) {
 		return Answer{}, err
 	}
@@ -79,12 +78,12 @@ func parseHelp(text string) Answer {
 		case line == "":
 			return a
 		default:
-			name, value, ok := strings.Cut(line, " ")
+			name, _, ok := strings.Cut(line, " ")
 			if !ok {
 				continue
 			}
 			// The value stands in its column, unless the name is longer; its own blanks count.
-			value = line[min(max(len(name), width)+1, len(line)):]
+			value := line[min(max(len(name), width)+1, len(line)):]
 			if value == "(No default value)" {
 				value = ""
 			}
