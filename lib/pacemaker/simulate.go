@@ -45,7 +45,8 @@ func Simulate(ctx context.Context, cib *Element) ([]Action, error) {
 		return nil, err
 	}
 	defer graph.Close()
-	if _, err := toolWith(ctx, cibTimeout, []*os.File{in, graph}, "", "crm_simulate", "--xml-file", "/dev/fd/3", "--simulate", "--quiet", "--save-graph", "/dev/fd/4"); err != nil {
+	// --run makes the graph; --simulate would also execute it, which takes ten times as long.
+	if _, err := toolWith(ctx, cibTimeout, []*os.File{in, graph}, "", "crm_simulate", "--xml-file", "/dev/fd/3", "--run", "--quiet", "--save-graph", "/dev/fd/4"); err != nil {
 		return nil, err
 	}
 	doc, err := ParseXML(io.NewSectionReader(graph, 0, 1<<30))

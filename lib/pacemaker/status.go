@@ -138,10 +138,14 @@ func LocalNode(ctx context.Context) (string, error) {
 const refreshTimeout = 90 * time.Second
 
 // Refresh has a node forget what it knows of one resource, whatever group or clone it is in, so that it is probed
-// anew there. It returns once the node has forgotten; the probe comes after. Without a node only the first instance
-// of a clone would be meant.
+// anew there. It returns once the node has forgotten; the probe comes after. Without a node, "", all are meant that know
+// it, up to the first that fails; but of a clone only the first instance.
 func Refresh(ctx context.Context, id, node string) error {
-	_, err := tool(ctx, refreshTimeout, "", "crm_resource", "--refresh", "--force", "--resource", id, "--node", node)
+	args := []string{"--refresh", "--force", "--resource", id}
+	if node != "" {
+		args = append(args, "--node", node)
+	}
+	_, err := tool(ctx, refreshTimeout, "", "crm_resource", args...)
 	return err
 }
 
