@@ -1,6 +1,6 @@
 # openstack-ocf: `make` builds, `make demo` shows it on a cluster, `make test` tests it.
 .DEFAULT_GOAL := build
-.PHONY: build install packages deps test test-trixie demo bench lint fmt clean
+.PHONY: build install packages deps unit test test-trixie demo bench lint fmt clean
 
 GO        ?= $(shell test/deps/go-path)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
@@ -26,6 +26,10 @@ packages:
 # What demo and test need, from apt or dnf; does nothing when all is there.
 deps:
 	@test/deps/install
+
+# What can be decided without root, a daemon or a network: half a minute. The rest is skipped, and says what it needs.
+unit:
+	@UNIT=1 SHORT=1 test/deps/run-tests $(or $(PKG),./ocf/... ./lib/... ./agents/... ./test/house)
 
 # RUN=regexp chooses tests, PKG packages; SHORT=1 leaves out the long ones.
 test: deps build

@@ -10,12 +10,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // python runs a script of ours on Debian's python3, where the OpenStack
 // libraries are, with input as JSON on stdin and its JSON answer decoded.
 func python(t *testing.T, module, script string, input, answer any) {
 	t.Helper()
+	needs.Installed(t, "python3 with OpenStack's libraries")
 	const interpreter = "/usr/bin/python3"
 	if exec.Command(interpreter, "-c", "import "+module).Run() != nil {
 		t.Skip("SKIP: needs python3-" + strings.ReplaceAll(module, "_", "."))

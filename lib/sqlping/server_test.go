@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // template is a freshly initialised data directory, made once and copied for every server.
@@ -59,6 +61,7 @@ type server struct {
 // startServer runs a server and waits until it is healthy. It is killed when the test ends.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
+	needs.Installed(t, "mariadbd")
 	const bin = "/usr/sbin/mariadbd"
 	if _, err := os.Stat(bin); err != nil {
 		t.Skip("SKIP: needs mariadbd (mariadb-server)")

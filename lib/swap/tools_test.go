@@ -16,6 +16,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/lock"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // TestMain is the test, or one of the tools that want a live cluster (see bench).
@@ -125,6 +126,7 @@ var tools = map[string]func(args []string) error{
 }
 
 func newBench(t *testing.T) *bench {
+	needs.Installed(t, "cibadmin")
 	real, err := exec.LookPath("cibadmin")
 	if err != nil {
 		t.Skip("SKIP: needs cibadmin")

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // Kind says what a broker is.
@@ -107,6 +108,7 @@ type Broker struct {
 // Start starts a broker and returns once it listens.
 func Start(t testing.TB, o Options) *Broker {
 	t.Helper()
+	needs.Installed(t, "qpidd")
 	path, kind := Binary(t)
 	if o.DataDir == "" {
 		o.DataDir = filepath.Join(t.TempDir(), "data")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // Rabbit is a RabbitMQ broker with the user guest.
@@ -27,6 +29,7 @@ type Rabbit struct {
 // plugins, such as rabbitmq_amqp1_0, are enabled.
 func StartRabbit(t testing.TB, plugins ...string) *Rabbit {
 	t.Helper()
+	needs.Installed(t, "rabbitmq-server")
 	const server = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 	if _, err := os.Stat(server); err != nil {
 		t.Skip("SKIP: needs rabbitmq-server")
