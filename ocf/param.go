@@ -97,6 +97,21 @@ func Int(p *int, low, high int) Value {
 	}}
 }
 
+// Parsed takes what parse takes, and keeps what it makes of it.
+func Parsed(p *string, parse func(string) (string, error)) Value {
+	return value{"string", func(s string) error {
+		v := ""
+		if s != "" {
+			var err error
+			if v, err = parse(s); err != nil {
+				return err
+			}
+		}
+		*p = v
+		return nil
+	}}
+}
+
 // Duration takes a time as Pacemaker writes it: `10` (seconds), `10s`, `500ms`,
 // `2min`, `1h`. It must not be negative.
 func Duration(p *time.Duration) Value {

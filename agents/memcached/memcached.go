@@ -23,7 +23,7 @@ Level 10 has it store a value and give it back, and looks how many connections a
 
 // agent holds the parameters; the actions are made by lib/service.
 type agent struct {
-	binary, user, listen, log               string
+	unit, binary, user, listen, log         string
 	port, memory, conns, connectionsPercent int
 	additional                              []string
 }
@@ -35,6 +35,7 @@ func New() ocf.Agent {
 	return ocf.Agent{
 		Name: "memcached", Version: "1.0", Short: "memcached on one node at a time", Long: long,
 		Parameters: []ocf.Parameter{
+			service.UnitParameter(&a.unit, "memcached.service"),
 			{Name: "binary", Value: ocf.String(&a.binary), Default: "memcached", Short: "Server binary", Long: "A path, or a name that is looked for in the system's directories."},
 			{Name: "user", Value: ocf.String(&a.user), Default: "nobody", Short: "User that it runs as", Long: "The packages have memcache (Debian) or memcached (EL)."},
 			{Name: "listen", Value: ocf.String(&a.listen), Default: "127.0.0.1", Short: "Address to listen on", Long: "Such as the floating IP that is in the same group. Whoever reaches it may read and write everything."},
@@ -44,6 +45,9 @@ func New() ocf.Agent {
 			{Name: "degraded_connections_percent", Value: ocf.Int(&a.connectionsPercent, 0, 100), Default: "90", Reloadable: true, Short: "Connections in use from which on it is degraded (percent)", Long: "Looked at by level 10. 0 never says so."},
 			{Name: "log", Value: ocf.Path(&a.log), Default: "/var/log/memcached.log", Short: "File for its output", Long: "What it writes to standard output and error."},
 			{Name: "additional_parameters", Value: ocf.Words(&a.additional), Short: "More options for its command line", Long: "Separated by spaces, quoted as in a shell."},
+		},
+		Validate: func(r *ocf.Request) error {
+			return service.UnitAlone(r, a.unit, "binary", "user", "memory", "max_connections", "log", "additional_parameters")
 		},
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 20 * time.Second, Run: run.Start},
@@ -69,6 +73,7 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 			},
 			Answers: a.answers,
 		},
+		Unit:   a.unit,
 		Binary: func() (string, error) { return r.LookPath(a.binary) },
 		Launch: func(_ context.Context, binary string) (daemon.Command, error) { return a.command(binary) },
 		Host:   func(context.Context, string) error { return a.account() },

@@ -276,3 +276,38 @@ func follows(st Stat, since map[int]uint64) bool {
 	}
 	return false
 }
+
+// StopAll ends the processes that list names, as Stop does, until it names none: those of a control group.
+func StopAll(ctx context.Context, name string, list func() ([]int, error), o StopOptions) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	for {
+		pids, err := list()
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		var procs []*Process
+		for _, pid := range pids {
+			if p, err := open("", pid); err == nil {
+				p.name = cmp.Or(filepath.Base(p.Exe), name)
+				procs = append(procs, p)
+			}
+		}
+		again, err := list() // a pid that is still named now, with the process in hand, is no other's
+		if err == nil {
+			err = end(ctx, slices.DeleteFunc(slices.Clone(procs), func(p *Process) bool { return !slices.Contains(again, p.PID) }), o)
+		}
+		for _, p := range procs {
+			p.Close()
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("processes of %s are started again and again: %v", name, pids)
+		case <-time.After(firstAsk):
+		}
+	}
+}

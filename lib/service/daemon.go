@@ -16,10 +16,16 @@ type Daemon struct {
 	// Unusable is why the service cannot be started as it is configured here. A
 	// stop and the look for its process do without the configuration.
 	Unusable error
+	// Guard checks what must be so on this node before a start, whoever starts it:
+	// its storage. It is not called while the service runs.
+	Guard func(ctx context.Context) error
+
+	// Unit is the systemd unit that the service lives in, "" if this agent starts
+	// the daemon itself, by Binary and Launch: see unit.go.
+	Unit string
 	// Binary is the path of the program that start runs; see [ocf.Request.LookPath].
 	Binary func() (string, error)
-	// Launch checks what must be so on this node before a start, and says how the
-	// daemon is started. It is not called while the service runs.
+	// Launch prepares this node for the daemon, and says how it is started.
 	Launch func(ctx context.Context, binary string) (daemon.Command, error)
 	// Started is asked once the service serves; its error fails the start.
 	Started func(ctx context.Context) error
@@ -64,11 +70,20 @@ func (of Of) Start(ctx context.Context, r *ocf.Request) error {
 	if d.Unusable != nil {
 		return d.Unusable
 	}
-	binary, err := d.binary()
+	binary, err := d.program()
 	if err != nil {
 		return err
 	}
-	err = d.Service.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) { return d.Launch(ctx, binary) })
+	if d.Unit != "" {
+		err = d.startUnit(ctx, r)
+	} else {
+		err = d.Service.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) {
+			if err := d.guard(ctx); err != nil {
+				return daemon.Command{}, err
+			}
+			return d.Launch(ctx, binary)
+		})
+	}
 	if err != nil || d.Started == nil {
 		return err
 	}
@@ -93,6 +108,12 @@ func (of Of) Stop(ctx context.Context, r *ocf.Request) error {
 			defer p.Close()
 		}
 	}
+	if d.Unit != "" {
+		if err := d.stopUnit(ctx, r, o); err != nil {
+			return err
+		}
+	}
+	// Also where it has a unit: it may run beside it.
 	if err := d.Service.Stop(ctx, r, o); err != nil || d.Stopped == nil {
 		return err
 	}
@@ -116,7 +137,7 @@ func (of Of) StopUnidentified(ctx context.Context, r *ocf.Request, cause error) 
 // Monitor asks all questions up to the request's level.
 func (of Of) Monitor(ctx context.Context, r *ocf.Request) error {
 	d := of(r)
-	p, err := d.Find(ctx, r)
+	p, err := d.find(ctx, r)
 	switch {
 	case p != nil:
 		defer p.Close()
@@ -139,7 +160,7 @@ func (of Of) ValidateAll(ctx context.Context, r *ocf.Request) error {
 	if d.Unusable != nil {
 		return d.Unusable
 	}
-	binary, err := d.binary()
+	binary, err := d.program()
 	if err != nil || d.Host == nil {
 		return err
 	}
@@ -150,11 +171,22 @@ func (of Of) ValidateAll(ctx context.Context, r *ocf.Request) error {
 // health checks, and those are read anew by each.
 func Reload(context.Context, *ocf.Request) error { return nil }
 
-func (d Daemon) binary() (string, error) {
-	if d.Binary == nil {
+// program is what must be installed here: the unit, or the binary.
+func (d Daemon) program() (string, error) {
+	switch {
+	case d.Unit != "":
+		return "", hasUnit(d.Unit)
+	case d.Binary == nil:
 		return "", nil
 	}
 	return d.Binary()
+}
+
+func (d Daemon) guard(ctx context.Context) error {
+	if d.Guard == nil {
+		return nil
+	}
+	return d.Guard(ctx)
 }
 
 // absent is a monitor's answer when there is no process.
@@ -162,7 +194,7 @@ func (d Daemon) absent() error {
 	if ocf.CodeOf(d.Unusable) == ocf.Configured {
 		return d.Unusable
 	}
-	if _, err := d.binary(); err != nil {
+	if _, err := d.program(); err != nil {
 		return err
 	}
 	return d.NotRunning()

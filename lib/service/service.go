@@ -169,6 +169,30 @@ func Serves(err error) bool {
 // that; otherwise launch checks what must be so on this node and says how the
 // daemon is started. Of two starts at once, one waits for the other.
 func (s Service) Start(ctx context.Context, r *ocf.Request, launch func(context.Context) (daemon.Command, error)) error {
+	return s.once(ctx, r, func(ctx context.Context) error {
+		c, err := launch(ctx)
+		if err != nil {
+			return err
+		}
+		if c.Log == nil {
+			c.Log = r.Log
+		}
+		r.Step("waiting for the %s to serve", s.Name)
+		p, err := daemon.Start(ctx, c, s.ready)
+		var late *daemon.NotReadyError
+		switch {
+		case err == nil:
+			return p.Close()
+		case errors.As(err, &late) && late.Process != nil:
+			_ = late.Process.Close()
+			return ocf.Errorf(ocf.Generic, "%w; it may still be on its way: see its log %s, and give start a longer timeout", err, c.Output)
+		}
+		return ocf.Errorf(ocf.Generic, "%w", err)
+	})
+}
+
+// once calls start unless the service runs; it then waits for that to serve.
+func (s Service) once(ctx context.Context, r *ocf.Request, start func(context.Context) error) error {
 	r.Step("waiting for another start of the %s on %s", s.Name, s.On)
 	release, err := s.Lock(ctx, r)
 	if err != nil {
@@ -189,24 +213,7 @@ func (s Service) Start(ctx context.Context, r *ocf.Request, launch func(context.
 			return err
 		}
 	}
-	c, err := launch(ctx)
-	if err != nil {
-		return err
-	}
-	if c.Log == nil {
-		c.Log = r.Log
-	}
-	r.Step("waiting for the %s to serve", s.Name)
-	p, err := daemon.Start(ctx, c, s.ready)
-	var late *daemon.NotReadyError
-	switch {
-	case err == nil:
-		return p.Close()
-	case errors.As(err, &late) && late.Process != nil:
-		_ = late.Process.Close()
-		return ocf.Errorf(ocf.Generic, "%w; it may still be on its way: see its log %s, and give start a longer timeout", err, c.Output)
-	}
-	return ocf.Errorf(ocf.Generic, "%w", err)
+	return start(ctx)
 }
 
 func (s Service) ready(ctx context.Context) error {

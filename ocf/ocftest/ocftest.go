@@ -125,6 +125,19 @@ func Program(path string) Runner {
 	}
 }
 
+// Remote runs the agent at path on another host, a container or a virtual machine: by run, which is told the command
+// and the environment it needs besides its own, and returns what it said and its exit code.
+func Remote(path string, run func(ctx context.Context, argv, env []string) (stdout, stderr string, code int, err error)) Runner {
+	return func(ctx context.Context, c Call) Result {
+		begin := time.Now()
+		stdout, stderr, code, err := run(ctx, []string{path, c.Action}, c.environ())
+		if err != nil {
+			return Result{Code: -1, Stdout: stdout, Stderr: stderr + err.Error(), Elapsed: time.Since(begin)}
+		}
+		return result(ocf.Code(code), stdout, stderr, begin)
+	}
+}
+
 // Shown is what crm_mon shows of the reason: Pacemaker's executor keeps its
 // first 128 bytes (EXIT_REASON_MAX_LEN).
 func (r Result) Shown() string { return r.Reason[:min(len(r.Reason), 128)] }

@@ -1,0 +1,159 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/systemd"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// A service lives in its unit: systemd gives it the arguments, environment,
+// limits, sandbox, security domain and control group that its packager meant;
+// the agent guards, asks, and ends what does not end.
+
+// UnitParameter declares the parameter unit; example is what the distribution calls it.
+func UnitParameter(unit *string, example string) ocf.Parameter {
+	return ocf.Parameter{
+		Name: "unit", UniqueGroup: "unit", Short: "systemd unit to run the service by",
+		Value: ocf.Parsed(unit, systemd.Name),
+		Long: "Such as " + example + ". The service is started and stopped by it, with the arguments, environment, limits and\n" +
+			"control group that the unit gives it; how it runs is then the unit's to say (systemctl edit), and which\n" +
+			"process it is and whether it serves is asked as without. Without it the agent starts the program itself.",
+	}
+}
+
+// UnitAlone refuses parameters that say how the service is run beside a unit,
+// which says so too.
+func UnitAlone(r *ocf.Request, unit string, names ...string) error {
+	for _, name := range names {
+		if unit != "" && r.Given(name) {
+			return ocf.Errorf(ocf.Configured, "%s says how the service is run, and so does unit=%s: remove %s, and say it in the unit (systemctl edit %s)", name, unit, name, unit)
+		}
+	}
+	return nil
+}
+
+// hasUnit fails with the code Installed if there is no such unit.
+func hasUnit(unit string) error {
+	if !systemd.Booted() {
+		return ocf.Errorf(ocf.Installed, "systemd does not run this node, so that there is no unit %s: remove the parameter unit", unit)
+	}
+	if err := systemd.Installed(unit); err != nil {
+		return ocf.Errorf(ocf.Installed, "%w", err)
+	}
+	return nil
+}
+
+// find is Find, for a service in a unit: what its control group holds is the
+// service or in doubt, never absent; one that runs beside its unit is found too.
+func (d Daemon) find(ctx context.Context, r *ocf.Request) (*daemon.Process, error) {
+	if d.Unit == "" {
+		return d.Find(ctx, r)
+	}
+	if group := systemd.Group(d.Unit); group != "" { // a hint that saves the scan
+		d.Identity.PIDFile, d.Identity.ReadPID = filepath.Join(group, "cgroup.procs"), systemd.FirstPID
+	}
+	p, err := d.Find(ctx, r)
+	if p != nil || err != nil {
+		return p, err
+	}
+	pids, err := systemd.Processes(d.Unit)
+	switch {
+	case err != nil:
+		return nil, ocf.Errorf(ocf.Generic, "cannot tell whether anything runs in %s: %w", d.Unit, err)
+	case len(pids) > 0:
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pids[0]))
+		return nil, ocf.Errorf(ocf.Generic, "%s runs %s (pid %d), which is not known as the %s: see systemctl status %s", d.Unit, strings.TrimSpace(string(comm)), pids[0], d.Name, d.Unit)
+	}
+	return nil, nil
+}
+
+// startUnit has systemd start the unit, and returns as soon as the service
+// serves, which may be before systemd calls the job done.
+func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
+	return d.once(ctx, r, func(ctx context.Context) error {
+		if err := d.guard(ctx); err != nil {
+			return err
+		}
+		r.Step("making %s the cluster's", d.Unit)
+		if err := systemd.Claim(ctx, d.Unit); err != nil {
+			return ocf.Errorf(ocf.Generic, "%s cannot be made the cluster's: %w", d.Unit, err)
+		}
+		r.Step("waiting for the %s, which systemd starts by %s, to serve", d.Name, d.Unit)
+		job := make(chan error, 1)
+		go func() { job <- systemd.Do(ctx, "start", d.Unit) }()
+		return d.follow(ctx, job)
+	})
+}
+
+// follow waits until the service serves, or its unit's job has failed, or its
+// unit has nothing left that could serve.
+func (d Daemon) follow(ctx context.Context, job <-chan error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	done := false
+	for {
+		pids, err := systemd.Processes(d.Unit)
+		if err != nil {
+			return ocf.Errorf(ocf.Generic, "%w", err)
+		}
+		asked := error(ocf.Errorf(ocf.Generic, "%s has no process yet", d.Unit))
+		if len(pids) > 0 { // else the answer would be somebody else's
+			if asked = d.ready(ctx); asked == nil {
+				return nil
+			}
+		} else if done {
+			if err := systemd.Failure(ctx, d.Unit); err != nil {
+				return ocf.Errorf(ocf.Generic, "%w", err)
+			}
+			return ocf.Errorf(ocf.Generic, "%s was started, and has ended at once without a failure: see journalctl -u %s", d.Unit, d.Unit)
+		}
+		select {
+		case err := <-job:
+			var failed *systemd.JobError
+			switch {
+			case errors.As(err, &failed) || err != nil && ctx.Err() == nil:
+				return ocf.Errorf(ocf.Generic, "%w", err)
+			case err == nil:
+				done, job = true, nil
+			}
+		case <-tick.C:
+		case <-ctx.Done():
+			return ocf.Errorf(ocf.Generic, "%w; %s may still be on its way: see journalctl -u %s, and give start a longer timeout", asked, d.Unit, d.Unit)
+		}
+	}
+}
+
+// stopUnit has systemd stop the unit, and kills what is left in its control
+// group when our time for that is up, whatever the unit's own time is. What runs
+// beside the unit is not its concern.
+func (d Daemon) stopUnit(ctx context.Context, r *ocf.Request, o daemon.StopOptions) error {
+	if !systemd.Booted() {
+		return nil
+	}
+	grace := o.Grace
+	if left := Remaining(ctx); grace == 0 || grace > left*3/4 {
+		grace = left * 3 / 4
+	}
+	r.Step("waiting for systemd to stop %s", d.Unit)
+	patient, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	if err := systemd.Do(patient, "stop", d.Unit); err != nil {
+		r.Log.Warn("systemd did not stop the unit", "unit", d.Unit, "error", err)
+	}
+	r.Step("ending what is left of %s", d.Unit)
+	err := daemon.StopAll(ctx, d.Name, func() ([]int, error) { return systemd.Processes(d.Unit) }, daemon.StopOptions{Signal: unix.SIGKILL, Log: r.Log})
+	if err != nil {
+		return ocf.Errorf(ocf.Generic, "not stopped: %w (the %s in %s)", err, d.Name, d.Unit)
+	}
+	return nil
+}

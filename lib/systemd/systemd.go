@@ -1,0 +1,222 @@
+// Package systemd runs a service by its unit, as the distribution means it to be run: systemctl(1) for what changes
+// something, files of /run and /sys/fs/cgroup for what is only looked at, so that a monitor makes no process.
+//
+// Linux-PAM, D-Bus and libsystemd are not needed; systemctl talks to systemd itself.
+package systemd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// JobError is a unit that did not start, stop or reload.
+type JobError struct {
+	Unit   string
+	Verb   string // "start"
+	Result string // "exit-code", "timeout", "oom-kill" …: systemd.exec(5), $SERVICE_RESULT
+	Status string // how the main process ended: "status 1", "signal 9"; may be empty
+	Words  string // the last lines that the service wrote to the journal, or what systemctl said
+}
+
+func (e *JobError) Error() string {
+	s := fmt.Sprintf("%s: %s failed (%s", e.Unit, e.Verb, e.Result)
+	if e.Status != "" {
+		s += ", " + e.Status
+	}
+	s += ")"
+	if e.Words != "" {
+		s += ": " + e.Words
+	}
+	return s
+}
+
+// Name is the full name of a service's unit: ".service" may be left out. The error says why it is no such name.
+func Name(name string) (string, error) {
+	unit := strings.TrimSuffix(name, ".service")
+	if unit == "" || strings.Trim(unit, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:-_.\\@") != "" || strings.HasPrefix(unit, "-") {
+		return "", fmt.Errorf("%q is no name of a service's unit, such as haproxy.service", name)
+	}
+	for _, other := range []string{".socket", ".target", ".timer", ".mount", ".path", ".slice", ".scope"} {
+		if strings.HasSuffix(unit, other) {
+			return "", fmt.Errorf("%s is a %s, and no service", name, other[1:])
+		}
+	}
+	if strings.HasSuffix(unit, "@") {
+		return "", fmt.Errorf("%s.service is a template: name an instance of it, such as %sMAIN.service", unit, unit)
+	}
+	return unit + ".service", nil
+}
+
+// Booted tells whether systemd is this host's init: sd_booted(3).
+func Booted() bool {
+	fi, err := os.Stat("/run/systemd/system")
+	return err == nil && fi.IsDir()
+}
+
+// Installed is nil if there is such a unit that is not masked: by the files that systemd looks for (systemd.unit(5)).
+func Installed(unit string) error {
+	names := []string{unit}
+	if prefix, _, ok := strings.Cut(unit, "@"); ok {
+		names = append(names, prefix+"@.service")
+	}
+	for _, name := range names {
+		for _, dir := range []string{
+			"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/run/systemd/generator.early",
+			"/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
+			"/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/generator.late",
+		} {
+			path := filepath.Join(dir, name)
+			fi, err := os.Stat(path)
+			if err != nil {
+				continue
+			}
+			if target, _ := filepath.EvalSymlinks(path); target == "/dev/null" || fi.Size() == 0 {
+				return fmt.Errorf("%s is masked (%s): systemctl unmask %s", unit, path, unit)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no unit %s on this node: install the package that has it", unit)
+}
+
+// dropInText makes a unit the cluster's: only the cluster starts it again, and a shutdown of the node ends Pacemaker
+// first, which stops the service before what it stands on.
+const dropInText = `# Written by the cluster's resource agent: the cluster starts and stops this service.
+[Unit]
+Before=pacemaker.service pacemaker_remote.service
+[Service]
+Restart=no
+`
+
+// DropIn is where Claim leaves its drop-in, until the next boot. Its name comes after those of packages.
+func DropIn(unit string) string { return "/run/systemd/system/" + unit + ".d/60-openstack-ocf.conf" }
+
+// Claim sees to it that nobody but the cluster starts the unit again. It changes nothing if that is so.
+func Claim(ctx context.Context, unit string) error {
+	path := DropIn(unit)
+	if text, err := os.ReadFile(path); err == nil && string(text) == dropInText {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(dropInText), 0o644); err != nil {
+		return err
+	}
+	_, err := systemctl(ctx, "daemon-reload")
+	if err != nil {
+		_ = os.Remove(path) // else the next would take it for read
+	}
+	return err
+}
+
+// Disclaim undoes Claim.
+func Disclaim(ctx context.Context, unit string) error {
+	if err := os.Remove(DropIn(unit)); err != nil {
+		if os.IsNotExist(err) {
+			return nil
+		}
+		return err
+	}
+	_ = os.Remove(filepath.Dir(DropIn(unit))) // if nothing else is in it
+	_, err := systemctl(ctx, "daemon-reload")
+	return err
+}
+
+// Do has systemd start, stop or reload the unit, and returns when it says that it has. The error is a *JobError if it
+// failed. The job goes on where the context ends first.
+func Do(ctx context.Context, verb, unit string) error {
+	if verb == "start" {
+		_, _ = systemctl(ctx, "reset-failed", unit) // how often the cluster starts it is the cluster's to limit
+	}
+	words, err := systemctl(ctx, verb, unit)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || ctx.Err() != nil {
+		return err
+	}
+	e := &JobError{Unit: unit, Verb: verb, Result: "systemctl exits with " + strconv.Itoa(exit.ExitCode()), Words: words}
+	if props, err := Show(ctx, unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID", "LoadState"); err == nil && props["Result"] != "success" {
+		e.fill(ctx, props)
+	}
+	return e
+}
+
+// Failure is how the unit's last run ended; nil if systemd knows of no failure.
+func Failure(ctx context.Context, unit string) error {
+	props, err := Show(ctx, unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID")
+	if err != nil || props["Result"] == "success" {
+		return err
+	}
+	e := &JobError{Unit: unit, Verb: "run"}
+	e.fill(ctx, props)
+	return e
+}
+
+// fill adds what systemd and the journal know of this invocation.
+func (e *JobError) fill(ctx context.Context, props map[string]string) {
+	e.Result = props["Result"]
+	switch status := props["ExecMainStatus"]; {
+	case status == "" || status == "0":
+	case props["ExecMainCode"] == "1": // CLD_EXITED
+		e.Status = "status " + status
+	default: // CLD_KILLED, CLD_DUMPED
+		e.Status = "signal " + status
+	}
+	if id := props["InvocationID"]; id != "" {
+		out, _ := run(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=5", "_SYSTEMD_INVOCATION_ID="+id)
+		if lines := nonEmpty(out); len(lines) > 0 {
+			e.Words = strings.Join(lines, " | ")
+		}
+	}
+}
+
+// Show are properties of the unit, as `systemctl show` names them.
+func Show(ctx context.Context, unit string, names ...string) (map[string]string, error) {
+	out, err := systemctl(ctx, "show", "--property="+strings.Join(names, ","), unit)
+	if err != nil {
+		return nil, err
+	}
+	props := map[string]string{}
+	for line := range strings.Lines(out) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			props[name] = value
+		}
+	}
+	return props, nil
+}
+
+// systemctl runs it, and returns what it said on both of its outputs.
+func systemctl(ctx context.Context, args ...string) (string, error) {
+	out, err := run(ctx, "systemctl", args...)
+	if err != nil {
+		words := strings.Join(nonEmpty(out), " | ")
+		return words, fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, words)
+	}
+	return out, nil
+}
+
+func run(ctx context.Context, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LANG=C", "SYSTEMD_COLORS=0", "SYSTEMD_PAGER="}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}
+
+func nonEmpty(text string) []string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return slices.DeleteFunc(lines, func(l string) bool { return strings.TrimSpace(l) == "" })
+}

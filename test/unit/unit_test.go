@@ -1,0 +1,236 @@
+// Package unit tests agents that run their service by its systemd unit, on a node that runs systemd: the
+// distribution's own packages and units, or EL's units by hand.
+package unit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/ocf/ocftest"
+	"github.com/openstack-ocf/agents/test/built"
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+// deadline is for a step that waits: a bound for what hangs, not a measure.
+const deadline = 5 * time.Minute
+
+// host is a node, and the agent on it with a unit.
+type host struct {
+	testing.TB
+	*cluster.Node
+	run    ocftest.Runner
+	unit   string
+	params ocftest.Params
+}
+
+// boot is a node without a cluster.
+func boot(t *testing.T) *cluster.Node {
+	t.Helper()
+	cfg, err := scenario.Config(built.Binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Nodes, cfg.Bare = 1, true
+	return cluster.New(t, cfg).Nodes()[0]
+}
+
+func needs(t *testing.T, program, pkg string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skip("SKIP: needs " + pkg)
+	}
+}
+
+func on(t testing.TB, n *cluster.Node, agent, unit string, params ocftest.Params) *host {
+	return &host{TB: t, Node: n, unit: unit, params: params.With("unit", unit), run: ocftest.Remote(
+		"/usr/lib/ocf/resource.d/openstack/"+agent,
+		func(ctx context.Context, argv, env []string) (string, string, int, error) {
+			r, err := n.Run(ctx, cluster.Cmd{Argv: argv, Env: env})
+			var exit *cluster.ExitError
+			if errors.As(err, &exit) {
+				err = nil
+			}
+			return r.Stdout, r.Stderr, r.Code, err
+		})}
+}
+
+func (h *host) want(action string, code ocf.Code, words ...string) ocftest.Result {
+	h.Helper()
+	return h.run.Want(h.TB, ocftest.Call{Action: action, Params: h.params, Timeout: time.Minute}, code, words...)
+}
+
+// watch is a recurring monitor.
+func (h *host) watch(level int, code ocf.Code, words ...string) {
+	h.Helper()
+	h.run.Want(h.TB, ocftest.Call{Action: ocf.Monitor, Params: h.params, Interval: 10 * time.Second, Level: level, Timeout: time.Minute}, code, words...)
+}
+
+func (h *host) sh(format string, args ...any) string {
+	h.Helper()
+	r, err := h.Node.Shell(context.Background(), fmt.Sprintf(format, args...))
+	if err != nil {
+		h.Fatalf("%s: %v: %s", fmt.Sprintf(format, args...), err, r.Stderr)
+	}
+	return strings.TrimSpace(r.Stdout)
+}
+
+// state is a property of the unit.
+func (h *host) state(property string) string {
+	h.Helper()
+	return h.sh("systemctl show --value --property=%s %s", property, h.unit)
+}
+
+func (h *host) pid() int {
+	h.Helper()
+	pid, err := strconv.Atoi(h.state("MainPID"))
+	if err != nil || pid == 0 {
+		h.Fatalf("%s has no main process: %v", h.unit, err)
+	}
+	return pid
+}
+
+func (h *host) until(what string, ok func() bool) {
+	h.Helper()
+	for end := time.Now().Add(deadline); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			h.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// dropIn adds to the unit, as an operator does.
+func (h *host) dropIn(text string) {
+	h.Helper()
+	dir := "/etc/systemd/system/" + h.unit + ".d"
+	h.sh("mkdir -p %[1]s; printf '%%s' '%[2]s' >%[1]s/50-operator.conf; systemctl daemon-reload", dir, text)
+	if t, ok := h.TB.(*testing.T); ok {
+		t.Cleanup(func() { h.sh("rm %s/50-operator.conf; systemctl daemon-reload", dir) })
+	}
+}
+
+// life is what every agent with a unit owes.
+func (h *host) life(t *testing.T) {
+	part := func(name string, do func(h *host)) {
+		t.Run(name, func(t *testing.T) {
+			in := *h
+			in.TB = t
+			defer in.want(ocf.Stop, ocf.OK)
+			do(&in)
+		})
+	}
+	part("start, stop and again", func(h *host) {
+		h.want(ocf.Monitor, ocf.NotRunning)
+		h.want(ocf.Start, ocf.OK)
+		h.want(ocf.Start, ocf.OK)
+		h.want(ocf.Monitor, ocf.OK)
+		h.watch(0, ocf.OK)
+		if got := h.sh("cat /proc/%d/cgroup", h.pid()); !strings.HasSuffix(got, "/"+h.unit) {
+			h.Errorf("its control group is %q", got)
+		}
+		if got := h.state("Restart"); got != "no" {
+			h.Errorf("systemd restarts it (%s), behind the cluster's back", got)
+		}
+		if got := h.state("Before"); !strings.Contains(got, "pacemaker.service") {
+			h.Errorf("a shutdown would stop it before Pacemaker knows: Before=%s", got)
+		}
+		h.want(ocf.Stop, ocf.OK)
+		h.want(ocf.Stop, ocf.OK)
+		h.want(ocf.Monitor, ocf.NotRunning)
+		if got := h.state("ActiveState"); got != "inactive" {
+			h.Errorf("the unit is %s", got)
+		}
+	})
+	part("killed", func(h *host) {
+		h.want(ocf.Start, ocf.OK)
+		h.sh("kill -KILL %d", h.pid())
+		h.until("systemd has seen it die", func() bool { return h.state("ActiveState") == "failed" })
+		h.watch(0, ocf.NotRunning)
+		h.want(ocf.Stop, ocf.OK)
+		for range 8 { // more often than systemd's own limit of starts
+			h.want(ocf.Start, ocf.OK)
+			h.sh("kill -KILL %d", h.pid())
+			h.until("systemd has seen it die", func() bool { return h.state("ActiveState") == "failed" })
+		}
+	})
+	part("frozen", func(h *host) {
+		h.want(ocf.Start, ocf.OK)
+		h.sh("kill -STOP $(cat /sys/fs/cgroup/system.slice/%s/cgroup.procs)", h.unit)
+		h.watch(0, ocf.Generic, "frozen")
+		h.want(ocf.Stop, ocf.OK)
+		h.want(ocf.Monitor, ocf.NotRunning)
+	})
+	part("control group frozen", func(h *host) {
+		h.dropIn("[Service]\nTimeoutStopSec=15min\n")
+		h.want(ocf.Start, ocf.OK)
+		h.sh("echo 1 >/sys/fs/cgroup/system.slice/%s/cgroup.freeze", h.unit)
+		h.run.Want(h.TB, ocftest.Call{Action: ocf.Stop, Params: h.params, Timeout: 20 * time.Second}, ocf.OK)
+		h.want(ocf.Monitor, ocf.NotRunning)
+	})
+	part("masked, and missing", func(h *host) {
+		none := *h
+		none.params = h.params.With("unit", "nobodys.service")
+		none.want(ocf.Start, ocf.Installed, "there is no unit nobodys.service")
+		none.want(ocf.Monitor, ocf.Installed, "nobodys.service")
+		none.want(ocf.Stop, ocf.OK)
+		h.sh("systemctl mask --runtime %s", h.unit)
+		defer h.sh("systemctl unmask --runtime %s", h.unit)
+		h.want(ocf.Start, ocf.Installed, "is masked")
+	})
+	part("the job fails", func(h *host) {
+		h.dropIn("[Service]\nExecStart=\nExecStart=/bin/sh -c \"echo cannot go on: the disk is upside down >&2; exit 3\"\n")
+		h.want(ocf.Start, ocf.Generic, h.unit, "status 3", "the disk is upside down")
+	})
+	part("a stranger in the unit", func(h *host) {
+		h.dropIn("[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep 1000\n")
+		h.sh("systemctl start %s", h.unit)
+		h.until("it runs", func() bool { return h.state("ActiveState") == "active" })
+		h.want(ocf.Monitor, ocf.Generic, h.unit+" runs sleep (pid ")
+		h.want(ocf.Stop, ocf.OK)
+	})
+	part("shutdown of the service by hand", func(h *host) {
+		h.want(ocf.Start, ocf.OK)
+		h.sh("systemctl stop %s", h.unit)
+		h.watch(0, ocf.NotRunning)
+	})
+}
+
+// direct runs a command in the node, beside any unit, until it is stopped.
+func (h *host) direct(format string, args ...any) {
+	h.Helper()
+	h.sh("setsid -f bash -c '%s' </dev/null >/dev/null 2>&1", fmt.Sprintf(format, args...))
+}
+
+func TestMemcached(t *testing.T) {
+	needs(t, "memcached", "memcached")
+	h := on(t, boot(t), "memcached", "memcached.service", ocftest.Params{})
+	h.life(t)
+	t.Run("beside its unit", func(t *testing.T) {
+		h := on(t, h.Node, "memcached", "memcached.service", ocftest.Params{})
+		h.direct("exec memcached -u nobody -l 127.0.0.1")
+		h.until("it serves", func() bool {
+			return h.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: h.params}).Code == ocf.OK
+		})
+		h.want(ocf.Start, ocf.OK)
+		if got := h.state("ActiveState"); got != "inactive" {
+			t.Errorf("it was started a second time: the unit is %s", got)
+		}
+		h.want(ocf.Stop, ocf.OK)
+		h.want(ocf.Start, ocf.OK)
+		h.pid()
+		h.want(ocf.Stop, ocf.OK)
+	})
+	t.Run("what says how it runs is refused", func(t *testing.T) {
+		h := on(t, h.Node, "memcached", "memcached.service", ocftest.Params{"memory": "128"})
+		h.want(ocf.Start, ocf.Configured, "memory says how the service is run, and so does unit=memcached.service")
+		h = on(t, h.Node, "memcached", "memcached.socket", ocftest.Params{})
+		h.want(ocf.Start, ocf.Configured, "is a socket, and no service")
+	})
+}
