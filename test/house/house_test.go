@@ -14,8 +14,8 @@ import (
 const module = "github.com/openstack-ocf/agents/"
 
 // runsPrograms are the packages that may import os/exec: the one that starts
-// daemons, the one that calls the cluster's commands, and those for tests.
-var runsPrograms = []string{"lib/daemon", "lib/pacemaker", "ocf/ocftest", "test/", "agents/openstack-ocf"}
+// daemons, those that call the cluster's and systemd's commands, and those for tests.
+var runsPrograms = []string{"lib/daemon", "lib/pacemaker", "lib/systemd", "ocf/ocftest", "test/", "agents/openstack-ocf"}
 
 type pkg struct {
 	ImportPath string
