@@ -1,0 +1,80 @@
+package systemd
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestName(t *testing.T) {
+	for _, c := range []struct{ in, want, words string }{
+		{"haproxy", "haproxy.service", ""},
+		{"haproxy.service", "haproxy.service", ""},
+		{"mariadb@main.service", "mariadb@main.service", ""},
+		{`dev-disk\x2d1`, `dev-disk\x2d1.service`, ""},
+		{"mariadb@", "", "is a template"},
+		{"haproxy.socket", "", "is a socket"},
+		{"", "", "no name"},
+		{".service", "", "no name"},
+		{"-H evil", "", "no name"},
+		{"-haproxy", "", "no name"},
+		{"../haproxy", "", "no name"},
+		{"a\nb", "", "no name"},
+	} {
+		got, err := Name(c.in)
+		if got != c.want || (err == nil) != (c.words == "") || err != nil && !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%q: %q, %v", c.in, got, err)
+		}
+	}
+}
+
+func TestGroup(t *testing.T) {
+	root, second := t.TempDir(), t.TempDir()
+	group := func(dir string, pids string) {
+		t.Helper()
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(pids), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	group(filepath.Join(root, "system.slice/haproxy.service"), "12\n9\n")
+	group(filepath.Join(root, `system.slice/system-my\x2ddb.slice/my-db@main.service`), "")
+	group(filepath.Join(root, "control.slice/control-plane.slice/nova.service"), "")
+	group(filepath.Join(second, "system.slice/old.service"), "")
+	for unit, want := range map[string]string{
+		"haproxy.service":    root + "/system.slice/haproxy.service",
+		"my-db@main.service": root + `/system.slice/system-my\x2ddb.slice/my-db@main.service`,
+		"nova.service":       root + "/control.slice/control-plane.slice/nova.service",
+		"old.service":        second + "/system.slice/old.service",
+		"proxy.service":      "",
+	} {
+		if got := groupIn([]string{root, second}, unit); got != want {
+			t.Errorf("%s: %q, want %q", unit, got, want)
+		}
+	}
+
+	procs := filepath.Join(root, "system.slice/haproxy.service/cgroup.procs")
+	if pids, err := readPids(procs); err != nil || !slices.Equal(pids, []int{12, 9}) {
+		t.Error(pids, err)
+	}
+	if pid, err := FirstPID(procs); pid != 9 || err != nil {
+		t.Error(pid, err)
+	}
+	if _, err := FirstPID(filepath.Join(root, `system.slice/system-my\x2ddb.slice/my-db@main.service/cgroup.procs`)); err == nil {
+		t.Error("a pid out of an empty file")
+	}
+	if pids, err := readPids(procs + ".none"); pids != nil || err != nil {
+		t.Error(pids, err)
+	}
+}
+
+func TestJobError(t *testing.T) {
+	e := &JobError{Unit: "a.service", Verb: "start", Result: "exit-code", Status: "status 3", Words: "no disk"}
+	if got := e.Error(); got != "a.service: start failed (exit-code, status 3): no disk" {
+		t.Error(got)
+	}
+}
