@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/amqp"
@@ -25,7 +26,36 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 	if err := svc.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) { return a.launch(ctx, r, s, binary) }); err != nil {
 		return err
 	}
-	return a.hasStore(ctx, r, s)
+	if err := a.hasStore(ctx, r, s); err != nil {
+		return err
+	}
+	a.recovered(ctx, r, s)
+	return nil
+}
+
+// recovered notes what recovery has left of the store of a broker that has just
+// started and has not found the primary yet.
+func (a *agent) recovered(ctx context.Context, r *ocf.Request, s settings) {
+	m, err := readMark(s.dataDir)
+	if !a.haCluster || err != nil || m.recovered != 0 {
+		return
+	}
+	r.Step("asking for the broker's place")
+	m.recovered = newestJournal(s.storeDir) // before the broker says that it has not been written to since
+	c, done, err := a.console(ctx, s)
+	if err == nil {
+		defer done()
+		var ha qmf.HA
+		if ha, err = c.HA(ctx); err == nil && ha.Status != qmf.Joining {
+			m = mark{}
+		}
+	}
+	if err == nil {
+		err = setMark(s.dataDir, &m)
+	}
+	if err != nil {
+		r.Log.Warn("a cold start may misjudge this broker's store", "error", err)
+	}
 }
 
 // launch checks what must be so on this node, and says how the broker is run.
@@ -35,15 +65,17 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary s
 		return daemon.Command{}, err
 	}
 	if !a.storage.Shared {
-		if err := service.OwnDirs(account, s.dataDir); err != nil {
+		if err := service.OwnDirs(account, s.dirs...); err != nil {
 			return daemon.Command{}, err
 		}
 	}
-	r.Step("asking the storage of %s", s.dataDir)
-	if err := a.storage.ForStart(ctx); err != nil {
-		return daemon.Command{}, err
+	for _, guard := range a.guards(s) {
+		r.Step("asking the storage of %s", guard.Dir)
+		if err := guard.ForStart(ctx); err != nil {
+			return daemon.Command{}, err
+		}
 	}
-	dirs := []string{s.dataDir}
+	dirs := slices.Clone(s.dirs)
 	if a.pidDir != "" {
 		dirs = append(dirs, a.pidDir)
 	}
@@ -57,7 +89,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary s
 		return daemon.Command{}, err
 	}
 	if a.haCluster {
-		if err := setBehind(s.dataDir, true); err != nil {
+		if err := setMark(s.dataDir, &mark{stamp: storeStamp(s)}); err != nil {
 			return daemon.Command{}, ocf.Errorf(ocf.Generic, "data directory: %w", err)
 		}
 	}
@@ -350,9 +382,11 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 	if err != nil {
 		return err
 	}
-	if service.Exists(s.dataDir) && !a.storage.Shared {
-		if err := service.CanWrite(account, a.user, s.dataDir); err != nil {
-			return err
+	for _, dir := range s.dirs {
+		if service.Exists(dir) && !a.storage.Shared {
+			if err := service.CanWrite(account, a.user, dir); err != nil {
+				return err
+			}
 		}
 	}
 	service.UnitHints(r, "qpidd.service", "qpidd-primary.service")

@@ -54,9 +54,13 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 	}
 	var full error
 	if a.storage.Shared || a.storage.FullPercent > 0 {
-		r.Step("asking the storage of %s", s.dataDir)
-		if full, err = a.storage.Running(ctx); err != nil {
-			return at, fmt.Errorf("%s: %w", p, err)
+		for _, guard := range a.guards(s) {
+			r.Step("asking the storage of %s", guard.Dir)
+			nearly, err := guard.Running(ctx)
+			if err != nil {
+				return at, fmt.Errorf("%s: %w", p, err)
+			}
+			full = cmp.Or(full, nearly)
 		}
 	}
 	if at, err = a.answers(ctx, r, s, p.PID); err != nil {
@@ -314,14 +318,14 @@ func (a *agent) backups(ctx context.Context, r *ocf.Request, c *qmf.Client, s se
 	if err != nil {
 		return managed(err)
 	}
-	ready := 1 + len(placeOf(ha).inStep)
-	if !ha.Status.Primary() || ready >= s.brokers {
+	ready, expected := 1+len(placeOf(ha).inStep), a.brokers(r, s)
+	if !ha.Status.Primary() || ready >= expected {
 		return nil
 	}
 	if fi, err := os.Stat(toldFile(r, scoreAttribute(r))); err == nil && time.Since(fi.ModTime()) < settling {
 		return nil
 	}
-	return ocf.Errorf(ocf.Degraded, "%d of %d brokers are in step: start the missing ones (ha_brokers_url %s), or messages are lost should this one fail too", ready, s.brokers, a.haBrokers)
+	return ocf.Errorf(ocf.Degraded, "%d of %d brokers are in step: start the missing ones (ha_brokers_url %s), or messages are lost should this one fail too", ready, expected, a.haBrokers)
 }
 
 func (a *agent) reload(context.Context, *ocf.Request) error {

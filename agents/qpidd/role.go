@@ -3,7 +3,9 @@ package qpidd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,8 +71,7 @@ func (a *agent) role(ctx context.Context, r *ocf.Request, s settings, p *daemon.
 		return ocf.Errorf(ocf.FailedPromoted, "TWO PRIMARIES: this broker is %s, and Pacemaker did not promote it: it is made a backup; see who promoted it, and that fencing works", at.HAStatus)
 	}
 	if at.HAStatus == "" { // it refuses us, so that we know what we knew
-		status, _, _ := strings.Cut(told(r, stateAttribute(r)), " ")
-		at.HAStatus = qmf.HAStatus(status)
+		at.HAStatus = parsePeer(told(r, stateAttribute(r))).HAStatus
 	} else if err := a.announce(ctx, r, s, p, at); err != nil {
 		return err
 	}
@@ -83,67 +84,105 @@ func (a *agent) role(ctx context.Context, r *ocf.Request, s settings, p *daemon.
 	return ocf.Errorf(ocf.RunningPromoted, "the broker is %s", at.HAStatus)
 }
 
-// announce publishes this broker's promotion score and its state; p is needed
-// of a joining one. The error says that it will never be fit as it is.
+// announce publishes this broker's state, and the promotion scores that are its
+// own to give; p is needed of a joining one. The error says that it will never
+// be fit as it is.
+//
+// A backup gets its score from the primary alone. It calls itself ready also
+// when it has lost the primary, which goes on without it, and when it is back
+// and catches up.
 func (a *agent) announce(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process, at place) error {
-	state, score := string(at.HAStatus), noScore
+	if at.Primary() {
+		a.remark(r, s, true)
+		a.vouch(ctx, r, at)
+		return nil
+	}
+	state, score := string(at.HAStatus)+" "+at.id, noScore
 	switch at.HAStatus {
-	case qmf.Active, qmf.Recovering:
-		score = scoreActive
-		vouched := state + " " + strings.Join(at.inStep, " ")
-		if !r.Probe() && (told(r, stateAttribute(r)) == vouched || a.vouch(ctx, r, at.inStep) == nil) {
-			state = vouched
-		}
 	case qmf.Ready:
-		score = scoreReady
-		state += " " + at.id
+		a.remark(r, s, true)
+	case qmf.CatchUp:
+		a.remark(r, s, false)
 	case qmf.Joining:
-		stamp := storeStamp(s.dataDir)
+		stamp := storeStamp(s)
 		state += " " + strconv.FormatInt(stamp, 10)
 		a.tell(ctx, r, stateAttribute(r), state, false) // before looking at the others', which may wait for ours
 		score = a.coldScore(ctx, r, s, p, stamp)
 	}
-	behind := score != scoreActive && score != scoreReady
-	if err := setBehind(s.dataDir, behind); err != nil {
-		r.Log.Warn("a cold start may misjudge this broker's store", "error", err)
-	}
-	if at.lost && (behind || told(r, scoreAttribute(r)) == score) { // one that has just become ready surely has everything
+	if at.lost {
 		if err := a.adrift(ctx, r, at.HAStatus); err != nil {
-			return errors.Join(err, setBehind(s.dataDir, true)) // while the store is as the primary left it
+			return err
 		}
 	}
-	if at.barred != nil && !at.Primary() {
+	if at.barred != nil {
 		score = noScore
 		if at.HAStatus == qmf.Ready {
 			state = "barred" // the primary vouches for what is ready
 		}
 	}
-	a.tell(ctx, r, scoreAttribute(r), score, behind) // while behind also if it was told, for a primary may have vouched late
+	if at.HAStatus != qmf.Ready || at.barred != nil {
+		a.tell(ctx, r, scoreAttribute(r), score, at.HAStatus != qmf.Ready) // also if it was told, for a primary may have vouched late
+	}
 	a.tell(ctx, r, stateAttribute(r), state, false)
 	return nil
 }
 
 // vouch has the primary give the backups that have everything their scores, and
-// take them from the others. Only the primary knows: a backup that lost the
-// connection to it calls itself ready all the while, and also when it is back
-// and catches up.
-func (a *agent) vouch(ctx context.Context, r *ocf.Request, inStep []string) error {
-	peers, err := a.peers(ctx, r)
-	for peer, state := range peers {
-		status, id, _ := strings.Cut(state, " ")
-		if qmf.HAStatus(status) != qmf.Ready {
-			continue
+// take them from the others. It goes by the scores that there are: a restart of
+// Pacemaker takes a node's away. In a steady state it looks at them only every
+// now and then.
+func (a *agent) vouch(ctx context.Context, r *ocf.Request, at place) {
+	state := strings.Join(append([]string{string(at.HAStatus), at.id}, at.inStep...), " ")
+	news := told(r, stateAttribute(r)) != state || told(r, scoreAttribute(r)) != scoreActive || r.Probe()
+	if !news && since(toldFile(r, stateAttribute(r))) > settling && since(toldFile(r, looked)) < lookAgain {
+		return
+	}
+	scores, err := pacemaker.Attributes(ctx, scoreAttribute(r))
+	peers, err2 := a.peers(ctx, r)
+	if err = errors.Join(err, err2); err == nil {
+		want := map[string]string{}
+		for peer, b := range peers {
+			if !b.Primary() && slices.Contains(at.inStep, b.id) {
+				want[peer] = scoreReady
+			}
 		}
-		score := noScore
-		if slices.Contains(inStep, id) {
-			score = scoreReady
+		for peer := range scores {
+			if want[peer] == "" && peer != node(r) {
+				want[peer] = noScore
+			}
 		}
-		err = errors.Join(err, pacemaker.SetAttribute(ctx, peer, scoreAttribute(r), score))
+		for peer, score := range want {
+			if scores[peer] != score {
+				r.Step("telling the cluster %s=%q of %s", scoreAttribute(r), score, peer)
+				err = errors.Join(err, pacemaker.SetAttribute(ctx, peer, scoreAttribute(r), score))
+			}
+		}
+	}
+	a.tell(ctx, r, scoreAttribute(r), scoreActive, scores[node(r)] != scoreActive)
+	a.tell(ctx, r, stateAttribute(r), state, false)
+	if err == nil {
+		err = os.WriteFile(toldFile(r, looked), nil, 0o600)
 	}
 	if err != nil {
-		r.Log.Warn("cannot tell the cluster which backups are in step", "error", err)
+		_ = os.Remove(toldFile(r, looked))
+		r.Log.Warn("cannot tell the cluster which backups are in step, and will do so next time", "error", err)
 	}
-	return err
+}
+
+// looked is when a primary last looked at the scores, and lookAgain how long it
+// does not do so again in a steady state.
+const (
+	looked    = "looked"
+	lookAgain = 15 * time.Second
+)
+
+// since is how long ago the file was written; for ever if it is not there.
+func since(path string) time.Duration {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return math.MaxInt64
+	}
+	return time.Since(fi.ModTime())
 }
 
 // adrift decides about a backup that has lost its primary. Most are about to be
@@ -158,11 +197,29 @@ func (a *agent) adrift(ctx context.Context, r *ocf.Request, status qmf.HAStatus)
 	return ocf.Errorf(ocf.Generic, "the primary is gone, this broker is %s without having everything, and so are all others: it joins anew, so that the newest store can be promoted", status)
 }
 
-// peers are the states of the brokers on other nodes.
-func (a *agent) peers(ctx context.Context, r *ocf.Request) (map[string]string, error) {
+// peer is what a broker told the cluster of itself: its status, its id, and
+// while it joins what its store is worth.
+type peer struct {
+	qmf.HAStatus
+	id    string
+	stamp int64
+}
+
+func parsePeer(state string) peer {
+	words := append(strings.Fields(state), "", "", "")
+	stamp, _ := strconv.ParseInt(words[2], 10, 64)
+	return peer{qmf.HAStatus(words[0]), words[1], stamp}
+}
+
+// peers are the brokers on other nodes.
+func (a *agent) peers(ctx context.Context, r *ocf.Request) (map[string]peer, error) {
 	states, err := pacemaker.Attributes(ctx, stateAttribute(r))
 	delete(states, node(r))
-	return states, err
+	peers := map[string]peer{}
+	for node, state := range states {
+		peers[node] = parsePeer(state)
+	}
+	return peers, err
 }
 
 // node is the name of this node in the cluster.
@@ -184,41 +241,57 @@ func (a *agent) coldScore(ctx context.Context, r *ocf.Request, s settings, p *da
 	}
 	age, err := p.Age()
 	waited := err == nil && age > a.coldStart
-	if len(peers)+1 < s.brokers && !waited {
-		r.Log.Debug("a cold start waits for brokers not yet heard", "heard", len(peers)+1, "expected", s.brokers)
+	if expected := a.brokers(r, s); len(peers)+1 < expected && !waited {
+		r.Log.Debug("a cold start waits for brokers not yet heard", "heard", len(peers)+1, "expected", expected)
 		return noScore
 	}
-	for peer, state := range peers {
-		status, text, _ := strings.Cut(state, " ")
-		theirs, _ := strconv.ParseInt(text, 10, 64)
-		if qmf.HAStatus(status) != qmf.Joining || theirs > stamp || theirs == stamp && peer < node(r) {
+	for peer, b := range peers {
+		if b.HAStatus != qmf.Joining || b.stamp > stamp || b.stamp == stamp && peer < node(r) {
 			return noScore // it is further than we are, or has the newer store
 		}
 	}
 	return scoreCold
 }
 
-// storeStamp is when the broker's store last took in, or gave away, a message,
-// in milliseconds since 1970: 0 without a store, and with one of no worth.
+// storeStamp is when the broker's store last took in, or gave away, a message
+// while the broker had everything, in milliseconds since 1970: 0 without a
+// store, and with one of no worth.
 //
 // A broker that joins a cluster throws away what it has, and writes what it gets
-// from the primary: the newest store may be the emptiest. So a store that was
-// written to while its broker was behind is worth nothing.
-func storeStamp(dataDir string) int64 {
+// from the primary: the newest store may be the emptiest. So what a store is
+// worth is noted before its broker starts, and it is worth nothing once it is
+// written to. Recovery writes to it, too, behind a record that was half written.
+func storeStamp(s settings) int64 {
+	m, err := readMark(s.dataDir)
+	switch newest := newestJournal(s.storeDir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return newest
+	case err != nil, m.recovered != 0 && newest > m.recovered:
+		return 0
+	}
+	return m.stamp
+}
+
+// newestJournal is when a journal in the directory was last written to.
+func newestJournal(dir string) int64 {
 	newest := time.UnixMilli(0)
-	for _, store := range []string{"qls", "rhm"} { // of linearstore and legacystore
-		_ = filepath.WalkDir(filepath.Join(dataDir, store), func(_ string, e fs.DirEntry, err error) error {
-			if err != nil || !slices.Contains(journals, filepath.Ext(e.Name())) {
-				return nil // what cannot be read is not counted
-			}
-			if fi, err := e.Info(); err == nil && fi.ModTime().After(newest) {
+	var walk func(string)
+	walk = func(dir string) {
+		entries, _ := os.ReadDir(dir) // what cannot be read is not counted
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			fi, err := os.Stat(path) // partitions may be links to other disks, and journals are linked to
+			switch {
+			case err != nil:
+			case fi.IsDir():
+				walk(path)
+			case slices.Contains(journals, filepath.Ext(path)) && fi.ModTime().After(newest):
 				newest = fi.ModTime()
 			}
-			return nil
-		})
+		}
 	}
-	if fi, err := os.Stat(filepath.Join(dataDir, behindFile)); err == nil && newest.After(fi.ModTime()) {
-		return 0
+	for _, store := range []string{"qls", "rhm"} { // of linearstore and legacystore
+		walk(filepath.Join(dir, store))
 	}
 	return newest.UnixMilli()
 }
@@ -227,25 +300,60 @@ func storeStamp(dataDir string) int64 {
 // written by every start and stop.
 var journals = []string{".jrnl", ".jdat"}
 
-// behindFile is in the data directory from before a broker starts until it has
-// everything.
-const behindFile = "openstack-ocf.behind"
+// A mark is in the data directory from before a broker starts until it has
+// everything. A broker that has not seen the primary yet has its store as
+// recovery left it.
+type mark struct {
+	stamp     int64 // of the store before the start
+	recovered int64 // when the newest journal was written to at the end of recovery; 0: not known
+}
 
-func setBehind(dataDir string, behind bool) error {
-	path := filepath.Join(dataDir, behindFile)
-	_, err := os.Stat(path)
-	there := err == nil
-	switch {
-	case there == behind:
-		return nil
-	case there:
-		return os.Remove(path)
+const markFile = "openstack-ocf.behind"
+
+func readMark(dataDir string) (m mark, err error) {
+	b, err := os.ReadFile(filepath.Join(dataDir, markFile))
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &m.stamp, &m.recovered)
 	}
-	f, err := os.Create(path)
+	return m, err
+}
+
+// setMark replaces the mark, or removes it with nil. It is on the disk when this returns.
+func setMark(dataDir string, m *mark) error {
+	path := filepath.Join(dataDir, markFile)
+	dir, err := os.Open(dataDir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close()) // on the disk before the broker writes to its store
+	defer dir.Close()
+	if m == nil {
+		err = os.Remove(path)
+	} else {
+		var f *os.File
+		if f, err = os.Create(path + ".new"); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(f, m.stamp, m.recovered)
+		if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+			err = os.Rename(f.Name(), path)
+		}
+	}
+	return errors.Join(err, dir.Sync())
+}
+
+// remark brings the mark to what the store is worth now that the broker has been seen.
+func (a *agent) remark(r *ocf.Request, s settings, whole bool) {
+	var want *mark
+	if !whole {
+		want = &mark{}
+	}
+	m, err := readMark(s.dataDir)
+	if there := !errors.Is(err, fs.ErrNotExist); there == (want != nil) && (!there || m == *want && err == nil) {
+		return
+	}
+	if err := setMark(s.dataDir, want); err != nil {
+		r.Log.Warn("a cold start may misjudge this broker's store", "error", err)
+	}
 }
 
 // tell sets an attribute of this node, or removes it with "". Unless it must,

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/sockets"
+	"github.com/openstack-ocf/agents/lib/storage"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -35,8 +37,9 @@ type settings struct {
 	config           string // "" if there is none
 	dataDir, address string
 	port, tlsPort    string
-	encrypted        bool // it takes no others
-	brokers          int  // in ha_brokers_url
+	encrypted        bool     // it takes no others
+	storeDir         string   // of the message store
+	dirs             []string // all that the broker keeps messages in, the data directory first
 	conf             map[string]string
 }
 
@@ -59,6 +62,13 @@ func (p *params) settings() (settings, error) {
 		err = ocf.Errorf(ocf.Configured, "%s says no-data-dir: the broker is told from others by the data directory that it holds: remove that line, or set data_dir", s.config)
 	}
 	s.dataDir = filepath.Clean(cmp.Or(p.more("data-dir"), p.dataDir, s.conf["data-dir"], "/var/lib/qpidd"))
+	s.storeDir = p.dir(s, "store-dir")
+	s.dirs = []string{s.dataDir}
+	for _, dir := range []string{s.storeDir, p.dir(s, "paging-dir")} {
+		if !slices.Contains(s.dirs, dir) {
+			s.dirs = append(s.dirs, dir)
+		}
+	}
 	s.port = cmp.Or(s.conf["port"], "5672")
 	if p.port != 0 {
 		s.port = strconv.Itoa(p.port)
@@ -70,7 +80,6 @@ func (p *params) settings() (settings, error) {
 	s.address = net.JoinHostPort(listenAddress(cmp.Or(p.more("interface"), p.iface, s.conf["interface"])), s.port)
 	s.tlsPort = cmp.Or(p.more("ssl-port"), s.conf["ssl-port"], "5671")
 	s.encrypted = isYes(cmp.Or(p.more("require-encryption"), s.conf["require-encryption"]))
-	s.brokers = strings.Count(p.haBrokers, ",") + 1
 	return s, err
 }
 
@@ -93,6 +102,16 @@ func option(args []string, name string) string {
 		}
 	}
 	return ""
+}
+
+// dir is the directory that an option names, or else the data directory. The
+// broker takes what is not absolute from its working directory, /.
+func (p *params) dir(s settings, option string) string {
+	dir := cmp.Or(p.more(option), s.conf[option])
+	if dir == "" {
+		return s.dataDir
+	}
+	return filepath.Join("/", dir)
 }
 
 // says is what a running broker was told of an option, by its command line, its
@@ -161,11 +180,69 @@ func readConf(path string) (map[string]string, error) {
 
 func isYes(s string) bool { v, _ := ocf.ParseBool(s); return v }
 
+// brokers is how many brokers there are to be: no more than instances of the
+// clone, and than ha_brokers_url has addresses. Where it lists several addresses
+// of the broker of this node, it does so of the others, too.
+func (a *agent) brokers(r *ocf.Request, s settings) int {
+	addresses := haAddresses(a.haBrokers)
+	own := 0
+	for _, address := range addresses {
+		if ours(address, s.port) {
+			own++
+		}
+	}
+	n := len(addresses)
+	if own > 1 {
+		n = (n + own - 1) / own
+	}
+	if instances, err := strconv.Atoi(r.Meta("clone_max")); err == nil && instances > 0 {
+		n = min(n, instances)
+	}
+	return n
+}
+
+// haAddresses are the addresses of a broker's URL, each once:
+// [amqp:][user[/password]@][tcp:]host[:port],...
+func haAddresses(url string) (addresses []string) {
+	url = strings.TrimPrefix(url, "amqp:")
+	url = url[strings.LastIndex(url, "@")+1:]
+	for address := range strings.SplitSeq(url, ",") {
+		for _, tag := range []string{"tcp:", "ssl:", "rdma:"} {
+			address = strings.TrimPrefix(address, tag)
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			address = net.JoinHostPort(strings.Trim(address, "[]"), "5672")
+		}
+		if !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
+		}
+	}
+	return addresses
+}
+
+// ours tells whether the address is one of this node's with that port. A name
+// that cannot be resolved is another's.
+func ours(address, port string) bool {
+	host, p, err := net.SplitHostPort(address)
+	if err != nil || p != port {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	ips, _ := net.DefaultResolver.LookupIPAddr(ctx, host)
+	local, _ := net.InterfaceAddrs()
+	return slices.ContainsFunc(ips, func(ip net.IPAddr) bool {
+		return slices.ContainsFunc(local, func(a net.Addr) bool {
+			n, ok := a.(*net.IPNet)
+			return ok && n.IP.Equal(ip.IP)
+		})
+	})
+}
+
 // service is the broker as it is on this node. unusable is why the
 // configuration file cannot be used, if it cannot.
 func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusable error) {
 	s, unusable = a.settings()
-	a.storage.Dir = s.dataDir
 	exes, script := daemon.Program(a.binary)
 	id := daemon.Identity{
 		Name: "qpidd", Executables: append(exes, "qpidd", "lt-qpidd"), PIDFile: a.pid,
@@ -175,6 +252,21 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusab
 		Name: "broker", On: s.dataDir, Identity: id,
 		Answers: func(ctx context.Context) error { _, err := a.answers(ctx, r, s, 0); return err },
 	}, s, unusable
+}
+
+// guards are the storages of the directories that the broker keeps messages in.
+// The parameters device and fstype name that of the data directory.
+func (a *agent) guards(s settings) []storage.Guard {
+	var guards []storage.Guard
+	for i, dir := range s.dirs {
+		g := a.storage
+		g.Dir = dir
+		if i > 0 {
+			g.Device, g.FSType = "", ""
+		}
+		guards = append(guards, g)
+	}
+	return guards
 }
 
 // target is whom the health checks ask, and as whom. known is false when the
