@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,12 +25,13 @@ const (
 	idleTimeout   = time.Second
 )
 
-// Queue keeps numbers as messages of a queue, and takes them out at once: a producer and a consumer with a connection
-// each. It is a scenario.Ledger; what it "keeps" is what was consumed.
+// Queue keeps numbers as messages of a queue: a producer, and a consumer with a connection of its own. It is a
+// scenario.Ledger; what it "keeps" is what was consumed.
 type Queue struct {
 	dial       scenario.Dialer
 	addr, name string
 	durable    bool
+	size       int // of a message, at least
 	cancel     context.CancelFunc
 	done       chan struct{}
 
@@ -43,12 +45,22 @@ type Queue struct {
 
 var _ scenario.Ledger = (*Queue)(nil)
 
-// NewQueue is a queue of the broker at addr. Close ends its clients; the queue stays.
+// NewQueue is a queue of the broker at addr, whose messages are taken out at once. Close ends its clients; the queue stays.
 func NewQueue(dial scenario.Dialer, addr, name string, durable bool) *Queue {
-	ctx, cancel := context.WithCancel(context.Background())
-	q := &Queue{dial: dial, addr: addr, name: name, durable: durable, cancel: cancel, done: make(chan struct{}), idle: make(chan struct{})}
-	go q.consume(ctx)
+	q := &Queue{dial: dial, addr: addr, name: name, durable: durable}
+	q.drain()
 	return q
+}
+
+// drain starts the consumer, once.
+func (q *Queue) drain() {
+	if q.cancel != nil {
+		return
+	}
+	var ctx context.Context
+	ctx, q.cancel = context.WithCancel(context.Background())
+	q.done, q.idle = make(chan struct{}), make(chan struct{})
+	go q.consume(ctx)
 }
 
 // connect opens a connection that ends with ctx.
@@ -120,7 +132,7 @@ func (q *Queue) Put(ctx context.Context, n int) (err error) {
 }
 
 func (q *Queue) message(n int) *goamqp.Message {
-	m := goamqp.NewMessage([]byte(strconv.Itoa(n)))
+	m := goamqp.NewMessage(fmt.Appendf(nil, "%-*d", q.size, n))
 	m.Header = &goamqp.MessageHeader{Durable: q.durable}
 	return m
 }
@@ -203,7 +215,7 @@ func (q *Queue) receive(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n, err := strconv.Atoi(string(m.GetData()))
+		n, err := strconv.Atoi(strings.TrimSpace(string(m.GetData())))
 		if err != nil {
 			return fmt.Errorf("a strange message: %w", err)
 		}
@@ -231,6 +243,7 @@ func (q *Queue) next(ctx context.Context, in *goamqp.Receiver) (*goamqp.Message,
 
 // Numbers returns what was consumed, once there is nothing left to consume.
 func (q *Queue) Numbers(ctx context.Context) ([]int, error) {
+	q.drain()
 	for range 2 { // the first may be of a connection that has just died
 		q.mu.Lock()
 		idle := q.idle
@@ -250,8 +263,10 @@ func (q *Queue) Numbers(ctx context.Context) ([]int, error) {
 
 // Close ends both clients.
 func (q *Queue) Close() error {
-	q.cancel()
-	<-q.done
+	if q.cancel != nil {
+		q.cancel()
+		<-q.done
+	}
 	if q.conn != nil {
 		return q.conn.Close()
 	}

@@ -36,12 +36,13 @@ func configure(t *testing.T) (cfg cluster.Config, options string, kind broker.Ki
 	return cfg, "user=daemon", kind
 }
 
-// TestReplicated is the deployment that loses no message: a broker on every node, one of them promoted.
-func TestReplicated(t *testing.T) {
+// replicated is the deployment that loses no message: a broker on every node, one of them promoted.
+func replicated(t *testing.T) *stage {
+	t.Helper()
 	cfg, options, kind := configure(t)
 	s := &stage{Cluster: cluster.New(t, cfg), kind: kind}
 	s.watch = NewWatch(s.Cluster)
-	defer s.watch.Stop()
+	t.Cleanup(s.watch.Stop)
 
 	began := time.Now()
 	var urls []string
@@ -57,7 +58,12 @@ func TestReplicated(t *testing.T) {
 	s.load(t, false).Stop()
 	t.Logf("served %.1f s after the first command", time.Since(began).Seconds())
 	s.steady(t)
+	return s
+}
 
+// TestReplicated is that deployment, through one thing after the other.
+func TestReplicated(t *testing.T) {
+	s := replicated(t)
 	for _, row := range []struct {
 		name string
 		test func(*testing.T, *stage)
@@ -80,9 +86,14 @@ func TestReplicated(t *testing.T) {
 		{"a backup rejoins with 50,000 messages", rejoin},
 		{"a second primary behind the cluster's back", secondPrimary},
 		{"a backup without a connection to the primary", adrift},
+		{"a backup out of step is refreshed", outOfStep(refresh)},
+		{"Pacemaker is restarted where a backup is out of step", outOfStep(restartPacemaker)},
+		{"Pacemaker is restarted where a backup is in step", inStep},
 		{"the primary dies while a backup catches up", diesInCatchUp},
 		{"all brokers killed", allKilled},
 		{"all nodes lose power", allCut},
+		{"all nodes lose power under load, and not all come back", tornTail},
+		{"the store is not in the data directory", storeElsewhere},
 		{"what Pacemaker's tools say", tools},
 	} {
 		if !t.Run(row.name, func(t *testing.T) {
@@ -275,20 +286,9 @@ func adrift(t *testing.T, s *stage) {
 	s.pcs(t, "node standby "+backups[1])
 	s.steady(t, s.others(backups[1])...)
 	s.cut(t, primary, backups[0])
-	began := time.Now()
-	err := s.WaitFor(step(t), func(*cluster.Status) error {
-		scores, err := s.scores(t.Context())
-		if err == nil && scores[backups[0]] != "" {
-			err = fmt.Errorf("the promotion scores are %v", scores)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("the backup lost its promotion score %.1f s after its connection; it says it is %s", time.Since(began).Seconds(), s.watch.Now()[backups[0]])
+	s.unfit(t, backups[0])
 	s.durable(t, "adrift", 500)
-	began = time.Now()
+	began := time.Now()
 	if err := signal(step(t), s.Node(primary), "KILL"); err != nil {
 		t.Fatal(err)
 	}
@@ -301,29 +301,40 @@ func adrift(t *testing.T, s *stage) {
 	s.remove(t, "adrift")
 }
 
-// cut has a backup lose its connection to the primary for good.
-func (s *stage) cut(t *testing.T, primary, backup string) {
+// cut has a backup lose its connection to the primary for good, or until its URL is what it was.
+func (s *stage) cut(t *testing.T, primary, backup string) (was string) {
 	t.Helper()
-	if err := s.console(t, backup).SetBrokersURL(step(t), "amqp:tcp:127.0.0.1:9"); err != nil {
-		t.Fatal(err)
-	}
-	c := s.console(t, primary)
-	conns, err := c.Query(step(t), "org.apache.qpid.broker", "connection")
+	ha, err := s.console(t, backup).HA(step(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, conn := range conns {
-		names = append(names, conn.Name)
-		if !strings.Contains(conn.Name, "-"+s.Node(backup).Addr+":") {
-			continue
-		}
-		if _, err := c.Call(step(t), conn.Name, "close", nil); err != nil {
-			t.Fatal(err)
-		}
-		return
+	if err := s.console(t, backup).SetBrokersURL(step(t), "amqp:tcp:127.0.0.1:9"); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("no connection is %s's: %v", backup, names)
+	if err := s.sever(step(t), primary, backup); err != nil {
+		t.Fatal(err)
+	}
+	return ha.BrokersURL
+}
+
+// sever closes the connection that a backup has to the primary.
+func (s *stage) sever(ctx context.Context, primary, backup string) error {
+	c, done, err := Console(ctx, s.Cluster, s.Node(primary))
+	if err != nil {
+		return err
+	}
+	defer done()
+	conns, err := c.Query(ctx, "org.apache.qpid.broker", "connection")
+	if err != nil {
+		return err
+	}
+	for _, conn := range conns {
+		if strings.Contains(conn.Name, "-"+s.Node(backup).Addr+":") {
+			_, err := c.Call(ctx, conn.Name, "close", nil)
+			return err
+		}
+	}
+	return fmt.Errorf("no connection is %s's: %v", backup, conns)
 }
 
 // durable puts count durable messages into a queue of that name.
@@ -406,20 +417,7 @@ func allCut(t *testing.T, s *stage) {
 	s.steady(t, s.others(old)...)
 	s.durable(t, "cut", 500)
 	began := time.Now()
-	ctx := step(t)
-	for _, n := range s.Nodes() {
-		if err := n.PowerOff(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, n := range s.Nodes() {
-		if err := n.PowerOn(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.WaitStable(ctx); err != nil {
-		t.Fatal(err)
-	}
+	s.powerCycle(t)
 	t.Logf("cluster up after %.1f s", time.Since(began).Seconds())
 	s.pcs(t, "node unstandby "+old)
 	at := s.steady(t)

@@ -144,8 +144,22 @@ type load struct {
 // load starts a client with a queue of its own, and returns once it is served.
 func (s *stage) load(t *testing.T, durable bool) *load {
 	t.Helper()
+	return s.write(t, &Queue{durable: durable}, true)
+}
+
+// hoard is like load, of messages of that size that stay in the queue until the audit.
+func (s *stage) hoard(t *testing.T, durable bool, size int) *load {
+	t.Helper()
+	return s.write(t, &Queue{durable: durable, size: size}, false)
+}
+
+func (s *stage) write(t *testing.T, q *Queue, consume bool) *load {
+	t.Helper()
 	s.loads++
-	q := NewQueue(s.Dial, address, fmt.Sprintf("numbers-%d", s.loads), durable)
+	q.dial, q.addr, q.name = s.Dial, address, fmt.Sprintf("numbers-%d", s.loads)
+	if consume {
+		q.drain()
+	}
 	l := &load{Writer: scenario.Write(q, 0), queue: q, s: s}
 	t.Cleanup(func() {
 		l.Stop()
