@@ -229,6 +229,24 @@ func TestFaults(t *testing.T) {
 			ha.Want(ocf.Promote, ocf.OK)
 			ha.Monitor(20, ocf.DegradedPromoted, "1 of 2 brokers")
 		}},
+		{"one broker with two addresses", func(h *host) {
+			ha := h.With("ha_cluster", "true", "ha_brokers_url", fmt.Sprintf("amqp:tcp:127.0.0.1:%d,tcp:[::1]:%[1]d", port))
+			ha.Start()
+			ha.Want(ocf.Promote, ocf.OK)
+			ha.Monitor(20, ocf.RunningPromoted)
+		}},
+		{"a store on a disk of its own", func(h *host) {
+			const store = "/run/store"
+			box.Sh(h.T, "mkdir -p %[1]s; mount -t tmpfs -o size=8M store %[1]s; chown daemon: %[1]s; head -c 8M /dev/zero >%[1]s/filler || true", store)
+			defer box.Sh(h.T, "umount %s", store)
+			p := h.With("additional_parameters", "--store-dir="+store)
+			p.Want(ocf.Start, ocf.Generic, "storage "+store, "is full")
+			box.Sh(h.T, "rm %s/filler", store)
+			p.Start()
+			box.Sh(h.T, "head -c 8M /dev/zero >%s/filler || true", store)
+			p.Monitor(0, ocf.Degraded, "100% full")
+			p.Want(ocf.Stop, ocf.OK)
+		}},
 		{"a broker that should replicate and does not", func(h *host) {
 			h.Start()
 			h.With("ha_cluster", "true", "ha_brokers_url", "amqp:127.0.0.1").Monitor(0, ocf.Degraded, "does not replicate")
