@@ -1,6 +1,6 @@
 # openstack-ocf: `make` builds, `make demo` shows it on a cluster, `make test` tests it.
 .DEFAULT_GOAL := build
-.PHONY: build install packages deps unit test test-trixie demo bench lint fmt clean
+.PHONY: build install packages deps demo-deps unit test test-trixie demo bench lint fmt clean
 
 GO        ?= $(shell test/deps/go-path)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
@@ -23,9 +23,12 @@ ARCHES = amd64 arm64
 packages:
 	@GO='$(GO)' VERSION='$(PACKAGE_VERSION)' packaging/build $(ARCHES)
 
-# What demo and test need, from apt or dnf; does nothing when all is there.
+# What the tests need, or the demo, from apt or dnf; does nothing when all is there.
 deps:
 	@test/deps/install
+
+demo-deps:
+	@test/deps/install demo
 
 # What can be decided without root, a daemon or a network: half a minute. The rest is skipped, and says what it needs.
 unit:
@@ -41,7 +44,7 @@ test-trixie: deps build
 	@SUITE=trixie ROOT='$(CACHE)/trixie' test/deps/run-tests ./test/clustermysql ./test/plan ./test/swap
 
 # KEEP=1 leaves the cluster up, DEMO_MARKDOWN=file gets the table of figures.
-demo: deps build
+demo: demo-deps build
 	@$(GO) build -o bin/ ./test/demo ./test/cluster/cmd/cluster
 	@bin/demo
 

@@ -61,9 +61,9 @@ func (m *machine) goVersion(path, version, toolchain string) {
 }
 
 // run runs one of the scripts and returns what it says and its exit status.
-func (m *machine) run(name string) (string, int) {
+func (m *machine) run(name string, args ...string) (string, int) {
 	m.t.Helper()
-	cmd := exec.Command("/bin/sh", filepath.Join(m.dir, "test/deps", name))
+	cmd := exec.Command("/bin/sh", append([]string{filepath.Join(m.dir, "test/deps", name)}, args...)...)
 	// A go that this machine has elsewhere is as old as its version says, and leaves no telemetry behind in HOME.
 	cmd.Env = []string{"XDG_CONFIG_HOME=/dev/null", "PATH=" + m.bin, "HOME=" + m.home, "TMPDIR=" + m.t.TempDir(), "GOTOOLCHAIN=local"}
 	out, err := cmd.CombinedOutput()
@@ -114,7 +114,7 @@ func TestGoPath(t *testing.T) {
 
 func TestInstall(t *testing.T) {
 	const (
-		list = "# a comment\npacemaker pcmk why one\nqpid   - why two\nmake make why three\n"
+		list = "# a comment\npacemaker pcmk demo why one\nqpid   - demo why two\nmake make - why three\n"
 		none = `echo "$0 $*: nobody asked for this"; exit 1`
 		// rpm says so of every package that is not in the file "have".
 		rpm = `while [ "$1" != "%{NAME}\n" ]; do shift; done; shift
@@ -123,6 +123,7 @@ for p; do if grep -qx "$p" "$HOME/have"; then echo "$p"; else echo "package $p i
 	for _, c := range []struct {
 		name    string
 		scripts map[string]string
+		args    []string
 		have    string // what is installed
 		code    int
 		want    []string // parts of what it says; none: it says nothing
@@ -142,6 +143,15 @@ for p; do if grep -qx "$p" "$HOME/have"; then echo "$p"; else echo "package $p i
 		},
 		{
 			name: "installs what is missing", have: "make\n",
+			scripts: map[string]string{"rpm": rpm, "dnf": `echo pcmk >>"$HOME/have"`, "id": "echo 0", "go": "echo go1.99.0; echo local"},
+			want:    []string{"deps: installing pcmk: why one\n"},
+		},
+		{
+			name: "what the demo does without is not installed for it", args: []string{"demo"}, have: "pcmk\n",
+			scripts: map[string]string{"rpm": rpm, "dnf": none, "id": none, "go": "echo go1.99.0; echo local"},
+		},
+		{
+			name: "installs what the demo needs, and no more", args: []string{"demo"},
 			scripts: map[string]string{"rpm": rpm, "dnf": `echo pcmk >>"$HOME/have"`, "id": "echo 0", "go": "echo go1.99.0; echo local"},
 			want:    []string{"deps: installing pcmk: why one\n"},
 		},
@@ -171,7 +181,7 @@ for p; do if grep -qx "$p" "$HOME/have"; then echo "$p"; else echo "package $p i
 			for name, body := range c.scripts {
 				m.script(name, body)
 			}
-			out, code := m.run("install")
+			out, code := m.run("install", c.args...)
 			if code != c.code || (len(c.want) == 0) != (out == "") {
 				t.Errorf("exits %d, want %d, and says\n%s", code, c.code, out)
 			}
