@@ -22,10 +22,7 @@ import (
 const trap = 15 * time.Second
 
 func (a *agent) start(ctx context.Context, r *ocf.Request) error {
-	svc, s, err := a.service(r)
-	if err != nil {
-		return err
-	}
+	svc, s := a.service(r)
 	binary, err := r.LookPath(a.binary)
 	if err != nil {
 		return err
@@ -33,6 +30,10 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 	a.began = time.Now()
 	a.patience = a.began.Add(service.Remaining(ctx) / 2)
 	return svc.Start(ctx, r, func(context.Context) (daemon.Command, error) {
+		c, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
+		if err != nil {
+			return daemon.Command{}, err
+		}
 		account, err := service.Account(a.user, "")
 		if err != nil {
 			return daemon.Command{}, err
@@ -42,17 +43,14 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 			return daemon.Command{}, err
 		}
 		return daemon.Command{
-			Path: binary, Args: s.args, User: a.user, Output: s.log, Logs: s.logs, PIDFile: s.pid,
+			Path: binary, Args: s.args, User: a.user, Output: s.log, Logs: c.logs(s), PIDFile: s.pid,
 			Limits: []daemon.Limit{{Resource: unix.RLIMIT_NOFILE, Value: 65535}},
 		}, nil
 	})
 }
 
 func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
-	svc, s, unusable := a.service(r)
-	if unusable != nil {
-		r.Log.Warn("stopping without the configuration", "error", unusable)
-	}
+	svc, s := a.service(r)
 	o := daemon.StopOptions{Grace: trap}
 	if a.cleanup == onStop {
 		o.Reserve = service.Remaining(ctx) / 3
@@ -78,7 +76,7 @@ func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause erro
 	} else if r.Named(a.Plugin.Param) {
 		evidence = append(evidence, daemon.Names("--config-file", a.plugin))
 	}
-	svc, _, _ := a.service(r)
+	svc, _ := a.service(r)
 	svc, err := svc.Meant(ctx, r, cause, evidence...)
 	if err != nil {
 		return err
@@ -102,7 +100,7 @@ func Clean(ctx context.Context, r *ocf.Request, user, log string, argv ...string
 }
 
 func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
-	svc, s, unusable := a.service(r)
+	svc, s := a.service(r)
 	p, err := svc.Find(ctx, r)
 	if err != nil {
 		return err
@@ -117,7 +115,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	if err := service.Thawed(p); err != nil {
 		return err
 	}
-	if err := service.Ask(ctx, p, func(ctx context.Context) error { return a.health(ctx, r, s, unusable, p) }); err != nil {
+	if err := service.Ask(ctx, p, func(ctx context.Context) error { return a.health(ctx, r, s, p) }); err != nil {
 		return err
 	}
 	return service.Workers(p)
@@ -132,7 +130,8 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 	if r.Level < 10 {
 		return nil
 	}
-	s, err := a.settings(r)
+	s := a.settings(r)
+	c, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
 	if err != nil {
 		return err
 	}
@@ -143,7 +142,8 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 		return err
 	}
 	if a.Bus.Topic != "" && !a.zeromq {
-		if _, err := s.cfg.Transport(cmp.Or(a.Bus.Exchange, a.Project)); err != nil && !errors.Is(err, oslo.ErrDriver) {
+		_, err := c.cfg.Transport(cmp.Or(a.Bus.Exchange, a.Project))
+		if err != nil && !errors.Is(err, oslo.ErrDriver) && !errors.Is(err, oslo.ErrReference) {
 			return ocf.Errorf(ocf.Args, "%w", err)
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,8 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/sockets"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -23,38 +27,68 @@ const patienceHTTP = 10 * time.Second
 
 // answersHTTP gets the service's versions document: 200 or 300 Multiple Choices.
 // What wants a login or another path (4xx) is an answer as well.
-func (a *agent) answersHTTP(ctx context.Context, r *ocf.Request, s settings) error {
-	where, err := a.endpoint(s.cfg)
+func (a *agent) answersHTTP(ctx context.Context, r *ocf.Request, s settings, conf configuration, p *daemon.Process) error {
+	where, err := a.endpoint(conf.cfg)
 	if err != nil {
 		return ocf.Errorf(ocf.Degraded, "it runs, but where it listens cannot be told: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(patienceHTTP, service.Remaining(ctx)*3/4))
 	defer cancel()
 	r.Step("waiting for an answer from %s", where)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
-	if err != nil {
-		return ocf.Errorf(ocf.Configured, "url: %w", err)
-	}
-	req.Header.Set("User-Agent", "openstack-ocf")
-	client := http.Client{
-		// Only life is asked for, of an address of our own: whose certificate it is says nothing about that.
-		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	res, err := client.Do(req)
+	status, err := get(ctx, where)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
+		if really := a.elsewhere(ctx, where, p); really != "" {
+			return ocf.Errorf(ocf.Degraded, "it serves on %s and not on %s, where its configuration says by now: restart it when convenient", really, where)
+		}
 		return ocf.Errorf(ocf.Generic, "does not listen on %s: it is starting or broken, or its configuration was changed: see its log %s", where, s.log)
 	case err != nil && ctx.Err() != nil:
 		return ocf.Errorf(ocf.Generic, "no answer from %s in time: it hangs, or all its workers are busy: see its log %s", where, s.log)
 	case err != nil:
 		return ocf.Errorf(ocf.Generic, "%w: see its log %s", err, s.log)
-	}
-	defer res.Body.Close()
-	if res.StatusCode >= http.StatusInternalServerError {
-		return ocf.Errorf(ocf.Degraded, "%s answers %s: see its log %s, and who listens there", where, res.Status, s.log)
+	case status >= http.StatusInternalServerError:
+		return ocf.Errorf(ocf.Degraded, "%w", away{fmt.Errorf("%s answers %d %s: see its log %s, and who listens there", where, status, http.StatusText(status), s.log)})
 	}
 	return nil
+}
+
+// get asks for no more than life, of an address of our own: whose certificate it is says nothing about that.
+func get(ctx context.Context, where string) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+	if err != nil {
+		return 0, ocf.Errorf(ocf.Configured, "url: %w", err)
+	}
+	req.Header.Set("User-Agent", "openstack-ocf")
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	_ = res.Body.Close()
+	return res.StatusCode, nil
+}
+
+// elsewhere is the URL on which the process serves indeed, "" if none of the sockets that it listens on answers.
+func (a *agent) elsewhere(ctx context.Context, where string, p *daemon.Process) string {
+	u, err := url.Parse(where)
+	if err != nil || a.url != "" || p == nil {
+		return ""
+	}
+	listening, _ := sockets.Of(p.PID, sockets.Listen)
+	for _, l := range listening {
+		at := l.Local
+		if at.Addr().IsUnspecified() {
+			at = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), at.Port())
+		}
+		u.Host = at.String()
+		if status, err := get(ctx, u.String()); err == nil && status < http.StatusInternalServerError {
+			return u.String()
+		}
+	}
+	return ""
 }
 
 // endpoint is the URL to get.

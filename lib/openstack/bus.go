@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/oslo"
@@ -35,7 +37,7 @@ func (c *conversation) answers(ctx context.Context) error {
 }
 
 func (c *conversation) transport() (oslo.Transport, error) {
-	return c.s.cfg.Transport(cmp.Or(c.Bus.Exchange, c.Project))
+	return c.conf.cfg.Transport(cmp.Or(c.Bus.Exchange, c.Project))
 }
 
 // ping is the request that troubles this service least.
@@ -50,7 +52,7 @@ func (c *conversation) ping(ctx context.Context, bus oslo.Transport, o rpcping.O
 }
 
 func (c *conversation) pingEnabled() bool {
-	enabled, err := c.s.cfg.RPCPingEnabled()
+	enabled, err := c.conf.cfg.RPCPingEnabled()
 	return err == nil && enabled
 }
 
@@ -76,8 +78,10 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 	}
 	bus, err := c.transport()
 	switch {
+	case errors.Is(err, oslo.ErrDriver) && slices.Contains(strings.Fields(c.Older), "zeromq"):
+		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be asked: %w: correct transport_url, or set zeromq=true if it is meant to be one of these", err)
 	case errors.Is(err, oslo.ErrDriver):
-		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be asked: %w: set zeromq=true to leave it out", err)
+		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be asked: %w", err)
 	case err != nil:
 		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be told from its configuration: %w", err)
 	}
@@ -93,10 +97,15 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 		switch {
 		case answer.Alive():
 			return answer, nil
-		case answer.BusAtFault():
+		case answer.State == rpcping.Refused:
 			return answer, ocf.Errorf(ocf.Degraded, "%s", answer.Reason())
+		case answer.BusAtFault():
+			return answer, ocf.Errorf(ocf.Degraded, "%w", away{errors.New(answer.Reason())})
 		}
 		failed := ocf.Errorf(ocf.Generic, "%s", answer.Reason())
+		if file := c.conf.editedSince(c.age); answer.State == rpcping.NoRoute && file != "" && !c.cutOff() {
+			failed = ocf.Errorf(ocf.Degraded, "%s was changed after its start, and by it %s: restart it when convenient", file, answer.Reason())
+		}
 		if c.r.Action == ocf.Start {
 			return answer, failed // start asks again by itself
 		}

@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/memcache"
+	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 // reachesCache tells whether the memcached servers that the service keeps its
 // tokens in answer: of a dead one the service says nothing, it only forgets.
-func reachesCache(ctx context.Context, r *ocf.Request, s settings) error {
-	cache, err := s.cfg.Cache()
+func reachesCache(ctx context.Context, r *ocf.Request, cfg *oslo.Config) error {
+	cache, err := cfg.Cache()
 	if err != nil {
 		return ocf.Errorf(ocf.Degraded, "which memcached servers it uses cannot be told: %w", err)
 	}

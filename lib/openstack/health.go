@@ -12,13 +12,14 @@ import (
 
 // health is how a process that runs serves: nil, ocf.Degraded, or another error.
 // The first failure decides, and any failure outweighs a handicap.
-func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable error, p *daemon.Process) error {
-	if unusable != nil {
-		return ocf.Errorf(ocf.Degraded, "%w; its health is unknown", unusable)
-	}
+func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) error {
 	age, err := p.Age()
 	if err != nil {
 		return err
+	}
+	conf, err := a.loadOf(ctx, s, p)
+	if err != nil {
+		return ocf.Errorf(ocf.Degraded, "%w; its health is unknown", err)
 	}
 	var checks []func(context.Context) error
 	add := func(wanted bool, check func(context.Context) error) {
@@ -26,16 +27,33 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable
 			checks = append(checks, check)
 		}
 	}
-	add(a.API.Default != 0, func(ctx context.Context) error { return a.answersHTTP(ctx, r, s) })
+	add(a.API.Default != 0, func(ctx context.Context) error { return a.answersHTTP(ctx, r, s, conf, p) })
 	add(a.Switch, func(ctx context.Context) error { return a.hasSwitch(ctx, r) })
-	for _, host := range s.hosts {
-		c := &conversation{agent: a, r: r, s: s, p: p, host: host, age: age}
+	for _, host := range conf.hosts {
+		c := &conversation{agent: a, r: r, s: s, conf: conf, p: p, host: host, age: age}
 		add(a.Row != "" || a.Bus.Topic != "", c.alive)
 	}
-	add(a.Cache && r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, r, s) })
+	add(conf.unnamed != nil && (a.Row != "" || a.Bus.Topic != ""), func(context.Context) error {
+		return ocf.Errorf(ocf.Degraded, "under which host it reports and answers cannot be told: write a name or address in its configuration: %w", conf.unnamed)
+	})
+	add(a.Cache && r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, r, conf.cfg) })
 
-	var handicap error
-	witnesses := 0
+	witnesses, handicap := ask(ctx, checks)
+	if handicap != nil && ocf.CodeOf(handicap) != ocf.Degraded {
+		return handicap
+	}
+	if witnesses == 0 && r.Action == ocf.Start && age < survival {
+		return ocf.Errorf(ocf.Generic, "lives since %s, and more cannot be asked: too early to tell", age.Round(time.Millisecond))
+	}
+	if handicap != nil && a.starting(age) && (age < survival || errors.As(handicap, new(away))) {
+		return ocf.Errorf(ocf.Generic, "%w", handicap)
+	}
+	return handicap
+}
+
+// ask asks until something is wrong. Else what is told is the first handicap, and
+// witnesses are those who could be asked.
+func ask(ctx context.Context, checks []func(context.Context) error) (witnesses int, told error) {
 	for _, check := range checks {
 		err := check(ctx)
 		if errors.Is(err, errNoWitness) {
@@ -43,27 +61,27 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, unusable
 		}
 		witnesses++
 		if err != nil && ocf.CodeOf(err) != ocf.Degraded {
-			return err
+			return witnesses, err
 		}
-		if handicap == nil {
-			handicap = err
+		if told == nil {
+			told = err
 		}
 	}
-	if witnesses == 0 && r.Action == ocf.Start && age < survival {
-		return ocf.Errorf(ocf.Generic, "lives since %s, and more cannot be asked: too early to tell", age.Round(time.Millisecond))
-	}
-	if handicap != nil && a.starting(age) {
-		return ocf.Errorf(ocf.Generic, "%w", handicap)
-	}
-	return handicap
+	return witnesses, told
 }
+
+// away marks a handicap that may yet come right by waiting: who is asked is not there, or not yet heard of the
+// service. A login that is refused stays refused, and holds no start.
+type away struct{ error }
+
+func (e away) Unwrap() error { return e.error }
 
 // survival is how long a process that answers nobody must have lived before its
 // start counts: on a configuration that it cannot use it dies in its first seconds.
 const survival = 5 * time.Second
 
 // starting tells whether a process of that age is the one that a start has just
-// begun: what is a handicap later may for half of the start's time yet come right.
+// begun: what is a handicap later may for half of the start's time yet come right (away).
 func (a *agent) starting(age time.Duration) bool {
 	const resolution = 20 * time.Millisecond // of ages
 	return time.Now().Before(a.patience) && age <= time.Since(a.began)+resolution
@@ -74,6 +92,7 @@ type conversation struct {
 	*agent
 	r    *ocf.Request
 	s    settings
+	conf configuration
 	p    *daemon.Process
 	host string
 	age  time.Duration // of the process
@@ -123,9 +142,9 @@ func weigh(row, bus error, young bool) error {
 	case asked && young:
 		return nil
 	case asked:
-		return ocf.Errorf(ocf.Degraded, "answers over the message bus, but %w", row)
+		return ocf.Errorf(ocf.Degraded, "answers over the message bus, but %w", away{row})
 	}
-	return ocf.Errorf(ocf.Degraded, "%w; it cannot be asked otherwise: see its log", row)
+	return ocf.Errorf(ocf.Degraded, "%w; it cannot be asked otherwise: see its log", away{row})
 }
 
 // cutOff tells whether the service surely cannot be reached over its bus.

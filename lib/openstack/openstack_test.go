@@ -135,7 +135,7 @@ func TestAnswersHTTP(t *testing.T) {
 			ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 			defer cancel()
 			a := agent{params: params{url: server.URL + path}}
-			if err := a.answersHTTP(ctx, r, settings{}); ocf.CodeOf(err) != want {
+			if err := a.answersHTTP(ctx, r, settings{}, configuration{}, nil); ocf.CodeOf(err) != want {
 				t.Errorf("%s: %v, want %s", path, err, want)
 			}
 		})

@@ -2,11 +2,9 @@ package openstack
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/oslo"
@@ -66,12 +64,12 @@ func (c *conversation) reported(ctx context.Context) (late error, young bool) {
 	if !ok {
 		return errNoWitness, false
 	}
-	target, err := database(c.s.cfg)
+	target, err := database(c.conf.cfg)
 	if err != nil {
 		return err, false
 	}
-	down, err1 := kind.down(c.s.cfg)
-	every, err2 := kind.every(c.s.cfg)
+	down, err1 := kind.down(c.conf.cfg)
+	every, err2 := kind.every(c.conf.cfg)
 	if err := errors.Join(err1, err2); err != nil {
 		return ocf.Errorf(ocf.Degraded, "%w", err), false
 	}
@@ -83,8 +81,10 @@ func (c *conversation) reported(ctx context.Context) (late error, young bool) {
 	switch {
 	case errors.Is(err, oslo.ErrNoRow):
 		return fmt.Errorf("has no row in the database %s for host %s: restart it when convenient, it makes the row only then", target, c.host), young
+	case err != nil && refused(err):
+		return ocf.Errorf(ocf.Degraded, "its database refuses its login: %w", err), young
 	case err != nil:
-		return ocf.Errorf(ocf.Degraded, "its database does not answer: %w", err), young
+		return ocf.Errorf(ocf.Degraded, "its database does not answer: %w", away{err}), young
 	case beat.Age < 0 || since > c.age:
 		return fmt.Errorf("has not reported%s to the database %s as host %s since its start %s ago", through(kind.writer), target, c.host, c.age.Round(time.Second)), young
 	case beat.Age > down:
@@ -98,6 +98,13 @@ func through(writer string) string {
 		return ""
 	}
 	return " through " + writer
+}
+
+// refused tells an answer that stays what it is: a login or a query that is not allowed, a certificate that is not trusted.
+func refused(err error) bool {
+	var e *sqlping.Error
+	passing := []uint16{1040, 1053, 1203, 1205, 1213, 1927, 1969} // too busy, or shutting down
+	return sqlping.StateOf(err) == sqlping.Degraded && !(errors.As(err, &e) && slices.Contains(passing, e.Code))
 }
 
 func readBeat(ctx context.Context, t sqlping.Target, queries []string, host, binary string) (oslo.Beat, error) {
@@ -133,16 +140,26 @@ func database(cfg *oslo.Config) (sqlping.Target, error) {
 	case d.Dialect != "mysql" && d.Dialect != "mariadb":
 		return sqlping.Target{}, errNoWitness
 	}
-	t := sqlping.Target{Socket: d.Socket, Address: d.Address(), User: d.User, Password: d.Password.Reveal(), Database: d.Name}
-	if ca := d.Params.Get("ssl_ca"); ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return t, ocf.Errorf(ocf.Degraded, "%s: ssl_ca: %w", d.Where, err)
-		}
-		t.TLS = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: d.Host}
-		if !t.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return t, ocf.Errorf(ocf.Degraded, "%s: ssl_ca: %s holds no certificate", d.Where, ca)
+	t := sqlping.Target{
+		Socket: d.Socket, Address: d.Address(), User: d.User, Password: latin1(d.Password.Reveal()), Database: d.Name,
+		TLSOptional: true, Source: d.Source,
+	}
+	if d.TLS != nil {
+		if t.TLS, err = d.TLS.Config(d.Host); err != nil {
+			return t, ocf.Errorf(ocf.Degraded, "its database cannot be asked as it asks: %w (%s)", err, d.Where)
 		}
 	}
 	return t, nil
+}
+
+// latin1 is a password as PyMySQL sends it.
+func latin1(text string) string {
+	b := make([]byte, 0, len(text))
+	for _, r := range text {
+		if r > 0xff {
+			return text // on which PyMySQL fails
+		}
+		b = append(b, byte(r))
+	}
+	return string(b)
 }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/oslo"
@@ -17,23 +19,19 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// settings are what holds on this node.
+// settings are what holds on this node, whatever the service's configuration says.
 type settings struct {
 	prog     string   // base name of the program
 	args     []string // its command line
 	pid, log string
-	logs     []string // where the service's configuration sends its log
-	hosts    []string // under which it registers; several with several backends
-	cfg      *oslo.Config
 }
 
-// settings reads the service's configuration. Its error means that the service
-// would not start with it; the settings are then what can be known without it.
-func (a *agent) settings(r *ocf.Request) (settings, error) {
+func (a *agent) settings(r *ocf.Request) settings {
 	s := settings{prog: filepath.Base(a.binary)}
 	if v, ok := a.Variants[s.prog]; ok {
 		a.Plugin.Files, a.Bus, a.Switch, a.Cleanup = v.Plugin, v.Bus, v.Switch, v.Cleanup
 	}
+	asPackaged := a.config == filepath.Clean(a.Config) && a.plugin == ""
 	if a.plugin == "" {
 		if i := slices.IndexFunc(a.Plugin.Files, service.Exists); i >= 0 {
 			a.plugin = a.Plugin.Files[i]
@@ -41,33 +39,119 @@ func (a *agent) settings(r *ocf.Request) (settings, error) {
 	}
 	s.pid = cmp.Or(a.pid, filepath.Join(r.TempDir(), r.Instance+".pid"))
 	s.log = cmp.Or(a.log, filepath.Join("/var/log", a.Project, s.prog+".log"))
-	for _, file := range []string{a.dist(), a.config, a.plugin} {
-		if file != "" {
-			s.args = append(s.args, "--config-file="+file)
-		}
-	}
+	s.args = a.files(s.prog, asPackaged)
 	if a.web != "" {
 		s.args = append(s.args, "--web="+a.web)
 	}
 	s.args = append(s.args, a.additional...)
+	return s
+}
 
-	cfg, err := oslo.Load(oslo.SourcesOf("/", "", a.Project, s.prog, s.args)...)
+// files are the options that name configuration files. Where the parameters name none they are those of the
+// distribution's unit; where there is no unit, and the service would find more by itself, none.
+func (a *agent) files(prog string, asPackaged bool) []string {
+	if asPackaged {
+		files, found := unitFiles("/", prog)
+		if found && (len(configFiles(files)) == 0 || slices.Contains(files, "--config-file="+a.config)) {
+			return files
+		}
+		own := oslo.CommandLine{Project: a.Project, Prog: prog, Args: a.additional}.Sources()
+		finds := slices.ContainsFunc(own, func(s oslo.Source) bool { return s.String() == "--config-file="+a.config })
+		if _, scripted := os.Stat(filepath.Join("/etc/init.d", prog)); finds && len(own) > 1 && a.plugin == "" && scripted != nil {
+			return nil
+		}
+	}
+	var files []string
+	for _, file := range []string{a.dist(), a.config, a.plugin} {
+		if file != "" {
+			files = append(files, "--config-file="+file)
+		}
+	}
+	return files
+}
+
+// configuration is what the service reads.
+type configuration struct {
+	cfg     *oslo.Config
+	sources []oslo.Source
+	hosts   []string // under which it registers; several with several backends
+	unnamed error    // why hosts cannot be told
+	log     string   // the file that it sends its log to; "" is standard error
+}
+
+// load reads what a service with this command line reads. Its error means that
+// the service would not start with it.
+func (a *agent) load(line oslo.CommandLine) (configuration, error) {
+	line.Project = a.Project
+	if u, err := user.Lookup(a.user); err == nil && line.Home == "" {
+		line.Home = u.HomeDir
+	}
+	c := configuration{sources: line.Sources()}
+	cfg, err := oslo.Load(c.sources...)
 	if err != nil {
 		code := ocf.Args
 		if errors.Is(err, fs.ErrPermission) {
 			code = ocf.Permission
 		}
-		return s, ocf.Errorf(code, "the service would not start: %w", err)
+		return c, ocf.Errorf(code, "the service would not start: %w", err)
 	}
-	s.cfg = cfg
+	c.cfg = cfg
+	cfg.SetHome(line.Home)
 	cfg.SetDefault("state_path", filepath.Join("/var/lib", a.Project))
-	if s.hosts, err = a.hosts(cfg); err != nil {
-		return s, ocf.Errorf(ocf.Args, "%w", err)
+	if name, err := os.Hostname(); err == nil {
+		cfg.SetDefault("host", name)
 	}
-	if file := logFile(cfg, s.prog); file != "" && file != s.log {
-		s.logs = []string{file}
+	switch c.hosts, err = a.hosts(cfg); {
+	case errors.Is(err, oslo.ErrReference): // nova's my_ip and others have defaults in its code
+		c.hosts, c.unnamed = nil, err
+	case err != nil:
+		return c, ocf.Errorf(ocf.Args, "%w", err)
 	}
-	return s, nil
+	c.log = logFile(cfg, line.Prog)
+	return c, nil
+}
+
+// loadOf reads what the process has read, by its own command line; what has changed since is in editedSince.
+func (a *agent) loadOf(ctx context.Context, s settings, p *daemon.Process) (configuration, error) {
+	line := oslo.CommandLine{Prog: s.prog, Args: s.args}
+	args, err := p.Cmdline(ctx)
+	if err != nil {
+		return configuration{}, err
+	}
+	if args, told := untitled(args); told {
+		line.Args = args
+		if line.Dir, err = p.WorkDir(); err != nil {
+			return configuration{}, err
+		}
+		if env, err := p.Environ(ctx); err == nil {
+			for _, v := range env {
+				if home, ok := strings.CutPrefix(v, "HOME="); ok && filepath.IsAbs(home) {
+					line.Home = home
+				}
+			}
+		}
+	}
+	return a.load(line)
+}
+
+// logs are the files that the service logs to, besides what it prints.
+func (c configuration) logs(s settings) []string {
+	if c.log == "" || c.log == s.log {
+		return nil
+	}
+	return []string{c.log}
+}
+
+// editedSince names a configuration file that is newer than a process of that age, "" if there is none.
+func (c configuration) editedSince(age time.Duration) string {
+	for _, src := range c.sources {
+		for _, file := range src.Files() {
+			if fi, err := os.Stat(file); err == nil && time.Since(fi.ModTime()) < age-time.Second {
+				return file
+			}
+		}
+	}
+	return ""
 }
 
 // dist is the distribution's own configuration file, which init scripts and
@@ -117,10 +201,9 @@ func logFile(cfg *oslo.Config, prog string) string {
 	return filepath.Join(dir, cmp.Or(file, prog+".log"))
 }
 
-// service is the service as it is on this node. unusable is why its
-// configuration cannot be used, if it cannot.
-func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusable error) {
-	s, unusable = a.settings(r)
+// service is the service as it is on this node.
+func (a *agent) service(r *ocf.Request) (svc service.Service, s settings) {
+	s = a.settings(r)
 	path := a.binary
 	if found, err := r.LookPath(a.binary); err == nil {
 		path = found
@@ -145,9 +228,9 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusab
 				return ocf.Errorf(ocf.Generic, "its process is not there yet")
 			}
 			defer p.Close()
-			return a.health(ctx, r, s, unusable, p)
+			return a.health(ctx, r, s, p)
 		},
-	}, s, unusable
+	}, s
 }
 
 // configured is the test for a process that was started with our configuration
@@ -188,13 +271,27 @@ func resolved(path string) string {
 	return filepath.Clean(path)
 }
 
-// configFiles are the configuration files on a command line, or within the
-// one argument that is the title a service gave itself:
+// untitled are the arguments of a command line, or those within the one
+// argument that is the title a service gave itself:
 // "neutron-l3-agent (/usr/bin/python3 /usr/bin/neutron-l3-agent --config-file=...)".
-func configFiles(args []string) []string {
-	if len(args) == 1 {
-		args = strings.FieldsFunc(args[0], func(r rune) bool { return r == ' ' || r == '(' || r == ')' })
+// told is false for a title that does not tell them.
+func untitled(args []string) (_ []string, told bool) {
+	if len(args) != 1 {
+		return args, len(args) > 0
 	}
+	_, inner, titled := strings.Cut(args[0], " (/")
+	switch {
+	case titled && strings.HasSuffix(inner, ")"):
+		return strings.Fields("/" + strings.TrimSuffix(inner, ")")), true
+	case !titled && strings.HasPrefix(args[0], "/"):
+		return strings.Fields(args[0]), true
+	}
+	return args, false
+}
+
+// configFiles are the configuration files on a command line or in a title.
+func configFiles(args []string) []string {
+	args, _ = untitled(args)
 	var files []string
 	for i, arg := range args {
 		if file, ok := strings.CutPrefix(arg, "--config-file="); ok {

@@ -31,6 +31,10 @@ const defaultGroup = "DEFAULT"
 // ErrNotSet says that no file sets the option.
 var ErrNotSet = errors.New("not set")
 
+// ErrReference says that a value refers to an option that no file sets. What it
+// is then stands in the service's code, if anywhere.
+var ErrReference = errors.New("its $reference is to an option that is set nowhere (a literal $ is written $$)")
+
 // Source is a file or a folder of *.conf files to read.
 type Source struct {
 	path     string
@@ -53,58 +57,71 @@ func (s Source) String() string {
 	return "--config-file=" + s.path
 }
 
-// SourcesOf tells which files a service reads, given the arguments of its
-// command line (without argv[0]): each --config-file and --config-dir in
-// order. Without any --config-file the defaults of project and prog come
-// first, without any --config-dir the default folders do, each from the first
-// of ~/.project, ~, /etc/project, /etc that has it. home is the home folder
-// of the service's user; with an empty one only /etc is searched. root is put
-// before every default path, "/" outside tests.
-func SourcesOf(root, home, project, prog string, args []string) []Source {
-	var (
-		given             []Source
-		hasFile, hasDir   bool
-		takeFile, takeDir bool // the next argument is a file's or folder's name
-	)
-	for _, arg := range args {
-		file, isFile := strings.CutPrefix(arg, "--config-file=")
-		dir, isDir := strings.CutPrefix(arg, "--config-dir=")
-		switch {
-		case takeFile:
-			given, takeFile = append(given, File(arg)), false
-		case takeDir:
-			given, takeDir = append(given, Dir(arg)), false
-		case isFile:
-			given, hasFile = append(given, File(file)), true
-		case isDir:
-			given, hasDir = append(given, Dir(dir)), true
-		case arg == "--config-file":
-			takeFile, hasFile = true, true
-		case arg == "--config-dir":
-			takeDir, hasDir = true, true
+// CommandLine is how a service was started, as far as it decides what it reads.
+type CommandLine struct {
+	Project, Prog string   // "nova", "nova-scheduler"
+	Args          []string // the program and its interpreter may be among them
+	Dir           string   // the working directory
+	Home          string   // the home folder of its user; "" is none
+	Root          string   // put before every default path; "" outside tests
+}
+
+// Sources are the files that the service reads: each --config-file and
+// --config-dir in order. Without any --config-file the defaults of project and
+// prog come first, without any --config-dir the default folders do, each from
+// the first of ~/.project, ~, /etc/project, /etc that has it; before them the
+// distribution's own file, of which RDO's oslo.config knows.
+func (l CommandLine) Sources() []Source {
+	var given []Source
+	hasFile, hasDir := false, false
+	for i, arg := range l.Args {
+		name, value, joined := strings.Cut(arg, "=")
+		isFile, isDir := name == "--config-file", name == "--config-dir"
+		if !isFile && !isDir {
+			continue
+		}
+		hasFile, hasDir = hasFile || isFile, hasDir || isDir
+		if !joined && i+1 < len(l.Args) {
+			value, joined = l.Args[i+1], true
+		}
+		if joined {
+			given = append(given, Source{path: l.path(value), dir: isDir})
 		}
 	}
 	var defaults []Source
 	if !hasFile {
-		defaults = append(defaults, defaultSources(root, home, project, prog, ".conf", false)...)
+		if dist := filepath.Join(l.Root, "/usr/share", l.Project, l.Project+"-dist.conf"); exists(dist) {
+			defaults = append(defaults, File(dist))
+		}
+		defaults = append(defaults, l.defaults(".conf", false)...)
 	}
 	if !hasDir {
-		defaults = append(defaults, defaultSources(root, home, project, prog, ".conf.d", true)...)
+		defaults = append(defaults, l.defaults(".conf.d", true)...)
 	}
 	return append(defaults, given...)
 }
 
-func defaultSources(root, home, project, prog, ext string, dir bool) []Source {
-	var folders []string
-	if home != "" {
-		folders = append(folders, filepath.Join(home, "."+project), home)
+// path is an argument as the service takes it.
+func (l CommandLine) path(arg string) string {
+	if rest, found := strings.CutPrefix(arg, "~/"); found && l.Home != "" {
+		return filepath.Join(l.Home, rest)
 	}
-	folders = append(folders, filepath.Join("/etc", project), "/etc")
+	if l.Dir != "" && !filepath.IsAbs(arg) {
+		return filepath.Join(l.Dir, arg)
+	}
+	return arg
+}
+
+func (l CommandLine) defaults(ext string, dir bool) []Source {
+	var folders []string
+	if l.Home != "" {
+		folders = append(folders, filepath.Join(l.Home, "."+l.Project), l.Home)
+	}
+	folders = append(folders, filepath.Join("/etc", l.Project), "/etc")
 	var found []Source
-	for _, base := range []string{project, prog} {
+	for _, base := range []string{l.Project, l.Prog} {
 		for _, folder := range folders {
-			path := filepath.Join(root, folder, base+ext)
-			if _, err := os.Stat(path); base != "" && err == nil {
+			if path := filepath.Join(l.Root, folder, base+ext); base != "" && exists(path) {
 				found = append(found, Source{path: path, dir: dir, optional: true})
 				break
 			}
@@ -112,6 +129,8 @@ func defaultSources(root, home, project, prog, ext string, dir bool) []Source {
 	}
 	return found
 }
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // Config is what the sources say. It is not safe for concurrent use while
 // SetDefault is being called.
@@ -146,6 +165,12 @@ func Load(sources ...Source) (*Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// Files are the files that Load reads of it; none if it cannot be read.
+func (s Source) Files() []string {
+	files, _ := s.files()
+	return files
 }
 
 func (s Source) files() ([]string, error) {
@@ -227,8 +252,7 @@ func (v Value) List() []string {
 
 // Get returns an option's value: of the last file that sets it under any of
 // its names the first such name, and of that the last assignment. The error
-// is ErrNotSet, or says which $reference in the value leads nowhere (the
-// service does not start on such a value either).
+// is ErrNotSet, or wraps ErrReference.
 func (c *Config) Get(names ...string) (Value, error) {
 	e, path, found := c.last(names)
 	if !found {
@@ -407,5 +431,5 @@ func (c *Config) resolve(name, group string, depth int) (string, error) {
 		return text, nil
 	}
 	// The name itself may be the tail of a password: not in the message.
-	return "", errors.New("its $reference is to an option that is set nowhere (a literal $ is written $$)")
+	return "", ErrReference
 }

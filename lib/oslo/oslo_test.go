@@ -243,7 +243,7 @@ func TestSources(t *testing.T) {
 		{"folder and file", "", []string{"--config-dir", dir, "--config-file", other}, " dir-b other "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			cfg, err := Load(SourcesOf(root, tc.home, "nova", "nova-scheduler", tc.args)...)
+			cfg, err := Load(CommandLine{Project: "nova", Prog: "nova-scheduler", Args: tc.args, Home: tc.home, Root: root}.Sources()...)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -90,6 +90,7 @@ func login(ctx context.Context, t Target, wire *greeted) (conn mysqlConn, err er
 	}()
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName, cfg.TLS = t.User, t.Password, t.Database, t.TLS
+	cfg.AllowFallbackToPlaintext = t.TLSOptional
 	cfg.Net, cfg.Addr = "tcp", t.Address
 	if t.Socket != "" {
 		cfg.Net, cfg.Addr = "unix", t.Socket // the driver sends caching_sha2 passwords in clear over this one

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +39,13 @@ func dial(ctx context.Context, t Target) (net.Conn, error) {
 		return nil, errors.New("neither a socket nor an address is given")
 	}
 	d := net.Dialer{KeepAlive: -1} // a check does not live long enough for it
+	if t.Source != "" && network == "tcp" {
+		source, err := netip.ParseAddr(t.Source)
+		if err != nil {
+			return nil, fmt.Errorf("the address to connect from: %w", err)
+		}
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+	}
 	var full error
 	for {
 		conn, err := d.DialContext(ctx, network, addr)

@@ -30,6 +30,9 @@ type Target struct {
 	Database string // the default schema; may be empty
 	// TLS, if not nil, is required of the server, over TCP as over the socket. Over the socket its ServerName must be set; over TCP it defaults to the host.
 	TLS *tls.Config `json:"-"`
+	// TLSOptional takes a server without TLS as it is, for who connects as PyMySQL does.
+	TLSOptional bool
+	Source      string // the address to connect from, over TCP; "" is any
 }
 
 // String says where the server is, and never the password: a Target in a log is harmless.
