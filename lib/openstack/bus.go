@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -97,15 +98,16 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 		switch {
 		case answer.Alive():
 			return answer, nil
-		case answer.State == rpcping.Refused:
+		case answer.State == rpcping.Refused && !c.cutOff():
 			return answer, ocf.Errorf(ocf.Degraded, "%s", answer.Reason())
 		case answer.BusAtFault():
 			return answer, ocf.Errorf(ocf.Degraded, "%w", away{errors.New(answer.Reason())})
+		case answer.State == rpcping.NoRoute:
+			if file := c.conf.editedSince(c.age); file != "" && !c.cutOff() {
+				return answer, ocf.Errorf(ocf.Degraded, "%s.%s is not subscribed; %s was edited after the start: restart it (%s)", c.Bus.Topic, c.host, filepath.Base(file), file)
+			}
 		}
 		failed := ocf.Errorf(ocf.Generic, "%s", answer.Reason())
-		if file := c.conf.editedSince(c.age); answer.State == rpcping.NoRoute && file != "" && !c.cutOff() {
-			failed = ocf.Errorf(ocf.Degraded, "%s was changed after its start, and by it %s: restart it when convenient", file, answer.Reason())
-		}
 		if c.r.Action == ocf.Start {
 			return answer, failed // start asks again by itself
 		}

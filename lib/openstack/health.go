@@ -34,7 +34,7 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 		add(a.Row != "" || a.Bus.Topic != "", c.alive)
 	}
 	add(conf.unnamed != nil && (a.Row != "" || a.Bus.Topic != ""), func(context.Context) error {
-		return ocf.Errorf(ocf.Degraded, "under which host it reports and answers cannot be told: write a name or address in its configuration: %w", conf.unnamed)
+		return ocf.Errorf(ocf.Degraded, "under which host it reports and answers cannot be told: write a name or address: %w", conf.unnamed)
 	})
 	add(a.Cache && r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, r, conf.cfg) })
 
@@ -109,7 +109,9 @@ func (c *conversation) alive(ctx context.Context) error {
 	if c.r.Level < 10 && c.r.Action != ocf.Start && errors.Is(row, errNoWitness) && c.loud() && !c.cutOff() {
 		return nil
 	}
-	if isSettled(row) && c.r.Level < 10 && !c.cutOff() {
+	// A start asks the bus too where the database tells nothing: once the service answers, nothing is left to wait for.
+	asked := c.r.Level >= 10 || c.r.Action == ocf.Start && row != nil
+	if isSettled(row) && !asked && !c.cutOff() {
 		return row
 	}
 	return weigh(row, c.answers(ctx), young)

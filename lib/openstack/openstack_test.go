@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,6 +62,119 @@ func TestConfigFiles(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", c.args, got, c.want)
 		}
 	}
+}
+
+func TestUntitled(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+		told bool
+	}{
+		{[]string{"/usr/bin/python3", "/usr/bin/nova-api"}, "/usr/bin/python3 /usr/bin/nova-api", true},
+		{[]string{"neutron-l3-agent (/usr/bin/python3 /usr/bin/neutron-l3-agent --config-dir /d)"}, "/usr/bin/python3 /usr/bin/neutron-l3-agent --config-dir /d", true},
+		{[]string{"neutron-l3-agent (/usr/bin/python3 /usr/bin/neutron-l3-agent --config-di"}, "", false},
+		{[]string{"/usr/bin/python3 /usr/bin/neutron-server --config-file=/a"}, "/usr/bin/python3 /usr/bin/neutron-server --config-file=/a", true},
+		{[]string{"neutron-server: rpc worker"}, "", false},
+		{nil, "", false},
+	} {
+		got, told := untitled(c.args)
+		if told != c.told || told && strings.Join(got, " ") != c.want {
+			t.Errorf("%q: got %q, %v", c.args, got, told)
+		}
+	}
+}
+
+// TestUnitFiles: what the packages' units give their programs, RDO's among them.
+func TestUnitFiles(t *testing.T) {
+	const rdo = `[Unit]
+Description=OpenStack Neutron Open vSwitch Agent
+[Service]
+Type=simple
+User=neutron
+PermissionsStartOnly=true
+ExecStartPre=/usr/bin/neutron-enable-bridge-firewall.sh
+ExecStart=/usr/bin/neutron-openvswitch-agent --config-file /usr/share/neutron/neutron-dist.conf --config-file /etc/neutron/neutron.conf --config-file /etc/neutron/plugins/ml2/openvswitch_agent.ini --config-dir /etc/neutron/conf.d/common \\
+  --config-dir=/etc/neutron/conf.d/neutron-openvswitch-agent --log-file /var/log/neutron/openvswitch-agent.log
+`
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  string
+		found bool
+	}{
+		"none": {},
+		"RDO's nova, which finds its files by itself": {map[string]string{"usr/lib/systemd/system/openstack-nova-scheduler.service": "[Service]\nExecStart=/usr/bin/nova-scheduler\n"}, "", true},
+		"RDO's neutron, whose order decides": {
+			map[string]string{"usr/lib/systemd/system/neutron-openvswitch-agent.service": rdo},
+			"--config-file=/usr/share/neutron/neutron-dist.conf --config-file=/etc/neutron/neutron.conf --config-file=/etc/neutron/plugins/ml2/openvswitch_agent.ini --config-dir=/etc/neutron/conf.d/common --config-dir=/etc/neutron/conf.d/neutron-openvswitch-agent", true,
+		},
+		"Debian's, which runs a script": {map[string]string{"lib/systemd/system/nova-scheduler.service": "[Service]\nExecStart=/etc/init.d/nova-scheduler systemd-start\n"}, "", false},
+		"one with variables":            {map[string]string{"lib/systemd/system/nova-scheduler.service": "[Service]\nExecStart=/usr/bin/nova-scheduler $OPTIONS\n"}, "", false},
+		"the administrator's comes first": {map[string]string{
+			"usr/lib/systemd/system/nova-scheduler.service": "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file /a\n",
+			"etc/systemd/system/nova-scheduler.service":     "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file '/b c'\n",
+		}, "--config-file=/b c", true},
+		"a drop-in": {map[string]string{
+			"usr/lib/systemd/system/nova-scheduler.service":                "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file /a\n",
+			"usr/lib/systemd/system/nova-scheduler.service.d/10.conf":      "[Service]\nExecStart=\nExecStart=/usr/bin/nova-scheduler --config-file /not\n",
+			"etc/systemd/system/nova-scheduler.service.d/10.conf":          "[Service]\nExecStart=\nExecStart=-/usr/bin/nova-scheduler --config-file /b\n",
+			"etc/systemd/system/nova-scheduler.service.d/20-restart.conf":  "[Service]\nRestart=no\n",
+			"etc/systemd/system/openstack-nova-scheduler.service.d/x.conf": "[Service]\nRestart=no\n",
+		}, "--config-file=/b", true},
+	} {
+		root := t.TempDir()
+		for file, text := range c.files {
+			file = filepath.Join(root, file)
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		prog := "nova-scheduler"
+		if strings.Contains(name, "neutron") {
+			prog = "neutron-openvswitch-agent"
+		}
+		files, found := unitFiles(root, prog)
+		if got := strings.Join(files, " "); got != c.want || found != c.found {
+			t.Errorf("%s: got %s, %v", name, got, found)
+		}
+	}
+}
+
+// TestUnnamed: a host that only the service's code knows keeps no start from being tried.
+func TestUnnamed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nova.conf")
+	if err := os.WriteFile(file, []byte("[DEFAULT]\nhost = $my_ip\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := agent{Declaration: Declaration{Project: "nova", Row: NovaRow}}
+	c, err := a.load(oslo.CommandLine{Prog: "nova-scheduler", Args: []string{"--config-file", file}})
+	if err != nil || c.unnamed == nil || len(c.hosts) > 0 {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	// Of a process the files count that it was given.
+	cmd := exec.Command("/bin/sh", "-c", "read wait", "nova-scheduler", "--config-file", "nova.conf")
+	cmd.Dir = filepath.Dir(file)
+	hold, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hold.Close(); _ = cmd.Wait() }()
+	p, err := daemon.Identity{Name: "shell", Executables: []string{"*"}, Test: func(_ context.Context, p *daemon.Process) (bool, error) { return p.PID == cmd.Process.Pid, nil }}.Find(t.Context())
+	if err != nil || p == nil {
+		t.Fatal(p, err)
+	}
+	defer p.Close()
+	request(t, func(ctx context.Context, r *ocf.Request) {
+		err := a.health(ctx, r, settings{prog: "nova-scheduler", args: []string{"--config-file=/nowhere"}}, p)
+		if ocf.CodeOf(err) != ocf.Degraded || !strings.Contains(err.Error(), "cannot be told") || !strings.Contains(err.Error(), file) {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 func TestHosts(t *testing.T) {
@@ -169,7 +283,7 @@ func serve(t *testing.T, network, address, reply string) net.Addr {
 func TestMemcached(t *testing.T) {
 	for reply, want := range map[string]string{
 		"VERSION 1.6.18\r\n": "",
-		"ERROR\r\n":          "no memcached",
+		"ERROR\r\n":          "refuses",
 		"":                   "timeout",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -211,7 +325,7 @@ func TestDatabase(t *testing.T) {
 		"[database]\nconnection=mysql://u:hunter2@h/d?ssl_ca=/nowhere.pem\n": "/nowhere.pem",
 		"[database]\nconnection=$nothing\n":                                  "set nowhere",
 	} {
-		target, err := database(config(t, text))
+		target, err := Database(config(t, text))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}

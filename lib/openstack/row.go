@@ -64,7 +64,7 @@ func (c *conversation) reported(ctx context.Context) (late error, young bool) {
 	if !ok {
 		return errNoWitness, false
 	}
-	target, err := database(c.conf.cfg)
+	target, err := Database(c.conf.cfg)
 	if err != nil {
 		return err, false
 	}
@@ -128,9 +128,9 @@ func readBeat(ctx context.Context, t sqlping.Target, queries []string, host, bin
 	return oslo.Beat{}, err
 }
 
-// database is where the service's rows are. The error is errNoWitness for a
+// Database is where the service's rows are. The error is errNoWitness for a
 // service that has no database, or one that is not MySQL's.
-func database(cfg *oslo.Config) (sqlping.Target, error) {
+func Database(cfg *oslo.Config) (sqlping.Target, error) {
 	d, err := cfg.Database()
 	switch {
 	case errors.Is(err, oslo.ErrNotSet):

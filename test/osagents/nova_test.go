@@ -3,6 +3,7 @@ package osagents
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,8 +62,8 @@ func TestNova(t *testing.T) {
 			s.Monitor(20, ocf.Degraded, "hangs")
 		}},
 		{"broker refuses us", func(s *box.Agent) {
-			other := p.nova.Write("password.conf", "rabbit://guest:hunter2@"+p.rabbit.Address()+"/")
-			r := s.With("additional_parameters", "--config-file="+other).Monitor(10, ocf.Degraded, "refuses")
+			defer p.edit(s.T, "transport_url = rabbit://guest:hunter2@"+p.rabbit.Address()+"/")()
+			r := s.Monitor(10, ocf.Degraded, "refuses")
 			if strings.Contains(r.Stderr, "hunter2") {
 				s.T.Errorf("the password is told: %s", r)
 			}
@@ -94,21 +95,42 @@ func TestNova(t *testing.T) {
 			s.Monitor(10, ocf.OK)
 		}},
 		{"registered under another name", func(s *box.Agent) {
-			other := filepath.Join(s.T.TempDir(), "host.conf")
-			box.Sh(s.T, "printf '[DEFAULT]\nhost = elsewhere\n' >%s", other)
-			s.With("additional_parameters", "--config-file="+other).Monitor(0, ocf.Generic, "consoleauth.elsewhere is not subscribed")
+			// It serves under the old name: that its file was edited is no failure of its.
+			restore := p.edit(s.T, "host = elsewhere")
+			s.Monitor(0, ocf.Degraded, "consoleauth.elsewhere is not subscribed", "nova.conf was edited after the start", "restart it")
+			restore()
+			s.Monitor(10, ocf.OK)
+			// What the parameters say by now is not what it was given.
+			other := write(s.T, filepath.Join(s.T.TempDir(), "host.conf"), "[DEFAULT]\nhost = elsewhere\n")
+			s.With("additional_parameters", "--config-file="+other).Monitor(10, ocf.OK)
+		}},
+		{"its default directory and the file of its program", func(s *box.Agent) {
+			home := s.T.TempDir()
+			write(s.T, box.Sh(s.T, "mkdir -p %[1]s/.nova/nova.conf.d; echo %[1]s/.nova/nova-consoleauth.conf", home), "[DEFAULT]\nhost = of-its-program\n")
+			write(s.T, filepath.Join(home, ".nova/nova.conf.d/1.conf"), "[DEFAULT]\nhost = node1\n")
+			s.Want(ocf.Stop, ocf.OK)
+			box.Sh(s.T, "cp %s %s/.nova/nova.conf", p.nova.Conf, home)
+			other := exec.Command("/usr/bin/python3", s.Params["binary"]) // as EL's unit has it, and with a home of its own
+			other.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + home}
+			if err := other.Start(); err != nil {
+				s.T.Fatal(err)
+			}
+			defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
+			here := s.With("config", "/etc/nova/nova.conf") // its default, which such a process belongs to
+			here.Start()
+			here.Monitor(10, ocf.OK)
 		}},
 		{"memcached dead", func(s *box.Agent) {
-			other := filepath.Join(s.T.TempDir(), "cache.conf")
-			box.Sh(s.T, "printf '[cache]\nenabled = true\nbackend = oslo_cache.memcache_pool\nmemcache_servers = 127.0.0.1:9\n' >%s", other)
-			s.With("additional_parameters", "--config-file="+other).Monitor(20, ocf.Degraded, "memcached", "127.0.0.1:9")
+			defer p.edit(s.T, "[cache]", "enabled = true", "backend = oslo_cache.memcache_pool", "memcache_servers = 127.0.0.1:9")()
+			s.Monitor(20, ocf.Degraded, "memcached", "127.0.0.1:9")
 		}},
 		{"configuration deleted while running", func(s *box.Agent) {
 			box.Sh(s.T, "mv %s %s.away", p.nova.Conf, p.nova.Conf)
 			defer box.Sh(s.T, "mv %s.away %s", p.nova.Conf, p.nova.Conf)
 			s.Monitor(0, ocf.Degraded, p.nova.Conf)
-			s.Want(ocf.Start, ocf.Args, p.nova.Conf)
+			s.Start() // it runs already
 			s.Stop()
+			s.Want(ocf.Start, ocf.Args, p.nova.Conf)
 		}},
 		{"program removed while running", func(s *box.Agent) {
 			box.Sh(s.T, "mv %s %s.away", s.Params["binary"], s.Params["binary"])
@@ -168,6 +190,16 @@ func TestNova(t *testing.T) {
 				s.T.Errorf("the password is told: %s", r)
 			}
 		}},
+		{"a host that only nova's code knows", func(s *box.Agent) {
+			s.Want(ocf.Stop, ocf.OK)
+			other := write(s.T, filepath.Join(s.T.TempDir(), "host.conf"), "[DEFAULT]\nhost = $my_ip\n")
+			with := s.With("additional_parameters", "--config-file="+other)
+			with.Validate(ocf.OK)
+			if r := with.Want(ocf.Start, ocf.OK); r.Elapsed > 30*time.Second {
+				s.T.Errorf("the start took %v", r.Elapsed)
+			}
+			with.Monitor(0, ocf.Degraded, "host", "cannot be told", "write a name or address")
+		}},
 		{"ignores SIGTERM while it looks for a dead broker", func(s *box.Agent) {
 			other := p.nova.Write("dead.conf", fmt.Sprintf("rabbit://guest:guest@127.0.0.1:%d/", openstack.Ports(s.T, 1)[0]), "host = another")
 			s = newService(s.T, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
@@ -189,8 +221,8 @@ func TestNova(t *testing.T) {
 			s.T.Logf("broker: %s", qpidd.Kind())
 			other := p.nova.Write("qpidd.conf", fmt.Sprintf("amqp://127.0.0.1:%d/", qpidd.Port), "host = another")
 			s = newService(s.T, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
-			// It starts with a handicap, after it had half of the time for coming right.
-			s.Within(20 * time.Second).Start()
+			// It starts with a handicap, for which nobody waits: what refuses it now will refuse it later.
+			s.Start()
 			s.Monitor(10, ocf.Degraded, "--queue-patterns")
 			s.Want(ocf.Stop, ocf.OK)
 		}},
@@ -242,6 +274,17 @@ type plane struct {
 	rabbit *openstack.Rabbit
 	db     *openstack.MariaDB
 	nova   *openstack.Nova
+}
+
+// edit puts lines behind those of nova.conf, where they outweigh them; restore takes them away.
+func (p *plane) edit(t testing.TB, lines ...string) (restore func()) {
+	t.Helper()
+	old, err := os.ReadFile(p.nova.Conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, p.nova.Conf, string(old)+"[DEFAULT]\n"+strings.Join(lines, "\n")+"\n")
+	return func() { write(t, p.nova.Conf, string(old)) }
 }
 
 // row changes the service's row in nova's database.
