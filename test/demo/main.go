@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/openstack-ocf/agents/test/cluster"
 	"github.com/openstack-ocf/agents/test/scenario"
@@ -24,9 +23,8 @@ import (
 
 const (
 	binary   = "bin/openstack-ocf"
-	command  = "bin/cluster"   // test/cluster/cmd/cluster
-	keepName = "demo"          // the name that command looks for
-	patience = 4 * time.Minute // for one chapter, on a machine that has much else to do
+	command  = "bin/cluster" // test/cluster/cmd/cluster
+	keepName = "demo"        // the name that command looks for
 )
 
 var errInterrupted = errors.New("interrupted")
@@ -111,9 +109,9 @@ func build(ctx context.Context, out *story, keep bool, group []scenario.Service)
 }
 
 // deploy creates the group and lets the clients in.
-func deploy(ctx context.Context, out *story, c *cluster.Cluster, group []scenario.Service) (*scenario.Stage, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+func deploy(ctx context.Context, out *story, c *cluster.Cluster, group []scenario.Service) (_ *scenario.Stage, err error) {
+	ctx, done := moving(ctx, stalled, out, seen(c))
+	defer func() { err = done(err) }()
 	out.chapter("The control plane, from its description")
 	s, err := scenario.Apply(ctx, c, out.command, group...)
 	if err != nil {
@@ -130,10 +128,10 @@ func deploy(ctx context.Context, out *story, c *cluster.Cluster, group []scenari
 
 // count reads everything back.
 func count(ctx context.Context, out *story, s *scenario.Stage, figures []figure, markdown string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, done := moving(ctx, stalled, out, seen(s.Cluster))
 	out.chapter("The count")
 	audits, err := s.Audit(ctx)
+	err = done(err)
 	var lines []string
 	for i, a := range audits {
 		actor := s.Actors[i]

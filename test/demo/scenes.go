@@ -65,8 +65,8 @@ type figure struct {
 
 // show plays a scene and puts everything back.
 func (sc scene) show(ctx context.Context, out *story, number int, s *scenario.Stage) (f figure, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	ctx, done := moving(ctx, stalled, out, seen(s.Cluster))
+	defer func() { err = done(err) }()
 	out.chapter(fmt.Sprintf("%d. %s", number, sc.Title))
 	out.say("%s", sc.about)
 	if f.Result, err = s.Play(ctx, sc.Act); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -19,16 +20,21 @@ import (
 type story struct {
 	w     io.Writer
 	begun time.Time
-	shown []string // by crm_mon the last time
+	shown []string     // by crm_mon the last time
+	said  atomic.Int64 // lines
 }
 
 func newStory(w io.Writer) *story { return &story{w: w, begun: time.Now()} }
 
 func (st *story) chapter(title string) {
+	st.said.Add(1)
 	fmt.Fprintf(st.w, "\n== %s  [%.0f s]\n\n", title, time.Since(st.begun).Seconds())
 }
 
-func (st *story) say(format string, args ...any) { fmt.Fprintf(st.w, "   "+format+"\n", args...) }
+func (st *story) say(format string, args ...any) {
+	st.said.Add(1)
+	fmt.Fprintf(st.w, "   "+format+"\n", args...)
+}
 
 func (st *story) result(format string, args ...any) {
 	fmt.Fprintf(st.w, "\n-> "+format+"\n\n", args...)
