@@ -288,6 +288,9 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 				return err
 			}
 			continue
+		case errors.Is(err, errLeftBehind):
+			a.tell(ctx, r, scoreAttribute(r), noScore, true)
+			return err
 		case errors.As(err, &refused):
 			a.tell(ctx, r, scoreAttribute(r), noScore, true)
 			return ocf.Errorf(ocf.Generic, "the broker is %s and refuses: %w: another was further on when this one started; promote that one", at.HAStatus, err)
@@ -308,6 +311,11 @@ func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (at 
 	}
 	defer done()
 	ha, err := c.HA(ctx)
+	if err == nil && ha.Status == qmf.Ready {
+		if err := a.leftBehind(ctx, r, s, shortID(ha.SystemID)); err != nil {
+			return placeOf(ha), err
+		}
+	}
 	if err == nil && !ha.Status.Primary() {
 		if err := c.Promote(ctx); err != nil {
 			return placeOf(ha), err

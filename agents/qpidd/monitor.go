@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/amqp"
@@ -112,7 +113,8 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int
 			return at, managed(err)
 		}
 	}
-	if score := told(r, scoreAttribute(r)); r.Level >= 10 || score == noScore || score == "?" {
+	steady := at.HAStatus != qmf.Joining && strings.HasPrefix(told(r, stateAttribute(r)), string(at.HAStatus)+" "+at.id)
+	if r.Level >= 10 || !steady {
 		at.barred = mayPromote(ctx, c)
 	}
 	return at, at.barred

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/amqp"
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/qmf"
@@ -183,6 +184,71 @@ func since(path string) time.Duration {
 		return math.MaxInt64
 	}
 	return time.Since(fi.ModTime())
+}
+
+var errLeftBehind = errors.New("the primary had gone on without this broker")
+
+// leftBehind asks the other backups that may be promoted whether the primary
+// counted this one among those that have everything. The primary told them at
+// once, and the cluster only at its next monitor, for which it may not have
+// lived.
+func (a *agent) leftBehind(ctx context.Context, r *ocf.Request, s settings, id string) error {
+	scores, err := pacemaker.Attributes(ctx, scoreAttribute(r))
+	peers, err2 := a.peers(ctx, r)
+	t, _, err3 := a.target(s, 0)
+	if errors.Join(err, err2, err3) != nil {
+		return nil // nobody can be asked
+	}
+	nodes := map[string]string{} // by the id of a broker that is not heard yet
+	for node, b := range peers {
+		if b.HAStatus == qmf.Ready && scores[node] == scoreReady {
+			nodes[b.id] = node
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, askPeers)
+	defer cancel()
+	heard := make(chan place)
+	for _, address := range haAddresses(a.haBrokers) {
+		go func() {
+			t := t
+			t.Address, t.PID = address, 0
+			at, _ := ask(ctx, t)
+			select {
+			case heard <- at:
+			case <-ctx.Done():
+			}
+		}()
+	}
+	for len(nodes) > 0 {
+		select {
+		case at := <-heard:
+			node, asked := nodes[at.id]
+			if delete(nodes, at.id); asked && at.HAStatus == qmf.Ready && !slices.Contains(at.inStep, id) {
+				return ocf.Errorf(ocf.Generic, "%w and with that of %s: promote that one; this one joins anew", errLeftBehind, node)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// askPeers is how long a promotion waits for the other backups' answers, which take milliseconds.
+const askPeers = time.Second
+
+// ask asks a broker for its place.
+func ask(ctx context.Context, t amqp.Target) (at place, err error) {
+	conn, ans := amqp.Connect(ctx, t)
+	if conn == nil {
+		return at, errors.New(ans.Reason())
+	}
+	defer conn.Close()
+	c, err := qmf.New(ctx, conn)
+	if err != nil {
+		return at, err
+	}
+	ha, err := c.HA(ctx)
+	return placeOf(ha), err
 }
 
 // adrift decides about a backup that has lost its primary. Most are about to be

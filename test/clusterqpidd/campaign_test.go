@@ -172,9 +172,12 @@ func (c *campaign) powerOff(ctx context.Context, nodes ...string) error {
 	return nil
 }
 
-// linkCut has a backup lose the primary for a while, and find it again.
+// linkCut has a backup, the next one if the node's is none, lose the primary for a while, and find it again.
 func (c *campaign) linkCut(ctx context.Context, rng *rand.Rand, node string) error {
 	long := time.Duration(rng.Int64N(int64(12 * time.Second)))
+	if c.watch.Now()[node].Primary() {
+		node = c.others(node)[0]
+	}
 	console, done, err := Console(ctx, c.Cluster, c.Node(node))
 	if err != nil {
 		return nil // there is nothing to cut

@@ -52,6 +52,31 @@ func outOfStep(anew func(*testing.T, *stage, string)) func(*testing.T, *stage) {
 	}
 }
 
+// goneOn: the primary dies before it could tell the cluster that it has gone on without a backup, which Pacemaker then
+// wants to promote. The other backup knows.
+func goneOn(t *testing.T, s *stage) {
+	s.replicates(t)
+	primary := s.steady(t)
+	backups := s.others(primary)
+	behind, whole := backups[0], backups[1]
+	s.cut(t, primary, behind)
+	s.unfit(t, behind)
+	s.durable(t, "gone-on", 500)
+	s.pcs(t, "property set maintenance-mode=true")
+	s.idle(t)
+	s.in(t, behind, "attrd_updater", "--name", "master-"+resource, "--update", "150")
+	if err := signal(step(t), s.Node(primary), "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	s.pcs(t, "property set maintenance-mode=false")
+	if at := s.otherPrimary(t, primary); at != whole {
+		t.Errorf("%s was promoted, which lacks 500 messages", at)
+	}
+	s.failure(t, behind, "gone on without this broker.*"+whole)
+	s.holds(t, s.steady(t), "gone-on", 500)
+	s.remove(t, "gone-on")
+}
+
 // unfit returns once the node's broker has no promotion score.
 func (s *stage) unfit(t *testing.T, node string) {
 	t.Helper()

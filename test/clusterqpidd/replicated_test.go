@@ -89,6 +89,7 @@ func TestReplicated(t *testing.T) {
 		{"a backup out of step is refreshed", outOfStep(refresh)},
 		{"Pacemaker is restarted where a backup is out of step", outOfStep(restartPacemaker)},
 		{"Pacemaker is restarted where a backup is in step", inStep},
+		{"the primary dies before it tells who is out of step", goneOn},
 		{"the primary dies while a backup catches up", diesInCatchUp},
 		{"all brokers killed", allKilled},
 		{"all nodes lose power", allCut},
