@@ -35,7 +35,7 @@ func TestStartAttributes(t *testing.T) {
 	c := s.command("report")
 	c.Env = []string{"EXTRA=1"}
 	c.Umask = 0o037
-	c.Nice = 5
+	c.Nice = 15 // also where the tests themselves are niced
 	c.Limits = []Limit{{unix.RLIMIT_NOFILE, 777}, {unix.RLIMIT_CORE, 7 << 20}}
 	c.Output = s.path("out")
 	c.PIDFile = s.path("pid")
@@ -55,7 +55,7 @@ func TestStartAttributes(t *testing.T) {
 	if got.PID != p.PID || got.Session != p.PID || got.PGID != p.PID {
 		t.Errorf("pid %d, session %d, group %d; want all %d", got.PID, got.Session, got.PGID, p.PID)
 	}
-	if got.Umask != 0o037 || got.Nice != 5 || got.Dir != s.dir || got.UID != os.Getuid() {
+	if got.Umask != 0o037 || got.Nice != 15 || got.Dir != s.dir || got.UID != os.Getuid() {
 		t.Errorf("umask %03o, nice %d, dir %s, uid %d", got.Umask, got.Nice, got.Dir, got.UID)
 	}
 	if got.Core.Cur != 7<<20 {
