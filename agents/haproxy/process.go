@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,7 +30,32 @@ func (a *agent) identity(s settings) daemon.Identity {
 			daemon.Any(daemon.Names("-f", s.config), daemon.Names("-p", s.pid)),
 			func(_ context.Context, p *daemon.Process) (bool, error) { return here(p, s.config) },
 		),
+		Claims: claims(s),
 	}
+}
+
+// claims are why one with other files may be ours: it listens where ours would, or on the sockets that ours has for
+// its operators.
+func claims(s settings) []daemon.Claim {
+	var at []netip.AddrPort
+	for _, b := range s.Binds {
+		for port := int(b.Low); port <= int(b.High) && !b.Elsewhere; port++ {
+			at = append(at, netip.AddrPortFrom(b.Address, uint16(port)))
+		}
+	}
+	return []daemon.Claim{
+		{Says: "has our address", Test: daemon.ListensOn(at...), Differs: startedWith},
+		{Says: "has our stats socket", Test: daemon.ListensOnUnix(append([]string{s.master, s.worker}, s.Sockets...)...), Differs: startedWith},
+	}
+}
+
+// startedWith says what tells a process from ours.
+func startedWith(ctx context.Context, p *daemon.Process) string {
+	args, err := p.Cmdline(ctx)
+	if err != nil {
+		return "its command line cannot be read"
+	}
+	return fmt.Sprintf("was started with -f %s -p %s", strings.Join(values(args, "-f"), " -f "), strings.Join(values(args, "-p"), ""))
 }
 
 // serving leaves out one that checks a configuration, and ends.

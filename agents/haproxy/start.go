@@ -166,6 +166,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, program 
 		args = append(args, "-sf", fmt.Sprint(in.head.PID))
 	}
 	id := a.identity(s)
+	id.Claims = nil // the former ones have what ours will have
 	id.Test = daemon.All(id.Test, func(_ context.Context, p *daemon.Process) (bool, error) { return !former[p.PID], nil })
 	out := filepath.Join(s.dir, "start.out") // what it says before it detaches
 	_ = os.Remove(out)

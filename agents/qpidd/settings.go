@@ -246,7 +246,7 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusab
 	exes, script := daemon.Program(a.binary)
 	id := daemon.Identity{
 		Name: "qpidd", Executables: append(exes, "qpidd", "lt-qpidd"), PIDFile: a.pid,
-		Kind: script, Test: daemon.UsesDir(s.dataDir, "data-dir"),
+		Kind: script, Test: daemon.UsesDir(s.dataDir, "data-dir"), Claims: a.claims(s),
 	}
 	return service.Service{
 		Name: "broker", On: s.dataDir, Identity: id,
@@ -267,6 +267,25 @@ func (a *agent) guards(s settings) []storage.Guard {
 		guards = append(guards, g)
 	}
 	return guards
+}
+
+// claims are why a broker that works in another directory may be ours: it is where clients look for ours, or the
+// configuration file, which says where ours works, said something else when it was started.
+func (a *agent) claims(s settings) []daemon.Claim {
+	var list []daemon.Claim
+	if at, err := netip.ParseAddrPort(s.address); err == nil {
+		if a.iface == "" && s.conf["interface"] == "" {
+			at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
+		}
+		list = append(list, daemon.Claim{Says: "has our address " + at.String(), Test: daemon.ListensOn(at), Differs: daemon.WorksIn})
+	}
+	if a.dataDir == "" && s.config != "" {
+		list = append(list, daemon.Claim{
+			Says: "was started by our " + s.config, Differs: daemon.WorksIn,
+			Test: daemon.StartedBy("--config", s.config, slices.Contains(configs, s.config), "--data-dir"),
+		})
+	}
+	return list
 }
 
 // target is whom the health checks ask, and as whom. known is false when the

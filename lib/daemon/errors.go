@@ -15,7 +15,7 @@ type DoubtError struct {
 }
 
 func (e *DoubtError) Error() string {
-	return fmt.Sprintf("process %d may be the %s looked for: %v", e.PID, e.Name, e.Err)
+	return fmt.Sprintf("%s (pid %d) may be it: %v", e.Name, e.PID, e.Err)
 }
 
 func (e *DoubtError) Unwrap() error { return e.Err }

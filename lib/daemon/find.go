@@ -40,6 +40,8 @@ type Identity struct {
 	Kind Test
 	// Test tells this daemon from others of its kind; nil takes any.
 	Test Test
+	// Claims are reasons to doubt a no of the Test: what is ours by them may be ours.
+	Claims []Claim
 	// Proc replaces /proc, for fixtures.
 	Proc string
 }
@@ -144,10 +146,36 @@ func (id Identity) is(ctx context.Context, m *matcher, p *Process) (bool, error)
 			ours, err = test(ctx, p)
 		}
 	}
+	if err == nil && !ours {
+		err = id.claimed(ctx, p)
+	}
 	if err != nil && !p.Alive() {
 		return false, nil
 	}
 	return ours, err
+}
+
+// claimed is an error if one of the claims holds for a process of this kind that the Test says no to.
+func (id Identity) claimed(ctx context.Context, p *Process) error {
+	if len(id.Claims) == 0 {
+		return nil
+	}
+	if id.Kind != nil {
+		if kin, err := id.Kind(ctx, p); !kin || err != nil {
+			return err
+		}
+	}
+	for _, c := range id.Claims {
+		if ours, err := c.Test(ctx, p); !ours || err != nil {
+			continue // what cannot be told is no reason
+		}
+		differs := "is not known by what else tells ours"
+		if c.Differs != nil {
+			differs = c.Differs(ctx, p)
+		}
+		return fmt.Errorf("it %s, but %s", c.Says, differs)
+	}
+	return nil
 }
 
 // moment is how long a doubt is looked into: a process may be starting, or about to end.

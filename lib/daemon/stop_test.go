@@ -225,7 +225,7 @@ func TestErrorsAreForOperators(t *testing.T) {
 		want string
 	}{
 		{&StillAlive{PID: 7, Name: "mysqld", State: 'S'}, "mysqld (pid 7) is still alive after SIGKILL (state S)"},
-		{&DoubtError{PID: 7, Name: "mysqld", Err: errors.New("why")}, "process 7 may be the mysqld looked for: why"},
+		{&DoubtError{PID: 7, Name: "mysqld", Err: errors.New("why")}, "mysqld (pid 7) may be it: why"},
 		{
 			&DiedError{Name: "qpidd", PID: 7, After: 1234 * time.Millisecond, Status: "exit status 1", Words: []string{"a", "b"}, Logs: []string{"/var/log/q"}},
 			"qpidd died 1.23s after its start: a | b (exit status 1; log: /var/log/q)",

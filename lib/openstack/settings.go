@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -212,6 +214,7 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings) {
 	id := daemon.Identity{
 		Name: s.prog, Executables: append(exes, "python*"), PIDFile: s.pid, // a wrapper may end as Python
 		Kind: daemon.All(daemon.Script(s.prog), onNode), Test: a.configured(r.Given(a.Plugin.Param)),
+		Claims: a.claims(s),
 	}
 	on := a.config
 	if a.plugin != "" {
@@ -231,6 +234,43 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings) {
 			return a.health(ctx, r, s, p)
 		},
 	}, s
+}
+
+// claims are why a process with other configuration files may be ours: it listens where ours would, or is the one
+// that we started, before the parameters were changed.
+func (a *agent) claims(s settings) []daemon.Claim {
+	differs := func(ctx context.Context, p *daemon.Process) string {
+		args, err := p.Cmdline(ctx)
+		if err != nil {
+			return "its command line cannot be read"
+		}
+		return "was started with the configuration " + cmp.Or(strings.Join(configFiles(args), " "), a.Config)
+	}
+	return []daemon.Claim{
+		{Says: "is in our pid file", Test: daemon.NamedBy(s.pid), Differs: differs},
+		{Says: "has our port", Test: func(ctx context.Context, p *daemon.Process) (bool, error) {
+			if a.API.Default == 0 || a.url != "" {
+				return false, nil
+			}
+			conf, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
+			if err != nil {
+				return false, err
+			}
+			where, err := a.endpoint(conf.cfg)
+			if err != nil {
+				return false, err
+			}
+			u, err := url.Parse(where)
+			if err != nil {
+				return false, err
+			}
+			port, err := strconv.ParseUint(u.Port(), 10, 16)
+			if err != nil {
+				return false, err
+			}
+			return daemon.Listens(uint16(port))(ctx, p)
+		}, Differs: differs},
+	}
 }
 
 // configured is the test for a process that was started with our configuration

@@ -59,7 +59,7 @@ func (s Service) unknown(err error) error {
 // are ocf.Request.Named. That only one runs does not make it the one: it may be another resource's.
 func (s Service) Meant(ctx context.Context, r *ocf.Request, cause error, evidence ...daemon.Test) (Service, error) {
 	r.Step("looking for every %s, since it is not known which one is meant", s.Name)
-	s.Identity.PIDFile, s.Identity.Test = "", nil
+	s.Identity.PIDFile, s.Identity.Test, s.Identity.Claims = "", nil, nil
 	kind, err := s.Identity.Elders(ctx)
 	defer closeAll(kind)
 	if err != nil {

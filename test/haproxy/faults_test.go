@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -107,6 +108,17 @@ func TestFaults(t *testing.T) {
 			h.Start()
 			h.Monitor(0, ocf.OK)
 			h.Want(ocf.Stop, ocf.OK)
+			box.Unharmed(h.T, other)
+			_ = other.Process.Kill()
+			h.Gone()
+		}},
+		{"one with other files listens where ours would", func(h *host) {
+			box.Sh(h.T, "mkdir -p /run/haproxy; cp %s /run/copy.cfg", config)
+			other := box.Background(h.T, "haproxy", "-db", "-f", "/run/copy.cfg", "-p", "/run/other.pid")
+			box.Until(h.T, "it listens", func() bool { return h.Run(ocftest.Call{Action: ocf.Monitor}).Code != ocf.NotRunning })
+			h.Want(ocf.Monitor, ocf.Generic, "(pid "+strconv.Itoa(other.Process.Pid)+") may be it: it has our address, but was started with -f /run/copy.cfg")
+			h.Want(ocf.Start, ocf.Generic, "may be it")
+			h.Want(ocf.Stop, ocf.Generic, "may be it")
 			box.Unharmed(h.T, other)
 			_ = other.Process.Kill()
 			h.Gone()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -149,6 +150,15 @@ func TestFaults(t *testing.T) {
 			p.Monitor(0, ocf.OK)
 			h.Signal(syscall.SIGSTOP)
 			p.Monitor(0, ocf.Generic, "frozen")
+		}},
+		{"one that works elsewhere listens where ours would", func(h *host) {
+			box.Sh(h.T, "mkdir -p /run/elsewhere; chmod a+rwx /run/elsewhere; echo auth=no >/run/other.conf")
+			other := box.Background(h.T, h.Params["binary"], "--config", "/run/other.conf", "--no-module-dir", "--data-dir", "/run/elsewhere", "--port", strconv.Itoa(port), "--interface", "127.0.0.1")
+			box.Until(h.T, "it listens", func() bool { return h.Run(ocftest.Call{Action: ocf.Monitor}).Code != ocf.NotRunning })
+			h.Want(ocf.Monitor, ocf.Generic, "may be it: it has our address 127.0.0.1:5699, but works in ")
+			h.Want(ocf.Stop, ocf.Generic, "may be it")
+			box.Unharmed(h.T, other)
+			_ = other.Process.Kill()
 		}},
 		{"data directory in use by another", func(h *host) {
 			holder := box.Background(h.T, "/usr/bin/python3", "-c", fmt.Sprintf("import fcntl,os,time; f=open('%s/lock','w'); os.chmod('%s/lock',0o666); fcntl.lockf(f,fcntl.LOCK_EX); time.sleep(600)", dataDir, dataDir))
