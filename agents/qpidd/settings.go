@@ -274,7 +274,7 @@ func (a *agent) guards(s settings) []storage.Guard {
 func (a *agent) claims(s settings) []daemon.Claim {
 	var list []daemon.Claim
 	if at, err := netip.ParseAddrPort(s.address); err == nil {
-		if a.iface == "" && s.conf["interface"] == "" {
+		if cmp.Or(a.more("interface"), a.iface, s.conf["interface"]) == "" {
 			at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
 		}
 		list = append(list, daemon.Claim{Says: "has our address " + at.String(), Test: daemon.ListensOn(at), Differs: daemon.WorksIn})
