@@ -1,6 +1,6 @@
 # openstack-ocf: `make` builds, `make demo` shows it on a cluster, `make test` tests it.
 .DEFAULT_GOAL := build
-.PHONY: build install packages deps demo-deps unit test test-trixie demo bench lint fmt clean
+.PHONY: build install packages deps demo-deps unit test test-trixie demo bench lint fmt changelog clean
 
 GO        ?= $(shell test/deps/go-path)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
@@ -60,6 +60,10 @@ lint:
 
 fmt:
 	$(GOLANGCI) fmt
+
+# CHANGELOG.md, of the packages' changelog.
+changelog:
+	@$(GO) test ./test/house -run Changelog -count=1 -update
 
 clean:
 	rm -rf bin dist
