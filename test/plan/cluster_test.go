@@ -1,3 +1,5 @@
+// Package plan tests the commands plan and apply: the examples against golden files that the tools themselves make, and apply on a
+// real cluster.
 package plan
 
 import (

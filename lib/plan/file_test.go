@@ -1,6 +1,6 @@
-// Package plan tests lib/plan and the commands plan and apply: the examples against golden files, bad files, and apply
-// on a real cluster.
-package plan
+// These tests see the package from outside, with all agents.
+
+package plan_test
 
 import (
 	"fmt"
@@ -206,4 +206,43 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What the examples become, as far as it is ours to say: the commands and remarks before what crm_simulate says, and
+// haproxy.cfg, are those of the golden files, which test/plan has the tools themselves make.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../packaging/examples/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no examples", err)
+	}
+	golden := func(name string) string {
+		text, err := os.ReadFile(filepath.Join("../../test/plan/testdata", name))
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cp, err := plan.Read(name+".yaml", text, agents())
+			if err != nil {
+				t.Fatal(err)
+			}
+			const tools = "\n# crm_verify finds"
+			p := plan.Plan{Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes()}
+			got, _, _ := strings.Cut(p.Script(), tools)
+			want, _, ok := strings.Cut(golden(name+".sh"), tools)
+			if got != want || !ok {
+				t.Errorf("%s.sh is not what the golden file says:\n%s", name, got)
+			}
+			if got := cp.HAProxy(); got != golden(name+".cfg") {
+				t.Errorf("%s.cfg is not what the golden file says:\n%s", name, got)
+			}
+		})
+	}
 }
