@@ -42,11 +42,11 @@ fails:
     pcs constraint colocation add FLOATING-IP with promoted qpidd-clone INFINITY
     pcs constraint order promote qpidd-clone then start FLOATING-IP
 
-It needs no notifications. The primary's promotion score is 1000, that of a backup
-which has everything 100; others have none, and the primary takes it from a backup that
-lost touch with it. When all brokers start from nothing, the one with the newest store
-is promoted once all have been heard (score 10), by the nodes' clocks. Fencing is
-essential: without it two brokers may be active, and their messages diverge.
+It needs no notifications. The primary's promotion score is 1000. It gives 100 to the
+backups that have everything, and takes it from one that lost touch with it; others have
+none. When all brokers start from nothing, the one with the newest store is promoted once
+all have been heard (score 10), by the nodes' clocks. Fencing is essential: without it
+two brokers may be active, and their messages diverge.
 
 The monitor's level 0 is enough alone: the broker's process is found by the data
 directory it holds, whatever happened to pid files, and a client's login is played
@@ -185,7 +185,7 @@ func (p *params) declare() []ocf.Parameter {
 		},
 		{
 			Name: "cold_start_timeout", Value: ocf.Duration(&p.coldStart), Default: "60s", Reloadable: true, Short: "How long a cold start waits for brokers not yet heard",
-			Long: "When all brokers start from nothing, the one with the newest store is promoted once all in ha_brokers_url\nhave been heard, or this long after the own broker's start.",
+			Long: "When all brokers start from nothing, the one with the newest store is promoted once all have been heard (as\nmany as instances of the clone, or as ha_brokers_url has brokers), or this long after the own broker's start.",
 		},
 		{
 			Name: "degraded_queue_percent", Value: ocf.Int(&p.queuePercent, 0, 100), Default: "80", Reloadable: true, Short: "Fill of a queue from which on the broker is degraded (percent)",

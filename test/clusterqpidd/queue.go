@@ -31,7 +31,7 @@ type Queue struct {
 	dial       scenario.Dialer
 	addr, name string
 	durable    bool
-	size       int // of a message, at least
+	size       int // of the largest messages, in bytes; 0: they are as long as their number
 	cancel     context.CancelFunc
 	done       chan struct{}
 
@@ -132,7 +132,7 @@ func (q *Queue) Put(ctx context.Context, n int) (err error) {
 }
 
 func (q *Queue) message(n int) *goamqp.Message {
-	m := goamqp.NewMessage(fmt.Appendf(nil, "%-*d", q.size, n))
+	m := goamqp.NewMessage(fmt.Appendf(nil, "%-*d", n*7919%max(q.size, 1), n))
 	m.Header = &goamqp.MessageHeader{Durable: q.durable}
 	return m
 }

@@ -93,7 +93,7 @@ func TestReplicated(t *testing.T) {
 		{"the primary dies while a backup catches up", diesInCatchUp},
 		{"all brokers killed", allKilled},
 		{"all nodes lose power", allCut},
-		{"all nodes lose power under load, and not all come back", tornTail},
+		{"a torn journal, and not all nodes come back", tornTail},
 		{"the store is not in the data directory", storeElsewhere},
 		{"what Pacemaker's tools say", tools},
 	} {

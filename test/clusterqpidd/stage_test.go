@@ -147,7 +147,7 @@ func (s *stage) load(t *testing.T, durable bool) *load {
 	return s.write(t, &Queue{durable: durable}, true)
 }
 
-// hoard is like load, of messages of that size that stay in the queue until the audit.
+// hoard is like load, of messages of up to that size that stay in the queue until the audit.
 func (s *stage) hoard(t *testing.T, durable bool, size int) *load {
 	t.Helper()
 	return s.write(t, &Queue{durable: durable, size: size}, false)
