@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
@@ -214,7 +215,7 @@ func (r *run) scout(ctx context.Context) error {
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { addScout(cib, r.agents(), r.Version); return nil }); err != nil {
 		return err
 	}
-	if err := r.answers(ctx, scoutID, "ocf:"+Provider+":"+ScoutAgent, r.nodes, nil, nil, since); err != nil {
+	if err := r.answers(ctx, []question{{id: scoutID, agent: "ocf:" + Provider + ":" + ScoutAgent, nodes: r.nodes}}, since); err != nil {
 		var clock *clockError
 		if errors.As(err, &clock) {
 			return err
@@ -224,9 +225,16 @@ func (r *run) scout(ctx context.Context) error {
 	return nil
 }
 
-// answers waits until all nodes have answered a probe of a resource by that agent, later than the calls in before.
-// Where the resource runs is in runs; everywhere else it must not. They were asked since then.
-func (r *run) answers(ctx context.Context, id, agent string, nodes []string, runs map[string]ocf.Code, before map[string]int, since time.Time) error {
+// question is what nodes are asked of one resource.
+type question struct {
+	id, agent string
+	nodes     []string
+	runs      map[string]ocf.Code // where it runs; everywhere else it must not
+	before    map[string]int      // a node's calls before the question
+}
+
+// answers waits until all nodes have answered all questions, which were asked since then, as they should.
+func (r *run) answers(ctx context.Context, questions []question, since time.Time) error {
 	return until(ctx, 90*time.Second, func(ctx context.Context) error {
 		if err := r.alive(); err != nil {
 			return err
@@ -235,37 +243,48 @@ func (r *run) answers(ctx context.Context, id, agent string, nodes []string, run
 		if err != nil {
 			return err
 		}
-		if err := present(cib, nodes); err != nil {
-			return &final{err}
-		}
-		got := map[string]bool{}
-		for _, op := range pacemaker.History(cib, id) {
-			if !op.Probe() || op.Agent != agent || !op.Done || op.CallID <= before[op.Node] {
-				continue
-			}
-			got[op.Node] = true
-			if err := clock(op, since, time.Now()); err != nil && r.Step != undoing {
+		var missing []error
+		for _, q := range questions {
+			if err := present(cib, q.nodes); err != nil {
 				return &final{err}
 			}
-			want, active := runs[op.Node]
-			if !active {
-				want = ocf.NotRunning
+			left, err := q.answered(cib, since, r.Step == undoing)
+			if err != nil {
+				return &final{err}
 			}
-			if ocf.Code(op.Code) != want {
-				return &final{fmt.Errorf("%s: on %s %s answers %d (%s), and %d (%s) was expected: %s", strings.TrimPrefix(id, prefix), op.Node, agent, op.Code, ocf.Code(op.Code), want, want, op.Reason)}
-			}
-		}
-		var missing []string
-		for _, n := range nodes {
-			if !got[n] {
-				missing = append(missing, n)
+			if len(left) > 0 {
+				missing = append(missing, fmt.Errorf("%s: no answer from %s", strings.TrimPrefix(q.id, prefix), strings.Join(left, ", ")))
 			}
 		}
-		if len(missing) > 0 {
-			return fmt.Errorf("%s: no answer from %s", strings.TrimPrefix(id, prefix), strings.Join(missing, ", "))
-		}
-		return nil
+		return errors.Join(missing...)
 	})
+}
+
+// answered are the nodes that have not answered. The error is an answer that was not expected.
+func (q question) answered(cib *pacemaker.Element, since time.Time, anyClock bool) (left []string, err error) {
+	got := map[string]bool{}
+	for _, op := range pacemaker.History(cib, q.id) {
+		if !op.Probe() || op.Agent != q.agent || !op.Done || op.CallID <= q.before[op.Node] {
+			continue
+		}
+		got[op.Node] = true
+		if err := clock(op, since, time.Now()); err != nil && !anyClock {
+			return nil, err
+		}
+		want, active := q.runs[op.Node]
+		if !active {
+			want = ocf.NotRunning
+		}
+		if ocf.Code(op.Code) != want {
+			return nil, fmt.Errorf("%s: on %s %s answers %d (%s), and %d (%s) was expected: %s", strings.TrimPrefix(q.id, prefix), op.Node, q.agent, op.Code, ocf.Code(op.Code), want, want, op.Reason)
+		}
+	}
+	for _, n := range q.nodes {
+		if !got[n] {
+			left = append(left, n)
+		}
+	}
+	return left, nil
 }
 
 // clockError says that a node's clock is wrong, by which the maintenance could end.
@@ -378,7 +397,6 @@ func (r *run) replace(ctx context.Context) error {
 
 // ask has the nodes asked whether the resources run there, by the agents that they have now, and checks the answers.
 func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []string)) error {
-	before := map[string]map[string]int{}
 	cib, err := pacemaker.CIB(ctx)
 	if err != nil {
 		return err
@@ -386,46 +404,78 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 	since := time.Now()
 	attended, stop := attend(ctx, r.nodesOf(of))
 	defer stop()
-	var asked []chan error
+	var calls []func() error
+	var questions []question
 	for _, c := range r.Changes {
-		before[c.ID] = map[string]int{}
+		q := question{id: c.ID, runs: c.Runs, before: map[string]int{}}
 		for _, op := range pacemaker.History(cib, c.ID) {
-			before[c.ID][op.Node] = max(before[c.ID][op.Node], op.CallID)
+			q.before[op.Node] = max(q.before[op.Node], op.CallID)
 		}
-		agent, nodes := of(c)
-		r.Say("%s: asking %s on %s", c.ID, agent, strings.Join(nodes, ", "))
-		for _, n := range nodes {
-			done := make(chan error, 1)
-			asked = append(asked, done)
-			go func() {
-				err := pacemaker.Refresh(attended, c.ID, n)
-				if err != nil {
-					err = fmt.Errorf("%s: %w", c.ID, err)
+		q.agent, q.nodes = of(c)
+		questions = append(questions, q)
+		r.Say("%s: asking %s on %s", c.ID, q.agent, strings.Join(q.nodes, ", "))
+		each := func(nodes []string) (failed error) {
+			for _, n := range nodes {
+				if err := pacemaker.Refresh(attended, c.ID, n); err != nil {
+					failed = errors.Join(failed, fmt.Errorf("%s: %w", c.ID, err))
 				}
-				done <- err
-			}()
+			}
+			return failed
 		}
+		if isCloned(cib, c.ID) {
+			for _, n := range q.nodes {
+				calls = append(calls, func() error { return each([]string{n}) })
+			}
+			continue
+		}
+		calls = append(calls, func() error { // one call for all nodes: each reads the whole CIB
+			if pacemaker.Refresh(attended, c.ID, "") == nil {
+				return nil
+			}
+			return each(q.nodes)
+		})
 	}
 	// One that fails must not keep the others from being asked: by the word of the other agent they would be restarted.
-	var failed error
-	for _, done := range asked {
-		failed = errors.Join(failed, <-done)
-	}
-	if failed != nil {
-		var left *final
-		if errors.As(context.Cause(attended), &left) {
+	if failed := errors.Join(together(calls)...); failed != nil {
+		if left, ok := errors.AsType[*final](context.Cause(attended)); ok {
 			failed = left.error
 		}
 		return failed
 	}
-	for _, c := range r.Changes {
-		agent, nodes := of(c)
-		if err := r.answers(ctx, c.ID, agent, nodes, c.Runs, before[c.ID], since); err != nil {
-			return err
-		}
-		r.Say("%s: runs on %s, and nowhere else, says %s", c.ID, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), agent)
+	if err := r.answers(ctx, questions, since); err != nil {
+		return err
+	}
+	for _, q := range questions {
+		r.Say("%s: runs on %s, and nowhere else, says %s", q.id, strings.Join(slices.Sorted(maps.Keys(q.runs)), ", "), q.agent)
 	}
 	return nil
+}
+
+// atOnce is how many of Pacemaker's tools run at a time: each holds the CIB, which may be large.
+const atOnce = 2
+
+// together makes calls, a few at a time, and returns what each said.
+func together(calls []func() error) []error {
+	errs := make([]error, len(calls))
+	free := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for i, call := range calls {
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			errs[i] = call()
+		})
+	}
+	all.Wait()
+	return errs
+}
+
+// isCloned tells whether a primitive has several instances.
+func isCloned(cib *pacemaker.Element, id string) bool {
+	resources := cib.Child("configuration", "resources")
+	return slices.ContainsFunc(resources.Path(resources.Find("primitive", id)), func(e *pacemaker.Element) bool {
+		return e.Name == "clone" || e.Name == "master" || e.Name == "bundle"
+	})
 }
 
 // nodesOf are all nodes that are asked.
@@ -444,19 +494,19 @@ func (r *run) nodesOf(of func(*Change) (string, []string)) []string {
 func attend(ctx context.Context, nodes []string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
+		for wait := time.Second; ; {
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
+			case <-time.After(wait):
 			}
+			asked := time.Now()
 			if cib, err := pacemaker.CIB(ctx); err == nil {
 				if err := present(cib, nodes); err != nil {
 					cancel(&final{err})
 				}
 			}
+			wait = max(time.Second, 3*time.Since(asked)) // a large CIB is not read all the time
 		}
 	}()
 	return ctx, func() { cancel(nil) }

@@ -156,16 +156,17 @@ func spare(within time.Duration) time.Duration { return within / 3 }
 
 const pace = 200 * time.Millisecond // of questions to the cluster
 
-// until asks again and again until the answer is nil; an error that is final ends it at once. At the end of its time
-// the last answer counts.
+// until asks again and again until the answer is nil; an error that is final ends it at once. It gives up when the answer
+// has been the same for so long: a large cluster takes its time. Where a question takes long, it asks less often.
 func until(ctx context.Context, within time.Duration, ask func(context.Context) error) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	tick := time.NewTicker(pace)
-	defer tick.Stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience := time.AfterFunc(within, func() { cancel(context.DeadlineExceeded) })
+	defer patience.Stop()
 	var last error
 	for {
+		asked := time.Now()
 		err := ask(ctx)
 		if err == nil {
 			return nil
@@ -174,10 +175,13 @@ func until(ctx context.Context, within time.Duration, ask func(context.Context) 
 			return f.error
 		}
 		if last == nil || ctx.Err() == nil { // a question that was cut short says less than the answer before it
+			if last == nil || last.Error() != err.Error() {
+				patience.Reset(within)
+			}
 			last = err
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(max(pace, time.Since(asked))):
 		case <-ctx.Done():
 			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 				return cause

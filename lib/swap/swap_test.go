@@ -21,3 +21,17 @@ func TestUntilTellsTheLastAnswer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// As long as there is news, it goes on.
+func TestUntilIsBoundedByProgress(t *testing.T) {
+	left := 10
+	err := until(t.Context(), time.Second, func(context.Context) error {
+		if left--; left > 0 {
+			return fmt.Errorf("no answer from %d nodes", left)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -91,8 +91,12 @@ var tools = map[string]func(args []string) error{
 	},
 	// crm_resource forgets, and has the agent of now answer what the one before did; not if there is a file ID-NODE.
 	"crm_resource": func(args []string) error {
-		id, node := args[slices.Index(args, "--resource")+1], args[slices.Index(args, "--node")+1]
-		if _, err := os.Stat(filepath.Join(os.Getenv("BENCH"), id+"-"+node)); err == nil {
+		id, node := args[slices.Index(args, "--resource")+1], ""
+		if i := slices.Index(args, "--node"); i >= 0 {
+			node = args[i+1]
+		}
+		if deaf, _ := filepath.Glob(filepath.Join(os.Getenv("BENCH"), id+"-"+node+"*")); len(deaf) > 0 {
+			_, node, _ := strings.Cut(filepath.Base(deaf[0]), "-")
 			return fmt.Errorf("%s does not hear", node)
 		}
 		ctx := context.Background()
@@ -104,7 +108,7 @@ var tools = map[string]func(args []string) error{
 			to := cib.Clone()
 			p := resource(to, id)
 			for state := range to.Child("status").All("node_state") {
-				if state.Attr("uname") != node {
+				if node != "" && state.Attr("uname") != node {
 					continue
 				}
 				for h := range state.All("lrm_resource") {
