@@ -45,6 +45,11 @@ func (s *Swap) Plan(ctx context.Context) (*Plan, error) {
 		}
 	}
 	general := len(refused.Reasons)
+	var (
+		changing []*pacemaker.Element
+		changes  []*Change
+		calls    []func() error
+	)
 	for _, prim := range primitives {
 		to := s.successorOf(prim)
 		if to == "" {
@@ -54,12 +59,20 @@ func (s *Swap) Plan(ctx context.Context) (*Plan, error) {
 		if pacemaker.AgentOf(prim) == "ocf:"+Provider+":"+to {
 			continue
 		}
-		c, err := s.change(ctx, p, status, prim, path[prim], to)
+		i := len(changing)
+		changing = append(changing, prim)
+		changes = append(changes, nil)
+		calls = append(calls, func() (err error) {
+			changes[i], err = s.change(ctx, p, status, prim, path[prim], to)
+			return err
+		})
+	}
+	for i, err := range together(calls) {
 		if err != nil {
-			refused.add("%s: %v", prim.Attr("id"), err)
+			refused.add("%s: %v", changing[i].Attr("id"), err)
 			continue
 		}
-		p.Changes = append(p.Changes, c)
+		p.Changes = append(p.Changes, changes[i])
 	}
 	if len(refused.Reasons) > general && len(s.Only) == 0 && len(p.Changes) > 0 {
 		var ids []string
@@ -201,7 +214,11 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		for _, a := range would {
+		for i, a := range would {
+			if i == 5 {
+				r.add("the cluster is about to act %d times more", len(would)-i)
+				break
+			}
 			r.add("the cluster is about to act (%s): wait until it is at rest", a)
 		}
 	}
