@@ -573,7 +573,7 @@ func diesHere(s *stand, away *cluster.Node, second bool) {
 	if second {
 		must(s.t, s.c.WaitFor(step(s.t), func(*cluster.Status) error {
 			if at, err := s.c.Running(step(s.t), "db"); err != nil || at == "" || at == s.n.Name {
-				return fmt.Errorf("db runs on %q: %w", at, err)
+				return fmt.Errorf("db runs on %q: %v", at, err)
 			}
 			return nil
 		}))
