@@ -136,7 +136,11 @@ func (h *Held) String() string {
 	defer h.mu.Unlock()
 	var all []string
 	for node, b := range h.nodes {
-		all = append(all, fmt.Sprintf("%s %s %v", node, b.Status, b.Depth))
+		held := map[string]int{}
+		for q := range h.queues {
+			held[q] = b.Depth[q]
+		}
+		all = append(all, fmt.Sprintf("%s %s %v", node, b.Status, held))
 	}
 	slices.Sort(all)
 	return strings.Join(all, ", ")

@@ -64,7 +64,7 @@ func TestShared(t *testing.T) {
 		t.Logf("%d durable messages acknowledged, %d of them arrived, %d more than once; %d arrived unacknowledged (in %.1f s)",
 			audit.Acknowledged, audit.Found, len(audit.Twice), audit.More, time.Since(began).Seconds())
 		if audit.Acknowledged == 0 || len(audit.Lost)+len(audit.Stray) > 0 {
-			t.Errorf("lost %.20v, never sent %.20v", audit.Lost, audit.Stray)
+			t.Errorf("lost %v, never sent %v", some(audit.Lost), some(audit.Stray))
 		}
 	})
 }
