@@ -54,7 +54,9 @@ func TestCampaign(t *testing.T) {
 		}
 		if !t.Run(fmt.Sprintf("round %d", round), func(t *testing.T) { c.round(t, round, faults-c.faults) }) {
 			t.Logf("again: SEED=%d ROUND=%d; brokers: %s; %s\n%s", c.seed, round, s.watch.Story(), held, s.CrmMon(t.Context()))
-			return
+			if c.unmended {
+				return
+			}
 		}
 	}
 	t.Logf("%d faults: %d durable and %d transient messages acknowledged, %d and %d lost, the latter where every broker that had them was struck",
@@ -66,6 +68,9 @@ type campaign struct {
 	held   *Held
 	seed   int
 	faults int
+	// The last round has left a cluster that does not mend.
+	unmended bool
+
 	acked  [2]int // durable, transient
 	lost   [2]int
 }
@@ -255,8 +260,10 @@ func (c *campaign) round(t *testing.T, round, most int) {
 		c.faults++
 		pause(t.Context(), rng, 5*time.Second)
 	}
+	c.unmended = true
 	c.mend(t)
 	at := c.steady(t)
+	c.unmended = false
 	var outages []scenario.Outage
 	for _, l := range loads {
 		outages = append(outages, l.served(t, began))
