@@ -42,7 +42,7 @@ func (a *agent) recovered(ctx context.Context, r *ocf.Request, s settings) {
 	}
 	r.Step("asking for the broker's place")
 	m.recovered = newestJournal(s.storeDir) // before the broker says that it has not been written to since
-	c, done, err := a.console(ctx, s)
+	c, done, err := a.console(ctx, r, s)
 	if err == nil {
 		defer done()
 		var ha qmf.HA
@@ -175,7 +175,7 @@ func (a *agent) hasStore(ctx context.Context, r *ocf.Request, s settings) error 
 		return nil
 	}
 	r.Step("asking for the broker's store")
-	c, done, err := a.console(ctx, s)
+	c, done, err := a.console(ctx, r, s)
 	if err == nil {
 		defer done()
 		err = a.stores(ctx, c)
@@ -189,8 +189,8 @@ func (a *agent) hasStore(ctx context.Context, r *ocf.Request, s settings) error 
 }
 
 // console is the broker's management.
-func (a *agent) console(ctx context.Context, s settings) (*qmf.Client, func(), error) {
-	t, _, err := a.target(s, 0)
+func (a *agent) console(ctx context.Context, r *ocf.Request, s settings) (*qmf.Client, func(), error) {
+	t, _, err := a.target(r, s, nil)
 	if err != nil {
 		return nil, nil, ocf.Errorf(ocf.Generic, "%w", err)
 	}
@@ -305,7 +305,7 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 
 func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (at place, err error) {
 	r.Step("promoting the broker on %s", s.address)
-	c, done, err := a.console(ctx, s)
+	c, done, err := a.console(ctx, r, s)
 	if err != nil {
 		return at, err
 	}

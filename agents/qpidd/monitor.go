@@ -64,7 +64,7 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 			full = cmp.Or(full, nearly)
 		}
 	}
-	if at, err = a.answers(ctx, r, s, p.PID); err != nil {
+	if at, err = a.answers(ctx, r, s, p); err != nil {
 		if !p.Alive() {
 			at = place{} // no word of what its connection said last
 		}
@@ -79,9 +79,9 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 }
 
 // answers is level 0's question to the broker: a client's login, and with
-// ha_cluster its place among the brokers. pid may be 0.
-func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, pid int) (at place, err error) {
-	t, known, err := a.target(s, pid)
+// ha_cluster its place among the brokers. p may be nil.
+func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) (at place, err error) {
+	t, known, err := a.target(r, s, p)
 	if err != nil {
 		return at, err
 	}
@@ -166,7 +166,7 @@ func mayPromote(ctx context.Context, c *qmf.Client) error {
 
 // look is what levels 10 and 20 add.
 func (a *agent) look(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) error {
-	t, known, err := a.target(s, p.PID)
+	t, known, err := a.target(r, s, p)
 	if err != nil {
 		return err
 	}

@@ -195,7 +195,7 @@ var errLeftBehind = errors.New("the primary had gone on without this broker")
 func (a *agent) leftBehind(ctx context.Context, r *ocf.Request, s settings, id string) error {
 	scores, err := pacemaker.Attributes(ctx, scoreAttribute(r))
 	peers, err2 := a.peers(ctx, r)
-	t, _, err3 := a.target(s, 0)
+	t, _, err3 := a.target(r, s, nil)
 	if errors.Join(err, err2, err3) != nil {
 		return nil // nobody can be asked
 	}

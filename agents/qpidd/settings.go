@@ -244,13 +244,19 @@ func ours(address, port string) bool {
 func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusable error) {
 	s, unusable = a.settings()
 	exes, script := daemon.Program(a.binary)
+	holds := func(_ context.Context, p *daemon.Process) (bool, error) {
+		pid, err := lockHolder(s.dataDir)
+		return err == nil && pid == p.PID, nil
+	}
 	id := daemon.Identity{
-		Name: "qpidd", Executables: append(exes, "qpidd", "lt-qpidd"), PIDFile: a.pid,
-		Kind: script, Test: daemon.UsesDir(s.dataDir, "data-dir"), Claims: a.claims(s),
+		Name: "qpidd", Executables: append(exes, "qpidd", "lt-qpidd"),
+		Kind: script, Test: daemon.Any(holds, daemon.UsesDir(s.dataDir, "data-dir")), Claims: a.claims(s),
+		// Whoever holds the lock of the data directory is the broker; where nobody does all processes are looked at.
+		PIDFile: filepath.Join(s.dataDir, "lock"), ReadPID: func(string) (int, error) { return a.hint(s.dataDir) },
 	}
 	return service.Service{
 		Name: "broker", On: s.dataDir, Identity: id,
-		Answers: func(ctx context.Context) error { _, err := a.answers(ctx, r, s, 0); return err },
+		Answers: func(ctx context.Context) error { _, err := a.answers(ctx, r, s, nil); return err },
 	}, s, unusable
 }
 
@@ -289,10 +295,13 @@ func (a *agent) claims(s settings) []daemon.Claim {
 }
 
 // target is whom the health checks ask, and as whom. known is false when the
-// operator named nobody to log in as, so that a refused login says nothing. pid
-// 0 is whoever holds the data directory.
-func (a *agent) target(s settings, pid int) (t amqp.Target, known bool, err error) {
-	t = amqp.Target{User: a.username, Password: a.passwd, Mechanism: a.mech, Product: amqp.QpidProduct, Admin: a.haCluster, PID: pid}
+// operator named nobody to log in as, so that a refused login says nothing. p is
+// nil for whoever holds the data directory.
+func (a *agent) target(r *ocf.Request, s settings, p *daemon.Process) (t amqp.Target, known bool, err error) {
+	t = amqp.Target{User: a.username, Password: a.passwd, Mechanism: a.mech, Product: amqp.QpidProduct, Admin: a.haCluster}
+	if p != nil {
+		t.PID = p.PID
+	}
 	if a.credentials != "" {
 		user, password, _, err := mycnf.LoadDefaults(a.credentials)
 		if err != nil {
@@ -300,7 +309,7 @@ func (a *agent) target(s settings, pid int) (t amqp.Target, known bool, err erro
 		}
 		t.User, t.Password = user, password
 	}
-	d, err := s.door(pid)
+	d, err := a.door(r, s, p)
 	if err == nil && d.tls {
 		t.TLS, err = a.tls()
 	}
@@ -314,49 +323,75 @@ type door struct {
 	tls     bool
 }
 
-// door is where the health checks go in. The broker's own sockets tell, for it
-// may have been started by others, with options or an environment of their own;
-// the configuration file only says which of several is meant, and which speak
-// TLS.
-func (s settings) door(pid int) (door, error) {
-	if pid == 0 {
-		pid, _ = lockHolder(s.dataDir)
+// door is where the health checks go in. What a broker listens on it opens at
+// its start, so that it is asked once; p is nil for whoever holds the data
+// directory.
+func (a *agent) door(r *ocf.Request, s settings, p *daemon.Process) (door, error) {
+	if p == nil {
+		pid, _ := lockHolder(s.dataDir)
+		return s.open(pid)
 	}
+	kept := filepath.Join(r.TempDir(), "openstack-qpidd-"+r.Resource()+".door")
+	key := fmt.Sprint(p.PID, " ", p.StartTime, " ", s.port, " ", s.tlsPort, " ", s.encrypted)
+	if b, err := os.ReadFile(kept); err == nil {
+		if f := strings.Split(string(b), "\n"); len(f) == 3 && f[0] == key {
+			return door{f[1], f[2] == "tls"}, nil
+		}
+	}
+	d, err := s.open(p.PID)
+	if err == nil {
+		speaks := "plain"
+		if d.tls {
+			speaks = "tls"
+		}
+		_ = os.WriteFile(kept, []byte(key+"\n"+d.address+"\n"+speaks), 0o600) // or asked again
+	}
+	return d, err
+}
+
+// open asks a process for its door. Its own sockets tell, for it may have been
+// started by others, with options or an environment of their own; the
+// configuration file only says which of several is meant, and which speak TLS.
+func (s settings) open(pid int) (door, error) {
 	reckoned := door{s.address, s.port == s.tlsPort && s.encrypted}
 	if pid == 0 {
 		return reckoned, nil
 	}
-	listening, err := sockets.Of(pid, sockets.Listen)
+	listening, err := sockets.TCP(strconv.Itoa(pid), sockets.Listen)
 	if err != nil {
 		return reckoned, nil // nobody else can be asked
 	}
-	var best door
-	rank := -1
-	for _, l := range listening {
-		addr, port := l.Local.Addr().Unmap(), strconv.Itoa(int(l.Local.Port()))
-		d := door{tls: port == s.tlsPort && (port != s.port || s.encrypted)}
-		r := 0
-		for i, better := range []bool{addr.Is4(), !addr.IsLinkLocalUnicast(), port == s.port, d.tls == s.encrypted} {
-			if better {
-				r |= 1 << i
-			}
-		}
-		if r <= rank {
-			continue
-		}
-		switch addr {
-		case netip.IPv4Unspecified():
-			addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		case netip.IPv6Unspecified():
-			addr = netip.IPv6Loopback()
-		}
-		d.address = net.JoinHostPort(addr.String(), port)
-		best, rank = d, r
+	slices.SortStableFunc(listening, func(a, b sockets.Socket) int { return cmp.Compare(s.rank(b), s.rank(a)) })
+	best, found, err := sockets.First(pid, listening)
+	switch {
+	case err != nil:
+		return reckoned, nil
+	case !found:
+		return door{}, ocf.Errorf(ocf.Generic, "it listens nowhere: it still recovers its store, or hangs, or its configuration keeps it from listening: see its log")
 	}
-	if rank < 0 {
-		return best, ocf.Errorf(ocf.Generic, "it listens nowhere: it still recovers its store, or hangs, or its configuration keeps it from listening: see its log")
+	addr := best.Local.Addr().Unmap()
+	switch addr {
+	case netip.IPv4Unspecified():
+		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case netip.IPv6Unspecified():
+		addr = netip.IPv6Loopback()
 	}
-	return best, nil
+	return door{netip.AddrPortFrom(addr, best.Local.Port()).String(), s.speaksTLS(best)}, nil
+}
+
+// rank is how likely this is the socket that clients are meant to come by.
+func (s settings) rank(l sockets.Socket) (r int) {
+	addr := l.Local.Addr().Unmap()
+	for i, better := range []bool{addr.Is4(), !addr.IsLinkLocalUnicast(), strconv.Itoa(int(l.Local.Port())) == s.port, s.speaksTLS(l) == s.encrypted} {
+		if better {
+			r |= 1 << i
+		}
+	}
+	return r
+}
+
+func (s settings) speaksTLS(l sockets.Socket) bool {
+	return strconv.Itoa(int(l.Local.Port())) == s.tlsPort && (s.port != s.tlsPort || s.encrypted)
 }
 
 // tls is how the health checks speak TLS. The socket is known to be the
@@ -395,10 +430,19 @@ func (a *agent) tls() (*tls.Config, error) {
 	return c, nil
 }
 
+// hint is which process may be the broker: the one that holds the data
+// directory's lock, or that the pid file names.
+func (a *agent) hint(dataDir string) (int, error) {
+	if pid, err := lockHolder(dataDir); err == nil && pid > 0 || a.pid == "" {
+		return pid, err
+	}
+	return daemon.ReadPID(a.pid)
+}
+
 // lockHolder is the process that holds the data directory's lock, 0 if none
 // does (qpidd locks it with fcntl(2)).
 func lockHolder(dataDir string) (int, error) {
-	f, err := os.OpenFile(filepath.Join(dataDir, "lock"), os.O_RDWR, 0)
+	f, err := os.OpenFile(filepath.Join(dataDir, "lock"), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

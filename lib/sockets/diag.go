@@ -55,7 +55,7 @@ func dump(fd int, family byte, state State, list []Socket) ([]Socket, error) {
 	if err := unix.Sendto(fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, err
 	}
-	answer := make([]byte, 32<<10)
+	answer := make([]byte, 8<<10) // the kernel sends no longer ones to whoever asks for none
 	for {
 		n, _, err := unix.Recvfrom(fd, answer, 0)
 		if err != nil {

@@ -4,6 +4,7 @@ package sockets
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // State is a TCP socket's, as include/net/tcp_states.h numbers it.
@@ -46,18 +49,52 @@ func Of(pid int, state State) ([]Socket, error) {
 	return list, err
 }
 
+// First is the first of these sockets that a process has open, and whether there is one. Where it is the first of them,
+// which a server opened before its thousands of clients came, the others are not looked at.
+func First(pid int, list []Socket) (s Socket, found bool, err error) {
+	best := len(list)
+	err = eachInode(pid, func(inode []byte) bool {
+		for i := range best {
+			if list[i].Inode == string(inode) {
+				best = i
+				break
+			}
+		}
+		return best > 0
+	})
+	if err != nil || best == len(list) {
+		return Socket{}, false, err
+	}
+	return list[best], true, nil
+}
+
 // inodes are those of the sockets that a process has open.
 func inodes(pid int) (map[string]bool, error) {
-	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
-	files, err := os.ReadDir(dir)
 	own := map[string]bool{}
-	for _, f := range files {
-		link, _ := os.Readlink(dir + "/" + f.Name())
-		if inode, ok := strings.CutPrefix(link, "socket:["); ok {
-			own[strings.TrimSuffix(inode, "]")] = true
+	err := eachInode(pid, func(inode []byte) bool { own[string(inode)] = true; return true })
+	return own, err
+}
+
+// eachInode calls f with the inode of each socket that a process has open, until f says that it is enough.
+func eachInode(pid int, f func(inode []byte) bool) error {
+	dir, err := os.Open("/proc/" + strconv.Itoa(pid) + "/fd")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	var buf [64]byte // what is longer is a file's name
+	for _, name := range names {
+		n, _ := unix.Readlinkat(int(dir.Fd()), name, buf[:])
+		inode, ok := bytes.CutPrefix(buf[:max(n, 0)], []byte("socket:["))
+		if ok && !f(bytes.TrimSuffix(inode, []byte("]"))) {
+			break
 		}
 	}
-	return own, err
+	return nil
 }
 
 // Unix are the unix sockets that a process listens on, as it named them: a path, deleted or not, or an abstract name

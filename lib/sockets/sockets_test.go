@@ -82,6 +82,12 @@ func TestKernel(t *testing.T) {
 			if own, err := Of(os.Getpid(), state); err != nil || !slices.Contains(own, fast[i]) {
 				t.Errorf("%v is not among this process's %v: %v", fast[i], own, err)
 			}
+			if s, found, err := First(os.Getpid(), append([]Socket{{Inode: "none"}}, slow...)); err != nil || !found || !slices.Contains(slow, s) {
+				t.Errorf("the first of %v is %v, %v: %v", slow, s, found, err)
+			}
+			if _, found, err := First(os.Getpid(), []Socket{{Inode: "none"}}); err != nil || found {
+				t.Errorf("found what nobody has: %v", err)
+			}
 			if theirs, err := Of(1, state); err == nil && slices.Contains(theirs, fast[i]) {
 				t.Errorf("%v is this process's, and not that of process 1", fast[i])
 			}
