@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/storage"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -39,6 +40,14 @@ holds, whatever happened to pid files; its storage is mounted and writable; and 
 answers a ping within the time. A server that is alive but refuses the check (too
 many connections, a wrong password) is degraded, and is not restarted. Level 10
 reads test_table; level 20 writes a row in a schema of its own, openstack_ocf.`
+
+// Place is where the agent stands in a control plane.
+func Place() placement.Place {
+	return placement.Place{
+		Names: []string{"mysql", "mariadb"}, Port: 3306,
+		Single: "two servers on one data directory destroy it",
+	}
+}
 
 // New declares the agent.
 func New() ocf.Agent {

@@ -29,6 +29,8 @@ HAProxy's configuration is written on this node alone; "plan --haproxy" writes i
 
 Exit codes: 0 all is as described; 1 an error, or not confirmed.`
 
+const replaceFlag = "replace-haproxy"
+
 func planCommand() *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "write the commands that make a control plane, from its description", ArgsUsage: "CONTROLPLANE.yaml", Description: planHelp,
@@ -47,6 +49,7 @@ func applyCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only show what would be done"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
+			&cli.BoolFlag{Name: replaceFlag, Usage: "replace an haproxy.cfg that openstack-ocf did not write"},
 		},
 		Action: runApply,
 	}
@@ -61,7 +64,7 @@ func controlPlane(c *cli.Context) (*plan.ControlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.Read(file, data, agents())
+	return plan.Read(file, data, places())
 }
 
 func runPlan(c *cli.Context) error {
@@ -73,10 +76,14 @@ func runPlan(c *cli.Context) error {
 		if c.String("cib") != "" || c.Bool("json") {
 			return errors.New("--haproxy writes HAProxy's configuration and nothing else: give it alone")
 		}
-		if err := cp.WriteHAProxy(c.Context, file); err != nil {
+		kept, err := cp.WriteBalancer(c.Context, file)
+		if err != nil {
 			return err
 		}
 		fmt.Fprintln(c.App.Writer, "wrote", file)
+		if kept != "" {
+			fmt.Fprintln(c.App.Writer, "what was there is", kept)
+		}
 		return nil
 	}
 	p, err := plan.New(c.Context, cp)
@@ -106,7 +113,7 @@ func runApply(c *cli.Context) error {
 	signal.Ignore(unix.SIGPIPE)
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	out := c.App.Writer
+	out, in := c.App.Writer, bufio.NewReader(os.Stdin)
 	a := &plan.Apply{ControlPlane: cp, Dir: plan.Dir, Say: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }}
 	p, err := a.Compare(ctx)
 	if err != nil {
@@ -119,7 +126,15 @@ func runApply(c *cli.Context) error {
 	case p.Nothing() || c.Bool("dry-run"):
 		return nil
 	case !c.Bool("yes"):
-		if err := confirm(ctx, out); err != nil {
+		if err := confirm(ctx, out, in, "Go ahead?"); err != nil {
+			return err
+		}
+	}
+	if w := p.Balancer; w != nil && w.Foreign && !c.Bool(replaceFlag) {
+		if c.Bool("yes") {
+			return fmt.Errorf("%s was not written by openstack-ocf: nothing was changed; --%s replaces it, and keeps what is there beside it", w.File, replaceFlag)
+		}
+		if err := confirm(ctx, out, in, fmt.Sprintf("Replace %s, which openstack-ocf did not write? It stays beside, under another name.", w.File)); err != nil {
 			return err
 		}
 	}
@@ -131,11 +146,11 @@ func runApply(c *cli.Context) error {
 }
 
 // confirm asks a person.
-func confirm(ctx context.Context, out io.Writer) error {
-	fmt.Fprint(out, "Go ahead? [y/N] ")
+func confirm(ctx context.Context, out io.Writer, in *bufio.Reader, question string) error {
+	fmt.Fprint(out, question, " [y/N] ")
 	answer := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		line, _ := in.ReadString('\n')
 		answer <- strings.ToLower(strings.TrimSpace(line))
 	}()
 	select {

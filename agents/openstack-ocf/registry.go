@@ -8,6 +8,7 @@ import (
 	"github.com/openstack-ocf/agents/agents/mysql"
 	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
+	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/swap"
 	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/ocf"
@@ -28,6 +29,21 @@ func ownAgents() map[string]func() ocf.Agent {
 		"qpidd":                qpidd.New,
 		swap.ScoutAgent:        func() ocf.Agent { return swap.Scout(version) },
 	}
+}
+
+// places are the agents that a control plane can have, and where each may stand: all but the swap's own.
+func places() map[string]placement.Agent {
+	where := openstack.Places()
+	maps.Copy(where, map[string]placement.Place{
+		"haproxy": haproxy.Place(), "memcached": {}, "mysql-shared-storage": mysql.Place(), "qpidd": qpidd.Place(),
+	})
+	m := map[string]placement.Agent{}
+	for name, declare := range agents() {
+		if place, ok := where[name]; ok {
+			m[name] = placement.Agent{New: declare, Place: place}
+		}
+	}
+	return m
 }
 
 // find is agents()[name], without the declarations of all OpenStack services

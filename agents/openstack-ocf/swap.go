@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -213,7 +214,7 @@ func (s *swapper) show(p *swap.Plan) {
 }
 
 func (s *swapper) confirm(ctx context.Context) error {
-	if err := confirm(ctx, s.out); err != nil {
+	if err := confirm(ctx, s.out, bufio.NewReader(os.Stdin), "Go ahead?"); err != nil {
 		return &swap.Refusal{Reasons: []string{err.Error()}}
 	}
 	return nil

@@ -23,6 +23,8 @@ func nova() []openstack.Declaration {
 		}
 	}
 	consoleauth := worker("nova-consoleauth", "Nova console token service", "consoleauth")
+	consoleauth.Names = []string{"consoleauth"}
+	consoleauth.Single = "a token is known to the one that gave it out"
 	consoleauth.Long = "Only one may run at a time: a token is known to the one that gave it out. Where [cache] names\nmemcached, a successor knows the tokens too; level 20 looks whether memcached answers, and has\nthe service look up a token that there is not."
 	consoleauth.Probe = rpcping.Request{Method: "check_token", Version: "2.0", Args: map[string]any{"token": "openstack-ocf"}}
 	consoleauth.Cache = true

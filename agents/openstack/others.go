@@ -24,8 +24,9 @@ func others() []openstack.Declaration {
 		},
 		{
 			Agent: "cinder-volume", Title: "Cinder volume service", Project: "cinder", Binary: "cinder-volume", Config: cinderConf,
-			Long: "With several backends (enabled_backends) each of them has to report and to answer.",
-			Row:  openstack.CinderRow, Bus: openstack.Bus{Topic: "cinder-volume", Exchange: "openstack"}, Backends: "DEFAULT.enabled_backends",
+			Long:   "With several backends (enabled_backends) each of them has to report and to answer.",
+			Single: "two on the same backend change its volumes at the same time",
+			Row:    openstack.CinderRow, Bus: openstack.Bus{Topic: "cinder-volume", Exchange: "openstack"}, Backends: "DEFAULT.enabled_backends",
 			Older: "amqp_server_port multibackend",
 		},
 		{
@@ -55,8 +56,9 @@ func others() []openstack.Declaration {
 		},
 		{
 			Agent: "ceilometer-agent-central", Title: "Ceilometer central agent", Project: "ceilometer", Binary: "ceilometer-agent-central", Config: "/etc/ceilometer/ceilometer.conf",
-			Long:  "It polls others and answers nobody, so that no more can be said of it than that its process lives.\nSince Newton: binary=ceilometer-polling additional_parameters='--polling-namespaces central'.",
-			Older: "amqp_server_port",
+			Single: "each of several counts all that there is",
+			Long:   "It polls others and answers nobody, so that no more can be said of it than that its process lives.\nSince Newton: binary=ceilometer-polling additional_parameters='--polling-namespaces central'.",
+			Older:  "amqp_server_port",
 		},
 	}
 }

@@ -54,6 +54,10 @@ type Declaration struct {
 	// Variants are other services under the same agent, by the base name that
 	// the parameter binary has; of each, what differs.
 	Variants map[string]Variant
+	// Single says why it must run on one node at a time, if so.
+	Single string
+	// Names are shorter ones that people have for the agent.
+	Names []string
 	// Older are further parameters of the older shell agent, by name.
 	Older string
 }

@@ -17,6 +17,9 @@ import (
 // Dir is where the cluster's configuration is kept as it was before each apply.
 const Dir = "/var/lib/openstack-ocf/apply"
 
+// kept is of how many applies the configuration is kept.
+const kept = 10
+
 // settleTime is how long the cluster may take to do what it has to do after a change: a database recovers in it.
 const settleTime = 10 * time.Minute
 
@@ -30,14 +33,15 @@ type Apply struct {
 // Pending is what is left to do.
 type Pending struct {
 	*Difference
-	Then    []string // what the cluster does when it is done, by crm_simulate
-	HAProxy string   // the file on this node that is to be written, "" if it is as it should be
-	live    *pacemaker.Element
+	Then     []string // what the cluster does when it is done, by crm_simulate
+	Balancer *Rewrite // the load balancer's configuration on this node; nil if it is as it should be
+	live     *pacemaker.Element
+	agents   map[string]*pacemaker.Element
 }
 
 // Nothing tells whether the cluster and this node are as the file says.
 func (p *Pending) Nothing() bool {
-	return len(p.Changes) == 0 && len(p.Refused) == 0 && p.HAProxy == ""
+	return len(p.Changes) == 0 && len(p.Refused) == 0 && p.Balancer == nil
 }
 
 // String is what an operator is shown before the question whether to go ahead.
@@ -50,8 +54,11 @@ func (p *Pending) String() string {
 		}
 		fmt.Fprintf(&b, "    %s\n", join(c.Steps, "\n    "))
 	}
-	if p.HAProxy != "" {
-		fmt.Fprintf(&b, "write %s\n", p.HAProxy)
+	if w := p.Balancer; w != nil {
+		fmt.Fprintf(&b, "write %s\n    %s\n", w.File, strings.Join(w.Diff(), "\n    "))
+		if w.Foreign {
+			b.WriteString("    openstack-ocf did not write what is there, and all of it goes\n")
+		}
 	}
 	if len(p.Then) > 0 {
 		fmt.Fprintf(&b, "the cluster would then do:\n    %s\n", strings.Join(p.Then, "\n    "))
@@ -77,11 +84,6 @@ func (p *Pending) Steps() []Step {
 // Compare reads the cluster, and tries on a copy what it finds to do: crm_verify has to accept the outcome, and
 // nothing may be left to do then. It changes nothing.
 func (a *Apply) Compare(ctx context.Context) (*Pending, error) {
-	dir, err := os.MkdirTemp("", "plan")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
 	live, err := pacemaker.CIB(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w\nif there is no cluster yet:\n    %s", err, join(a.Setup(), "\n    "))
@@ -89,27 +91,23 @@ func (a *Apply) Compare(ctx context.Context) (*Pending, error) {
 	if err := a.sameNodes(live); err != nil {
 		return nil, err
 	}
-	if err := checkHAProxy(ctx, dir, a.ControlPlane.HAProxy()); err != nil {
+	if err := a.checkBalancer(ctx); err != nil {
 		return nil, err
 	}
-	built, err := a.build(ctx, dir)
+	built, agents, err := a.build(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pending{Difference: built.Compare(live), live: live}
-	if file := a.HAProxyFile(); file != "" {
-		have, err := os.ReadFile(file)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+	p := &Pending{Difference: built.Compare(live), live: live, agents: agents}
+	if file := a.BalancerFile(); file != "" {
+		if p.Balancer, err = a.lookAt(file); err != nil {
 			return nil, err
-		}
-		if string(have) != a.ControlPlane.HAProxy() {
-			p.HAProxy = file
 		}
 	}
 	if len(p.Changes) == 0 || len(p.Refused) > 0 {
 		return p, nil
 	}
-	tried, err := Build(ctx, dir, live, p.Steps())
+	tried, err := Build(ctx, live, p.Steps(), agents)
 	if err != nil {
 		return nil, fmt.Errorf("tried on a copy of the cluster's configuration: %w", err)
 	}
@@ -162,8 +160,8 @@ func join(steps []Step, sep string) string {
 	return strings.Join(lines, sep)
 }
 
-// Run does what is pending, one command after the other, and stops at the first that fails. Then it waits until the
-// cluster has nothing left to do; the error names what does not run. When ctx ends, it stops between two commands.
+// Run makes all changes of the cluster's configuration in one, if that is still what it was, after this node's file.
+// Then it waits until the cluster has nothing left to do; the error names what does not run.
 func (a *Apply) Run(ctx context.Context, p *Pending) error {
 	if len(p.Refused) > 0 {
 		return errors.New(strings.Join(p.Refused, "\n"))
@@ -175,49 +173,106 @@ func (a *Apply) Run(ctx context.Context, p *Pending) error {
 		return fmt.Errorf("another apply is under way: %w", err)
 	}
 	defer release()
-	if p.HAProxy != "" {
-		if err := replace(p.HAProxy, a.ControlPlane.HAProxy()); err != nil {
-			return err
-		}
-		a.Say("wrote %s; the same on the other nodes: %s", p.HAProxy, a.writeHAProxy())
-		if p.live.Find("primitive", a.balancer().id.s) != nil {
-			a.Say("the HAProxy that runs takes it over, without losing a connection, where it runs: %s", a.reload())
-		}
-	}
-	if len(p.Changes) == 0 {
-		return nil
-	}
-	now, err := pacemaker.CIB(ctx)
+	now, to, err := a.edited(ctx, p)
 	if err != nil {
 		return err
 	}
-	if !now.Child("configuration").Equal(p.live.Child("configuration")) {
-		return fmt.Errorf("%w: nothing was changed; call apply again", pacemaker.ErrChanged)
-	}
-	back := filepath.Join(a.Dir, time.Now().UTC().Format("20060102T150405Z")+".xml")
-	if err := save(back, now.String()); err != nil {
-		return fmt.Errorf("nothing was changed, because the cluster's configuration cannot be kept: %w", err)
-	}
-	way := "pcs cluster cib-push " + back + " --config"
-	a.Say("the way back: %s", way)
-	steps := p.Steps()
-	for i, s := range steps {
-		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted: %d of %d commands were run; call apply again to go on, or go back: %s", i, len(steps), way)
+	way := ""
+	if len(p.Changes) > 0 {
+		if way, err = a.keep(now, to); err != nil {
+			return fmt.Errorf("nothing was changed, because the cluster's configuration cannot be kept: %w", err)
 		}
-		a.Say("%d of %d: %s", i+1, len(steps), s)
-		if err := pacemaker.PCS(context.WithoutCancel(ctx), "", s.Args...); err != nil {
-			return fmt.Errorf("%s: %w\n%d of %d commands were run before; call apply again to go on, or go back: %s", s, err, i, len(steps), way)
-		}
+		a.Say("the way back, which leaves alone what others change meanwhile: %s", way)
 	}
-	a.Say("waiting for the cluster")
+	takeBack, err := a.writeFile(p)
+	if err != nil || len(p.Changes) == 0 {
+		return err
+	}
+	if err := a.patch(ctx, p, now, to); err != nil {
+		return errors.Join(fmt.Errorf("%w: nothing was changed", err), takeBack())
+	}
+	a.Say("all is changed, in one step; waiting for the cluster")
 	if err := pacemaker.WaitIdle(ctx, settleTime); err != nil {
-		return fmt.Errorf("all commands were run, but %w; the way back: %s", err, way)
+		return fmt.Errorf("all is changed, but %w; the way back: %s", err, way)
 	}
 	if err := a.running(ctx); err != nil {
-		return fmt.Errorf("all commands were run, but %w; the way back: %s", err, way)
+		return fmt.Errorf("all is changed, but %w; the way back: %s", err, way)
 	}
 	return nil
+}
+
+// edited is the CIB as it is and as it is to be. The error is ErrChanged if what counts is not what was compared.
+func (a *Apply) edited(ctx context.Context, p *Pending) (now, to *pacemaker.Element, err error) {
+	if now, err = pacemaker.CIB(ctx); err != nil {
+		return nil, nil, err
+	}
+	if !now.Child("configuration").Equal(p.live.Child("configuration")) {
+		return nil, nil, fmt.Errorf("%w: call apply again", pacemaker.ErrChanged)
+	}
+	built, err := Build(ctx, now, p.Steps(), p.agents)
+	if err != nil {
+		return nil, nil, err
+	}
+	return now, built.CIB, nil
+}
+
+// patch makes the cluster's CIB another. While only the status changes, which monitors write, it tries again.
+func (a *Apply) patch(ctx context.Context, p *Pending, now, to *pacemaker.Element) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("interrupted: %w", err)
+		}
+		err := pacemaker.Patch(context.WithoutCancel(ctx), now, to)
+		if !errors.Is(err, pacemaker.ErrChanged) {
+			return err
+		}
+		if now, to, err = a.edited(ctx, p); err != nil {
+			return err
+		}
+	}
+}
+
+// writeFile writes the load balancer's configuration on this node, and returns what takes that back.
+func (a *Apply) writeFile(p *Pending) (takeBack func() error, err error) {
+	w := p.Balancer
+	if w == nil {
+		return func() error { return nil }, nil
+	}
+	kept, err := w.write()
+	if err != nil {
+		return nil, err
+	}
+	a.Say("wrote %s; the same on the other nodes: %s", w.File, a.writeBalancer())
+	if kept != "" {
+		a.Say("what was there is %s", kept)
+	}
+	if p.live.Find("primitive", a.balancer().id.s) != nil {
+		a.Say("the one that runs takes it over, without losing a connection, where it runs: %s", a.reload())
+	}
+	return func() error { return w.takeBack(kept) }, nil
+}
+
+// keep saves the configuration as it is and as it becomes, and returns the command that undoes the difference. Those of
+// the last applies are kept, and no more, for they hold passwords.
+func (a *Apply) keep(now, to *pacemaker.Element) (way string, err error) {
+	base := filepath.Join(a.Dir, stamp())
+	for name, cib := range map[string]*pacemaker.Element{".before.xml": now, ".after.xml": to} {
+		// Only the configuration counts, and versions in it would refuse what comes after others' changes.
+		cib = pacemaker.El("cib").Add(cib.Child("configuration"), pacemaker.El("status"))
+		if err := save(base+name, cib.String()); err != nil {
+			return "", err
+		}
+	}
+	old, err := filepath.Glob(filepath.Join(a.Dir, "*.xml"))
+	if err != nil {
+		return "", err
+	}
+	for _, file := range old[:max(0, len(old)-2*kept)] { // Glob sorts
+		if err := os.Remove(file); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("crm_diff --original %s.after.xml --new %s.before.xml --no-version | cibadmin --patch --xml-pipe", base, base), nil
 }
 
 // running names what of the file does not run. What failed or is degraded, and runs all the same, is only told.
@@ -240,23 +295,6 @@ func (a *Apply) running(ctx context.Context) error {
 		return fmt.Errorf("%s: not running", strings.Join(stopped, ", "))
 	}
 	return nil
-}
-
-// replace writes a file in one step, that all may read.
-func replace(path, text string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // save puts text that may hold secrets on the disk.

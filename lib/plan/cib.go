@@ -2,12 +2,12 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 )
@@ -16,58 +16,49 @@ import (
 type Built struct {
 	CIB   *pacemaker.Element
 	Steps []Step
-	made  [][]*pacemaker.Element // the constraints that each step made
 }
 
-// Build runs the steps with pcs on a copy of the CIB, and has crm_verify check what comes of it. The agents must be
-// installed on this node. Files are put into dir meanwhile.
-func Build(ctx context.Context, dir string, from *pacemaker.Element, steps []Step) (*Built, error) {
-	file := filepath.Join(dir, "cib.xml")
-	defer os.Remove(file)
-	if err := os.WriteFile(file, []byte(from.String()), 0o600); err != nil {
-		return nil, err
-	}
-	b := &Built{CIB: from, Steps: steps}
+// Build does the steps to a copy of a CIB, and has crm_verify check what comes of it. agents is the meta-data of those
+// that the steps need.
+func Build(ctx context.Context, from *pacemaker.Element, steps []Step, agents map[string]*pacemaker.Element) (*Built, error) {
+	b := &Built{CIB: from.Clone(), Steps: steps}
+	e := newEditor(b.CIB, agents)
 	for _, s := range steps {
-		if err := pacemaker.PCS(ctx, file, s.Args...); err != nil {
-			if strings.Contains(err.Error(), "is not installed") {
-				err = fmt.Errorf("%w: call this on a control node, where the agents are", err)
-			}
-			return nil, fmt.Errorf("%s: %w", s, err)
-		}
-		next, err := readCIB(file)
-		if err != nil {
+		if err := s.edit(e); err != nil {
 			return nil, err
 		}
-		b.made = append(b.made, added(b.CIB, next))
-		b.CIB = next
 	}
-	if err := pacemaker.VerifyCIB(ctx, file); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return b, pacemaker.VerifyCIB(ctx, b.CIB)
 }
 
-func readCIB(file string) (*pacemaker.Element, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return pacemaker.ParseXML(f)
-}
-
-// added are the constraints that only the second has.
-func added(before, after *pacemaker.Element) []*pacemaker.Element {
-	var list []*pacemaker.Element
-	if c := after.Child("configuration", "constraints"); c != nil {
-		for _, e := range c.Children {
-			if before.Find(e.Name, e.Attr("id")) == nil {
-				list = append(list, e)
-			}
+// metadata asks all agents for theirs, which must be installed on this node. Fence agents take a third of a second each.
+func metadata(ctx context.Context, steps []Step) (map[string]*pacemaker.Element, error) {
+	var names []string
+	for _, s := range steps {
+		if s.made != nil {
+			names = append(names, s.made.agent)
 		}
 	}
-	return list
+	slices.Sort(names)
+	names = slices.Compact(names)
+	docs, errs := make([]*pacemaker.Element, len(names)), make([]error, len(names))
+	var asking sync.WaitGroup
+	for i, name := range names {
+		asking.Add(1)
+		go func() {
+			defer asking.Done()
+			docs[i], errs[i] = pacemaker.Metadata(ctx, name)
+		}()
+	}
+	asking.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("%w: call this on a control node, where the agents are", err)
+	}
+	agents := map[string]*pacemaker.Element{}
+	for i, name := range names {
+		agents[name] = docs[i]
+	}
+	return agents, nil
 }
 
 // Plan is what becomes of a control plane in an empty cluster.
@@ -80,31 +71,31 @@ type Plan struct {
 	Starts  []string           `json:"simulated"`         // what the cluster starts with all nodes there, by crm_simulate
 }
 
-// Script is the plan as a shell script.
+// Script is the plan as a shell script. Its commands change a copy of the CIB, which becomes the cluster's at once: a
+// clone starts nowhere before it is said where it must not.
 func (p *Plan) Script() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# A new cluster, once:\n%s\n", join(p.Setup, "\n"))
 	if len(p.Notes) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", strings.Join(p.Notes, "\n"))
 	}
-	fmt.Fprintf(&b, "\n# The control plane, on one node:\n%s\n", join(p.Steps, "\n"))
+	fmt.Fprintf(&b, "\n# The control plane, on one node. Nothing starts before the last line.\npcs cluster cib old.xml\ncp old.xml new.xml\n")
+	for _, s := range p.Steps {
+		fmt.Fprintf(&b, "%s\n", Step{Args: append([]string{"-f", "new.xml"}, s.Args...)})
+	}
+	fmt.Fprintf(&b, "pcs cluster cib-push new.xml diff-against=old.xml\n")
 	fmt.Fprintf(&b, "\n# crm_verify finds nothing wrong with what comes of it. By crm_simulate the cluster then does:\n#   %s\n", strings.Join(p.Starts, "\n#   "))
 	return b.String()
 }
 
-// New makes the plan, and has everything checked by those who are to live with it: pcs, crm_verify, crm_simulate and
-// haproxy. No cluster is needed, and nothing is changed.
+// New makes the plan, and has everything checked by those who are to live with it: the agents, crm_verify, crm_simulate
+// and the load balancer. No cluster is needed, and nothing is changed.
 func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
-	dir, err := os.MkdirTemp("", "plan")
-	if err != nil {
+	p := &Plan{Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
+	if err := cp.checkBalancer(ctx); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	p := &Plan{Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.HAProxy()}
-	if err := checkHAProxy(ctx, dir, p.HAProxy); err != nil {
-		return nil, err
-	}
-	built, err := cp.build(ctx, dir)
+	built, _, err := cp.build(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -113,23 +104,17 @@ func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
 	return p, err
 }
 
-func (cp *ControlPlane) build(ctx context.Context, dir string) (*Built, error) {
+func (cp *ControlPlane) build(ctx context.Context) (*Built, map[string]*pacemaker.Element, error) {
 	empty, err := pacemaker.EmptyCIB(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return Build(ctx, dir, empty, cp.Steps())
-}
-
-func checkHAProxy(ctx context.Context, dir, config string) error {
-	if config == "" {
-		return nil
+	agents, err := metadata(ctx, cp.Steps())
+	if err != nil {
+		return nil, nil, err
 	}
-	file := filepath.Join(dir, "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return err
-	}
-	return pacemaker.CheckHAProxy(ctx, file)
+	built, err := Build(ctx, empty, cp.Steps(), agents)
+	return built, agents, err
 }
 
 // simulate has all nodes of the file come to a cluster with this CIB, and says what is started where. It is an error

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/placement"
 )
 
 // Change is one difference between the plan and a cluster, and how to get rid of it.
@@ -22,7 +23,7 @@ type Difference struct {
 	Changes []Change
 	// Refused are differences that no command of pcs can end without harm, and what to do.
 	Refused []string
-	// Left are resources that the file does not know. They stay.
+	// Left is what the file does not know: resources, and after its resource's name a parameter. It stays.
 	Left []string
 }
 
@@ -31,7 +32,7 @@ type Difference struct {
 func (b *Built) Compare(live *pacemaker.Element) *Difference {
 	c := &comparer{want: b.CIB, live: live, diff: &Difference{}}
 	planned := map[string]bool{}
-	for i, s := range b.Steps {
+	for _, s := range b.Steps {
 		switch s.kind {
 		case property:
 			c.fencing(s)
@@ -41,7 +42,7 @@ func (b *Built) Compare(live *pacemaker.Element) *Difference {
 			planned[s.Makes] = true
 			c.resource(s)
 		case constraint:
-			c.constraints(s, b.made[i])
+			c.constraint(s)
 		}
 	}
 	for g := range b.CIB.All("group") {
@@ -77,8 +78,7 @@ func (c *comparer) fencing(s Step) {
 		c.refuse("it cannot be told whether the cluster fences nodes: %v", err)
 	case want != have:
 		option = cmp.Or(option, s.Makes)
-		s.Args = []string{"property", "set", fmt.Sprintf("%s=%v", option, want)}
-		c.change("set "+option, changed(option, fmt.Sprint(have), fmt.Sprint(want)), s)
+		c.change("set "+option, changed(option, fmt.Sprint(have), fmt.Sprint(want)), setProperty(option, fmt.Sprint(want)))
 	}
 }
 
@@ -145,77 +145,114 @@ func (c *comparer) resource(s Step) {
 	if want.Attr("class") == "stonith" {
 		tool = "stonith"
 	}
-	lines, args := settings(nvpairs(want.Child("instance_attributes")), nvpairs(have.Child("instance_attributes")))
-	var steps []Step
-	if len(args) > 0 {
-		steps = append(steps, Step{Args: append([]string{tool, "update", s.Makes}, args...)})
-	}
+	lines, steps := c.settings("primitive", have, "instance_attributes", s.made.parameters, tool, "update")
 	if in != nil && in.Name == "clone" {
-		diff, args := settings(nvpairs(in.Child("meta_attributes")), nvpairs(was.Child("meta_attributes")))
-		lines = append(lines, diff...)
-		if len(args) > 0 {
-			steps = append(steps, Step{Args: append([]string{"resource", "meta", in.Attr("id")}, args...)})
-		}
+		diff, meta := c.settings("clone", was, "meta_attributes", s.made.clone, "resource", "meta")
+		lines, steps = append(lines, diff...), append(steps, meta...)
 	}
-	if tool == "resource" { // the file says nothing of a device's operations
-		diff, ops := operationSteps(s.Makes, want.Child("operations"), have.Child("operations"))
-		lines, steps = append(lines, diff...), append(steps, ops...)
-	}
+	diff, ops := operationSteps(s.made, have)
+	lines, steps = append(lines, diff...), append(steps, ops...)
 	if len(steps) > 0 {
 		c.change("update "+s.Makes, lines, steps...)
 	}
 }
 
-// settings says which arguments `pcs resource update` needs. What is secret and not in the file was put there by
-// somebody else, and stays.
-func settings(want, have map[string]string) (lines, args []string) {
-	all := maps.Clone(want)
-	maps.Copy(all, have)
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if isSecret(name) || want[name] == have[name] {
+// settings compares the attributes that the file has; what is there besides was put there by somebody else, and stays.
+func (c *comparer) settings(element string, have *pacemaker.Element, kind string, want []placement.Setting, command ...string) (lines []string, steps []Step) {
+	id := have.Attr("id")
+	sets := slices.DeleteFunc(slices.Clone(have.Children), func(e *pacemaker.Element) bool { return e.Name != kind })
+	values := map[string]string{}
+	plain := len(sets) < 2
+	for _, set := range sets {
+		plain = plain && set.Attr("id-ref") == ""
+		for _, nv := range set.Children {
+			plain = plain && nv.Name == "nvpair" && nv.Attr("id-ref") == ""
+			values[nv.Attr("name")] = nv.Attr("value")
+		}
+	}
+	var differ []placement.Setting
+	for _, s := range want {
+		if values[s.Name] != s.Value {
+			lines = append(lines, changed(s.Name, values[s.Name], s.Value)...)
+			differ = append(differ, s)
+		}
+		delete(values, s.Name)
+	}
+	if others := slices.Sorted(maps.Keys(values)); len(others) > 0 {
+		c.diff.Left = append(c.diff.Left, id+" "+strings.Join(others, " "))
+	}
+	if len(differ) == 0 {
+		return nil, nil
+	}
+	if !plain {
+		c.refuse("%s has more than one set of %s, or one with rules or references: set %s there by hand", id, strings.ReplaceAll(kind, "_", " "), strings.Join(assignments(differ), " "))
+		return nil, nil
+	}
+	edit := func(e *editor) error {
+		el := e.cib.Find(element, id)
+		set := el.Child(kind)
+		if set == nil {
+			set = pacemaker.El(kind, "id", e.free(id+"-"+kind))
+			el.Add(set)
+		}
+		for _, s := range differ {
+			e.set(set, s.Name, s.Value)
+		}
+		return nil
+	}
+	return lines, []Step{{Args: slices.Concat(command, []string{id}, assignments(differ)), edit: edit}}
+}
+
+// operationSteps replace operations that differ. Of those of a name that the file has, it has all; others are the
+// operator's, but for a monitor that is missing.
+func operationSteps(want *primitive, have *pacemaker.Element) (lines []string, steps []Step) {
+	had, elements := operationsOf(have)
+	remove := func(i int) {
+		id := elements[i].Attr("id")
+		lines = append(lines, "- op "+strings.Join(had[i].args(), " "))
+		steps = append(steps, Step{Args: []string{"resource", "op", "remove", id}, edit: func(e *editor) error {
+			e.cib.Find("primitive", want.id).Child("operations").Remove(func(el *pacemaker.Element) bool { return el.Name == "op" && el.Attr("id") == id })
+			delete(e.ids, id)
+			return nil
+		}})
+	}
+	add := func(op operation) {
+		lines = append(lines, "+ op "+strings.Join(op.args(), " "))
+		steps = append(steps, Step{Args: append([]string{"resource", "op", "add", want.id}, op.args()...), edit: func(e *editor) error {
+			e.addOperation(e.cib.Find("primitive", want.id), op)
+			return nil
+		}})
+	}
+	var adds []operation
+	kept := make([]bool, len(had))
+	names := map[string]bool{}
+	for _, op := range want.operations {
+		names[op["name"]] = true
+		i := slices.IndexFunc(had, op.same)
+		if i >= 0 && op.within(had[i]) {
+			kept[i] = true
 			continue
 		}
-		lines = append(lines, changed(name, have[name], want[name])...)
-		args = append(args, name+"="+want[name]) // without a value it is removed
-	}
-	return lines, args
-}
-
-// operationSteps replaces operations that differ.
-func operationSteps(id string, want, have *pacemaker.Element) (lines []string, steps []Step) {
-	wanted, had := operationsOf(want), operationsOf(have)
-	for _, text := range slices.Sorted(maps.Keys(had)) {
-		if _, ok := wanted[text]; !ok {
-			lines = append(lines, "- op "+text)
-			steps = append(steps, Step{Args: []string{"resource", "op", "remove", had[text].Attr("id")}})
-		}
-	}
-	for _, text := range slices.Sorted(maps.Keys(wanted)) {
-		if _, ok := had[text]; !ok {
-			lines = append(lines, "+ op "+text)
-			steps = append(steps, Step{Args: append([]string{"resource", "op", "add", id}, strings.Fields(text)...)})
-		}
-	}
-	return lines, steps
-}
-
-// operationsOf are operations by how they are written on pcs' command line.
-func operationsOf(e *pacemaker.Element) map[string]*pacemaker.Element {
-	m := map[string]*pacemaker.Element{}
-	for op := range e.All("op") {
-		var options []string
-		for _, a := range op.Attrs {
-			if a.Name != "id" && a.Name != "name" {
-				options = append(options, a.Name+"="+a.Value)
+		if i >= 0 { // with what the file does not know of it
+			op = maps.Clone(op)
+			for name, value := range had[i] {
+				op[name] = cmp.Or(op[name], value)
 			}
 		}
-		for name, value := range nvpairs(op) {
-			options = append(options, name+"="+value)
-		}
-		slices.Sort(options)
-		m[strings.Join(append([]string{op.Attr("name")}, options...), " ")] = op
+		adds = append(adds, op)
 	}
-	return m
+	for i, op := range had {
+		if names[op["name"]] && !kept[i] {
+			remove(i)
+		}
+	}
+	if !slices.ContainsFunc(had, func(op operation) bool { return op["name"] == "monitor" }) && !names["monitor"] {
+		adds = append(adds, operation{"name": "monitor", "interval": defaultInterval("monitor")})
+	}
+	for _, op := range adds {
+		add(op)
+	}
+	return lines, steps
 }
 
 // positioned is the step that creates a resource, at its place in a group that has others already.
@@ -231,7 +268,9 @@ func (c *comparer) positioned(s Step, want *pacemaker.Element) Step {
 	i := slices.Index(in.Children, want)
 	there := func(e *pacemaker.Element) bool { return group.Find("primitive", e.Attr("id")) != nil }
 	if next := slices.IndexFunc(in.Children[i+1:], there); next >= 0 {
-		s.Args = append(slices.Clone(s.Args), "--before", in.Children[i+1+next].Attr("id"))
+		p := *s.made
+		p.before = in.Children[i+1+next].Attr("id")
+		return create(&p)
 	}
 	return s
 }
@@ -259,19 +298,14 @@ func (c *comparer) order(want *pacemaker.Element) {
 	}
 }
 
-// constraints compares those that a step makes, whatever their ids.
-func (c *comparer) constraints(s Step, made []*pacemaker.Element) {
-	live := c.live.Child("configuration", "constraints")
-	for _, want := range made {
-		found := false
-		for have := range live.All(want.Name) {
-			found = found || constraintText(have) == constraintText(want)
-		}
-		if !found {
-			c.change("create a constraint", []string{"+ " + strings.Join(s.Args[1:], " ")}, s)
+// constraint compares the one that a step makes, whatever its id.
+func (c *comparer) constraint(s Step) {
+	for have := range c.live.Child("configuration", "constraints").All(s.link.Name) {
+		if constraintText(have) == constraintText(s.link) {
 			return
 		}
 	}
+	c.change("create a constraint", []string{"+ " + strings.Join(s.Args[1:], " ")}, s)
 }
 
 func constraintText(e *pacemaker.Element) string {
@@ -279,7 +313,7 @@ func constraintText(e *pacemaker.Element) string {
 	for _, a := range e.Attrs {
 		started := strings.HasSuffix(a.Name, "role") && a.Value == "Started" // what is without it, too
 		if a.Name != "id" && !started {
-			attrs = append(attrs, a.Name+"="+a.Value)
+			attrs = append(attrs, a.Name+"="+newRole(a.Value))
 		}
 	}
 	slices.Sort(attrs)

@@ -6,12 +6,15 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/openstack-ocf/agents/lib/placement"
+	"github.com/openstack-ocf/agents/lib/words"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -39,12 +42,12 @@ type storage struct {
 
 // service is a resource of the cluster beside addresses and storage.
 type service struct {
-	id, agent  word // agent: class:provider:type
-	own        bool // one of this suite
-	run        word // inGroup, asClone or asPromotable
-	ip         word // where whoever is promoted is reached
+	id, agent  word             // agent: class:provider:type
+	place      *placement.Place // of an agent of this suite, else nil
+	run        word             // inGroup, asClone or asPromotable
+	ip         word             // where whoever is promoted is reached
 	parameters []pair
-	operations []word
+	operations []operation
 	nodes      []word // where it may run; none: everywhere
 }
 
@@ -69,9 +72,9 @@ type device struct {
 	parameters []pair
 }
 
-// Read reads a control plane from the text of a file, whose name is for errors. agents are this suite's. The error
+// Read reads a control plane from the text of a file, whose name is for errors. agents are this suite's, by name. The error
 // joins all that is wrong with the file, each as FILE:LINE: what is expected.
-func Read(file string, data []byte, agents map[string]func() ocf.Agent) (*ControlPlane, error) {
+func Read(file string, data []byte, agents map[string]placement.Agent) (*ControlPlane, error) {
 	r := &reader{file: file}
 	cp := &ControlPlane{file: file}
 	top := r.parse(data)
@@ -101,6 +104,8 @@ func Read(file string, data []byte, agents map[string]func() ocf.Agent) (*Contro
 		fields[name] = field(name, read)
 	}
 	r.mapping(top, "a control plane", fields)
+	cp.cluster.s = cmp.Or(cp.cluster.s, "openstack")
+	cp.group.s = cmp.Or(cp.group.s, "control-plane")
 	for _, need := range []struct{ name, like string }{
 		{"nodes", "nodes: {node1: 192.168.122.3, node2: 192.168.122.7}"},
 		{"floating_ip", "floating_ip: 192.168.122.203"},
@@ -156,7 +161,7 @@ func (r *reader) storage(n ast.Node) storage {
 // validator reads what is named after agents.
 type validator struct {
 	*reader
-	agents map[string]func() ocf.Agent
+	agents map[string]placement.Agent
 	ids    map[string]int // lines
 }
 
@@ -171,7 +176,7 @@ func (v *validator) service(n ast.Node) service {
 			"run":        v.into(&s.run, "group, clone or promotable"),
 			"ip":         v.into(&s.ip, "an address"),
 			"parameters": func(n ast.Node) { s.parameters = v.pairs(n, "parameters", "a value") },
-			"operations": func(n ast.Node) { s.operations = v.words(n, "operations such as `monitor interval=5s timeout=20s`") },
+			"operations": func(n ast.Node) { s.operations = v.operations(n) },
 			"nodes":      func(n ast.Node) { s.nodes = v.words(n, "names of nodes") },
 		})
 	}
@@ -189,7 +194,35 @@ func (v *validator) service(n ast.Node) service {
 		v.errorf(s.nodes[0].line, "a service in the group runs where the group runs: nodes are for `run: %s` and `run: %s`", asClone, asPromotable)
 	}
 	v.agent(&s)
+	if s.place == nil {
+		return s
+	}
+	switch {
+	case s.run.s == asClone && s.place.Single != "":
+		v.errorf(s.run.line, "%s cannot be a clone: %s", s.agent.s, s.place.Single)
+	case s.run.s == asPromotable && s.place.Promotable == nil:
+		v.errorf(s.run.line, "%s cannot be promotable: no instance of it is above another", s.agent.s)
+	}
 	return s
+}
+
+// operations are words such as `monitor interval=5s timeout=20s`.
+func (v *validator) operations(n ast.Node) []operation {
+	var list []operation
+	for _, w := range v.words(n, "operations such as `monitor interval=5s timeout=20s`") {
+		op, err := parseOperation(w.s)
+		if err != nil {
+			v.errorf(w.line, "operation %q: %w", w.s, err)
+			continue
+		}
+		for _, other := range list {
+			if other["name"] == op["name"] && sameTime(other["interval"], op["interval"]) {
+				v.errorf(w.line, "operation %q: Pacemaker tells operations of one name apart by their interval, and another one has it too", w.s)
+			}
+		}
+		list = append(list, op)
+	}
+	return list
 }
 
 // agent finds the service's agent and checks the parameters, if it is of this suite.
@@ -198,11 +231,15 @@ func (v *validator) agent(s *service) {
 	if at.s == "" {
 		at = s.id
 	}
-	name := strings.TrimPrefix(at.s, "ocf:openstack:")
-	name = cmp.Or(short()[name], name)
-	declare, ok := v.agents[name]
+	name := strings.TrimPrefix(at.s, provider)
+	for full, a := range v.agents {
+		if slices.Contains(a.Names, name) {
+			name = full
+		}
+	}
+	own, ok := v.agents[name]
 	if !ok {
-		if strings.Count(at.s, ":") >= 1 && !strings.HasPrefix(at.s, "ocf:openstack:") {
+		if isAgent.MatchString(at.s) && !strings.HasPrefix(at.s, provider) {
 			s.agent = at
 			v.secrets(s.parameters, nil)
 			return
@@ -210,8 +247,8 @@ func (v *validator) agent(s *service) {
 		v.errorf(at.line, "no agent %q: want one of %s, or another one in full, such as ocf:heartbeat:rabbitmq-cluster; with another name, say `agent:`", at.s, strings.Join(slices.Sorted(maps.Keys(v.agents)), ", "))
 		return
 	}
-	s.agent, s.own = word{"ocf:openstack:" + name, at.line}, true
-	a := declare()
+	s.agent, s.place = word{provider + name, at.line}, &own.Place
+	a := own.New()
 	secret := map[string]bool{}
 	for _, p := range s.parameters {
 		i := slices.IndexFunc(a.Parameters, func(x ocf.Parameter) bool { return x.Name == p.name.s })
@@ -227,18 +264,24 @@ func (v *validator) agent(s *service) {
 	v.secrets(s.parameters, secret)
 }
 
+// provider is of this suite.
+const provider = "ocf:openstack:"
+
+// isAgent is a resource agent in full, isFence a fence agent's name, isName one of a node or a
+// parameter.
+var (
+	isAgent = regexp.MustCompile(`^[a-z][a-z0-9]*(:[A-Za-z0-9_][-A-Za-z0-9_.@]*){1,2}$`)
+	isFence = regexp.MustCompile(`^[A-Za-z0-9_][-A-Za-z0-9_./]*$`)
+	isName  = regexp.MustCompile(`^[A-Za-z0-9_][-A-Za-z0-9_.]*$`)
+)
+
 // secrets refuses passwords: they would be seen on pcs' command line, in the plan, and by all who may read the CIB.
 func (v *validator) secrets(params []pair, known map[string]bool) {
 	for _, p := range params {
-		if known[p.name.s] || isSecret(p.name.s) {
-			v.errorf(p.name.line, "%s does not belong here, where it would be read on pcs' command line: put it into a file that only root may read, and name that (%s)", p.name.s, "password_script, test_defaults_file, credentials_file")
+		if known[p.name.s] || words.Secret(p.name.s, p.value.s) {
+			v.errorf(p.name.line, "%s does not belong here, where it would be read on pcs' command line: put it into a file that only root may read, and name that (%s), or set it by hand (pcs stonith update, pcs resource update), which apply leaves as it is", p.name.s, "password_script, test_defaults_file, credentials_file")
 		}
 	}
-}
-
-// isSecret tells by its name a parameter whose value nobody should see.
-func isSecret(name string) bool {
-	return (strings.Contains(name, "passw") || strings.Contains(name, "secret")) && !strings.HasSuffix(name, "_script") && !strings.HasSuffix(name, "_file")
 }
 
 func (v *validator) api(n ast.Node) api {
@@ -300,6 +343,8 @@ func (v *validator) fencing(n ast.Node, cp *ControlPlane) {
 		})
 		if d.agent.s == "" {
 			v.errorf(lineOf(n), "a fencing device needs an agent, such as fence_ipmilan")
+		} else if !isFence.MatchString(d.agent.s) {
+			v.errorf(d.agent.line, "agent %q: want the name of a fence agent, such as fence_ipmilan", d.agent.s)
 		}
 		if d.id.s == "" {
 			d.id = word{"fence", lineOf(n)}
@@ -312,30 +357,44 @@ func (v *validator) fencing(n ast.Node, cp *ControlPlane) {
 	})
 }
 
+// balancers are the agents that can stand before the APIs.
+func (v *validator) balancers() string {
+	var names []string
+	for name, a := range v.agents {
+		if a.Balancer != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
 // check is for what several parts of the file must agree on.
 func (v *validator) check(cp *ControlPlane, seen map[string]int) {
-	cp.cluster.s = cmp.Or(cp.cluster.s, "openstack")
-	cp.group.s = cmp.Or(cp.group.s, "control-plane")
 	if !validID(cp.cluster.s) {
 		v.errorf(cp.cluster.line, "cluster %q: want a name of letters, digits, - . and _", cp.cluster.s)
 	}
-	v.address(cp.floatingIP)
 	names := map[string]bool{}
-	addresses := map[string]string{}
+	addresses := map[netip.Addr]string{}
+	take := func(ip netip.Addr, line int, whose string) {
+		if other, taken := addresses[ip]; taken && ip.IsValid() {
+			v.errorf(line, "address %s of %s is that of %s", ip, whose, other)
+		}
+		addresses[ip] = whose
+	}
 	for _, n := range cp.nodes {
 		names[n.name.s] = true
-		if !validID("n" + n.name.s) {
-			v.errorf(n.name.line, "node %q: want the name that the node has in the cluster, of letters, digits, - . and _", n.name.s)
+		ip, err := address(n.value.s)
+		if err != nil {
+			v.errorf(n.value.line, "address %q of %s: want one such as 192.168.122.3%s", n.value.s, n.name.s, zoned(n.value.s))
 		}
-		if _, err := netip.ParseAddr(n.value.s); err != nil {
-			v.errorf(n.value.line, "address %q of %s: want one such as 192.168.122.3", n.value.s, n.name.s)
-		} else if other, taken := addresses[n.value.s]; taken {
-			v.errorf(n.value.line, "address %s of %s is that of %s", n.value.s, n.name.s, other)
-		}
-		addresses[n.value.s] = n.name.s
+		take(ip, n.value.line, n.name.s)
 	}
-	if other, taken := addresses[cp.ipAddress()]; taken {
-		v.errorf(cp.floatingIP.line, "the floating IP %s is the address of %s: it must be one that no node has by itself", cp.ipAddress(), other)
+	if cp.floatingIP.s != "" {
+		take(v.address(cp.floatingIP), cp.floatingIP.line, "the floating IP, which must be one that no node has by itself")
+	}
+	if seen["nodes"] != 0 && len(cp.nodes) == 0 {
+		v.errorf(seen["nodes"], "nodes is empty: want names and addresses, such as `nodes: {node1: 192.168.122.3, node2: 192.168.122.7}`")
 	}
 	if len(cp.nodes) == 1 {
 		v.errorf(cp.nodes[0].name.line, "one node cannot take over from another: want two or more")
@@ -346,16 +405,25 @@ func (v *validator) check(cp *ControlPlane, seen map[string]int) {
 		v.id(s.id)
 	}
 	balancer := cp.balancer()
+	ports := map[int]string{}
 	for _, s := range cp.services {
 		v.id(s.id)
 		if s.ip.s != "" {
-			v.address(s.ip)
+			take(v.address(s.ip), s.ip.line, s.id.s)
 		}
 		v.known(s.nodes, names)
+		if p := s.port(); p != 0 && s.run.s == inGroup { // where the floating IP is
+			ports[p] = s.id.s
+		}
 	}
-	ports := map[int]string{}
+	apis := map[string]int{}
 	for _, a := range cp.apis {
 		v.known(a.nodes, names)
+		if line, taken := apis[a.name.s]; taken {
+			v.errorf(a.name.line, "%s is there already, in line %d", a.name.s, line)
+			continue
+		}
+		apis[a.name.s] = a.name.line
 		if other, taken := ports[a.port]; taken && a.port != 0 {
 			v.errorf(a.name.line, "port %d of %s is that of %s", a.port, a.name.s, other)
 		}
@@ -363,9 +431,9 @@ func (v *validator) check(cp *ControlPlane, seen map[string]int) {
 	}
 	switch {
 	case len(cp.apis) > 0 && balancer == nil:
-		v.errorf(seen["apis"], "nobody balances the apis: add `- haproxy` to the services")
+		v.errorf(seen["apis"], "nobody balances the apis: add one to the services, such as `- %s`", v.balancers())
 	case len(cp.apis) == 0 && balancer != nil:
-		v.errorf(balancer.id.line, "haproxy has nothing to balance: list the apis, such as `apis: [keystone, nova]`")
+		v.errorf(balancer.id.line, "%s has nothing to balance: list the apis, such as `apis: [keystone, nova]`", balancer.id.s)
 	}
 
 	fenced := map[string]bool{}
@@ -409,15 +477,32 @@ func validID(s string) bool {
 	return s != ""
 }
 
-func (v *validator) address(w word) {
-	if w.s == "" {
-		return
-	}
+// address reads a floating IP, which may have the length of its prefix.
+func (v *validator) address(w word) netip.Addr {
 	addr, mask, ok := strings.Cut(w.s, "/")
-	ip, err := netip.ParseAddr(addr)
+	ip, err := address(addr)
 	if bits, berr := strconv.Atoi(mask); err != nil || ok && (berr != nil || bits < 1 || bits > ip.BitLen()) {
-		v.errorf(w.line, "address %q: want one such as 192.168.122.203 or 192.168.122.203/24", w.s)
+		v.errorf(w.line, "address %q: want one such as 192.168.122.203 or 192.168.122.203/24%s", w.s, zoned(addr))
+		return netip.Addr{}
 	}
+	return ip
+}
+
+// address reads an address that can be told to other nodes, in the spelling that all have in common.
+func address(s string) (netip.Addr, error) {
+	ip, err := netip.ParseAddr(s)
+	if err == nil && ip.Zone() != "" {
+		err = errors.New("an address with a zone")
+	}
+	return ip.Unmap().WithZone(""), err
+}
+
+// zoned says what is wrong with an address that has a zone.
+func zoned(s string) string {
+	if strings.Contains(s, "%") {
+		return ", without a zone (%...): a zone has a meaning on one node alone"
+	}
+	return ""
 }
 
 func (v *validator) known(nodes []word, names map[string]bool) {
@@ -429,18 +514,30 @@ func (v *validator) known(nodes []word, names map[string]bool) {
 }
 
 // ipAddress is the floating IP without the length of its prefix.
-func (cp *ControlPlane) ipAddress() string {
+func (cp *ControlPlane) ipAddress() netip.Addr {
 	addr, _, _ := strings.Cut(cp.floatingIP.s, "/")
-	return addr
+	ip, _ := address(addr) // checked when it was read
+	return ip
 }
 
-// balancer is the service that is HAProxy, nil without one.
+// balancer is the service that balances the APIs, nil without one.
 func (cp *ControlPlane) balancer() *service {
-	i := slices.IndexFunc(cp.services, func(s service) bool { return s.agent.s == "ocf:openstack:haproxy" })
+	i := slices.IndexFunc(cp.services, func(s service) bool { return s.place != nil && s.place.Balancer != nil })
 	if i < 0 {
 		return nil
 	}
 	return &cp.services[i]
+}
+
+// port is where the service listens; 0: it is not known.
+func (s *service) port() int {
+	if s.place == nil {
+		return 0
+	}
+	if p, err := strconv.Atoi(s.parameter(s.place.PortParameter)); err == nil && p != 0 {
+		return p
+	}
+	return s.place.Port
 }
 
 // parameter is the value of a service's parameter, "" without it.

@@ -3,26 +3,36 @@
 package plan_test
 
 import (
+	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+	"unicode"
 
 	"github.com/openstack-ocf/agents/agents/haproxy"
 	"github.com/openstack-ocf/agents/agents/mysql"
 	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
+	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/plan"
-	"github.com/openstack-ocf/agents/ocf"
 )
 
-func agents() map[string]func() ocf.Agent {
-	m := map[string]func() ocf.Agent{"haproxy": haproxy.New, "mysql-shared-storage": mysql.New, "qpidd": qpidd.New}
-	maps.Copy(m, openstack.Agents())
+func agents() map[string]placement.Agent {
+	m := map[string]placement.Agent{
+		"haproxy":              {New: haproxy.New, Place: haproxy.Place()},
+		"mysql-shared-storage": {New: mysql.New, Place: mysql.Place()},
+		"qpidd":                {New: qpidd.New, Place: qpidd.Place()},
+	}
+	places := openstack.Places()
+	for name, declare := range openstack.Agents() {
+		m[name] = placement.Agent{New: declare, Place: places[name]}
+	}
 	return m
 }
 
@@ -72,7 +82,7 @@ func TestBadFiles(t *testing.T) {
 		{"one node", "  node2: 192.168.122.7\n", "", 2, "one node cannot take over"},
 		{"no address of a node", "192.168.122.7", "here", 3, `"here" of node2`},
 		{"same address", "192.168.122.7", "192.168.122.3", 3, "is that of node1"},
-		{"name of a node", "  node2:", "  no de2:", 3, "name that the node has"},
+		{"name of a node", "  node2:", "  no de2:", 3, "want a name of letters"},
 		{"node without address", "  node2: 192.168.122.7", "  node2:", 3, "want the node's address"},
 		{"no floating IP", "floating_ip: 192.168.122.203\n", "", 1, "floating_ip is missing"},
 		{"a bad floating IP", "192.168.122.203", "192.168.122.203/64", 4, "192.168.122.203/24"},
@@ -91,7 +101,7 @@ func TestBadFiles(t *testing.T) {
 		{"run", "agent: mysql", "agent: mysql\n    run: everywhere", 13, "want group .* clone .* promotable"},
 		{"ip of a clone", "agent: mysql", "agent: mysql\n    run: clone\n    ip: 1.2.3.4", 14, "run: promotable"},
 		{"nodes in the group", "agent: mysql", "agent: mysql\n    nodes: [node1]", 13, "runs where the group runs"},
-		{"no such node", "agent: mysql", "agent: mysql\n    run: clone\n    nodes: [node3]", 14, `"node3" is not one of the nodes`},
+		{"no such node", "agent: mysql", "agent: nova-scheduler\n    run: clone\n    nodes: [node3]", 14, `"node3" is not one of the nodes`},
 		{"unknown API", "- nova", "- novva", 15, "say its port"},
 		{"port", "1234", "70000", 16, "1 to 65535"},
 		{"port twice", "1234", "8774", 16, "8774 of own is that of nova"},
@@ -103,6 +113,47 @@ func TestBadFiles(t *testing.T) {
 		{"fencing: none", "fencing:\n  - agent: fence_xvm\n    nodes: [node1, node2]\n", "fencing: none\n", 17, "fencing: want .*none-i-accept-the-risk"},
 		{"a node unfenced", "[node1, node2]", "[node1]", 18, "no device fences node2"},
 		{"no fence agent", "agent: fence_xvm", "name: x", 18, "needs an agent"},
+		{"a clone of a singleton", "agent: mysql", "agent: mysql\n    run: clone", 13, "mysql-shared-storage cannot be a clone: two servers on one data directory destroy it"},
+		{"a clone of a declared singleton", "agent: mysql", "agent: cinder-volume\n    run: clone", 13, "cinder-volume cannot be a clone"},
+		{"a clone of brokers", "agent: mysql", "agent: qpidd\n    run: clone", 13, "qpidd cannot be a clone: .*run: promotable"},
+		{"promotable", "agent: mysql", "agent: mysql\n    run: promotable", 13, "mysql-shared-storage cannot be promotable"},
+		{"promotable balancer", "  - haproxy", "  - {name: haproxy, run: promotable}", 13, "haproxy cannot be promotable"},
+		{"the swap's own agent", "agent: mysql", "agent: swap-scout", 12, "no agent"},
+		{"a newline in a parameter", "  - haproxy", "  - {name: haproxy, parameters: {binary: \"/x\\nrm -rf /\"}}", 13, "without control characters"},
+		{"a block in a parameter", "  - haproxy", "  - name: haproxy\n    parameters:\n      binary: |\n        /x\n        rm -rf /\n", 15, "without control characters"},
+		{"an escape of a terminal", "group: g", `group: "g\e[2J"`, 5, "without control characters"},
+		{"text that runs the other way", "group: g", `group: "g\u202e"`, 5, "without control characters"},
+		{"not UTF-8", "group: g", "group: \xff", 5, "no UTF-8"},
+		{"a newline in a fencing parameter", "    nodes: [node1", "    parameters: {plug: \"a\\nb\"}\n    nodes: [node1", 19, "without control characters"},
+		{"name of a node like an option", "  node2:", "  --force:", 3, "does not begin with -"},
+		{"id like an option", "name: db", "name: --force", 11, "a letter first"},
+		{"cluster like an option", "group: g", "group: g\ncluster: -x", 6, "cluster \"-x\""},
+		{"agent like an option", "agent: mysql", "agent: --x:y", 12, "no agent"},
+		{"fence agent like an option", "agent: fence_xvm", "agent: --force", 18, "name of a fence agent"},
+		{"parameter like an option", "agent: fence_xvm", "agent: fence_xvm\n    parameters: {--force: 1}", 19, "does not begin with -"},
+		{"an address with a zone", "192.168.122.7", "fe80::1%eth0", 3, "without a zone"},
+		{"a zone with anything in it", "192.168.122.7", "\"fe80::1%x server evil\"", 3, "without a zone"},
+		{"a floating IP with a zone", "192.168.122.203", "fe80::1%eth0/64", 4, "without a zone"},
+		{"same address, spelled otherwise", "node1: 192.168.122.3\n  node2: 192.168.122.7", "node1: 2001:db8::1\n  node2: 2001:DB8:0::1", 3, "is that of node1"},
+		{"same address, as IPv6", "192.168.122.7", "\"::ffff:192.168.122.3\"", 3, "is that of node1"},
+		{"ip of a broker is a node's", "    agent: mysql", "    agent: qpidd\n    run: promotable\n    ip: 192.168.122.3", 14, "192.168.122.3 of db is that of node1"},
+		{"no nodes at all", "nodes:\n  node1: 192.168.122.3\n  node2: 192.168.122.7\n", "nodes: {}\n", 1, "nodes is empty"},
+		{"an empty floating IP", "floating_ip: 192.168.122.203", `floating_ip: ""`, 4, "want an address.*not an empty value"},
+		{"an empty parameter", "agent: mysql", "agent: mysql\n    parameters: {config: ''}", 13, "want a value, and not an empty value"},
+		{"an anchor", "node2: 192.168.122.7", "node2: &a 192.168.122.7", 3, "anchors, aliases and merge keys are not read here"},
+		{"an alias", "node2: 192.168.122.7", "node2: *a", 3, "anchors, aliases and merge keys are not read here"},
+		{"a merge key", "  node2: 192.168.122.7", "  <<: {node2: 192.168.122.7}", 3, "merge keys"},
+		{"a tag", "group: g", "group: !!str g", 5, "tags"},
+		{"key twice, once quoted", "group: g", "group: g\n\"group\": h", 6, "already defined"},
+		{"an option of pcs for an operation", "agent: mysql", "agent: mysql\n    operations: [monitor interval=5s --disabled]", 13, `"--disabled": want NAME=VALUE`},
+		{"an operation without a name", "agent: mysql", "agent: mysql\n    operations: [interval=5s]", 13, "want its name first"},
+		{"an operation's option", "agent: mysql", "agent: mysql\n    operations: [monitor intervall=5s]", 13, "where NAME is one of"},
+		{"an operation's time", "agent: mysql", "agent: mysql\n    operations: [monitor interval=soon]", 13, "want a time"},
+		{"operations of one interval", "agent: mysql", "agent: mysql\n    operations: [monitor interval=5s, monitor interval=5000ms OCF_CHECK_LEVEL=10]", 13, "another one has it too"},
+		{"an API on the database's port", "port: 1234", "port: 3306", 16, "3306 of own is that of db"},
+		{"API twice", "- nova\n", "- nova\n  - {name: nova, port: 99}\n", 16, "nova is there already, in line 15"},
+		{"brackets", "group: g", "group: " + strings.Repeat("[", 20000), 5, "nest deeper"},
+		{"entries", "group: g", "group:\n  " + strings.Repeat("- ", 20000) + "a", 6, "nest deeper"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.Replace(good, c.old, c.new, 1)
@@ -118,6 +169,54 @@ func TestBadFiles(t *testing.T) {
 				t.Errorf("want %s, got\n%v", want, err)
 			}
 		})
+	}
+}
+
+// Quoted keys, a byte order mark and line ends of Windows are as YAML has them.
+func TestSpellings(t *testing.T) {
+	quoted := regexp.MustCompile(`(?m)^(\s*(?:- )?)([a-z0-9_]+):`).ReplaceAllString(good, `$1"$2":`)
+	for name, text := range map[string]string{"quoted": quoted, "BOM": "\ufeff" + good, "CRLF": strings.ReplaceAll(good, "\n", "\r\n")} {
+		if _, err := plan.Read("f", []byte(text), agents()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	bad := "\ufeff" + strings.ReplaceAll(quoted, "192.168.122.7", "here")
+	if _, err := plan.Read("f", []byte(bad), agents()); err == nil || !strings.HasPrefix(err.Error(), "f:3: ") {
+		t.Errorf("the line is lost: %v", err)
+	}
+}
+
+// 20,000 brackets took 21 s.
+func TestNestingTakesNoTime(t *testing.T) {
+	began := time.Now()
+	if _, err := plan.Read("f", []byte(strings.Repeat("[", 200_000)), agents()); err == nil || time.Since(began) > 5*time.Second {
+		t.Errorf("%v, after %s", err, time.Since(began))
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	text := strings.NewReplacer("192.168.122.3\n", "2001:DB8::1\n", "192.168.122.7", "2001:db8::2", "192.168.122.203", "2001:DB8:0::3/64",
+		"  - haproxy\n", "  - haproxy\n  - {name: qpidd, run: promotable, parameters: {port: 5673}}\n").Replace(good)
+	cp, err := plan.Read("f", []byte(text), agents())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var commands []string
+	for _, s := range cp.Steps() {
+		commands = append(commands, s.String())
+	}
+	all := strings.Join(commands, "\n") + cp.BalancerConfig()
+	for _, want := range []string{
+		"create ip-2001-db8--3 ocf:heartbeat:IPaddr2 ip=2001:db8::3 cidr_netmask=64 ",
+		"ha_brokers_url=amqp:[2001:db8::1]:5673,[2001:db8::2]:5673",
+		"bind [2001:db8::3]:8774\n", "server node2 [2001:db8::2]:8774 check\n",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in\n%s", want, all)
+		}
+	}
+	if notes := strings.Join(cp.Notes(), "\n"); !strings.Contains(notes, "net.ipv6.ip_nonlocal_bind") {
+		t.Error(notes)
 	}
 }
 
@@ -149,10 +248,11 @@ func TestWriteHAProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return cp.WriteHAProxy(t.Context(), file)
+		_, err = cp.WriteBalancer(t.Context(), file)
+		return err
 	}
 	without := strings.Replace(good, "  - haproxy\napis:\n  - nova\n  - {name: own, port: 1234}\n", "", 1)
-	if err := write(without); err == nil || !strings.Contains(err.Error(), "no HAProxy") {
+	if err := write(without); err == nil || !strings.Contains(err.Error(), "no load balancer") {
 		t.Errorf("without HAProxy: %v", err)
 	}
 	if _, err := os.Stat(file); err == nil {
@@ -164,6 +264,55 @@ func TestWriteHAProxy(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if fi, serr := os.Stat(file); err != nil || serr != nil || fi.Mode() != 0o644 || !strings.Contains(string(text), "listen own\n    bind 192.168.122.203:1234\n") {
 		t.Errorf("%v %v %s", err, serr, text)
+	}
+}
+
+// The operator's file stays beside the new one, which has its place behind a link, its owner and its mode.
+func TestWriteOverTheOperatorsFile(t *testing.T) {
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		t.Skip("SKIP: needs haproxy")
+	}
+	cp, err := plan.Read("f", []byte(good), agents())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real.cfg"), filepath.Join(dir, "haproxy.cfg")
+	if err := errors.Join(os.WriteFile(real, []byte("mine\n"), 0o640), os.Symlink("real.cfg", link)); err != nil {
+		t.Fatal(err)
+	}
+	uid := os.Getuid()
+	if uid == 0 { // only root gives files away
+		uid = 12345
+		if err := os.Chown(real, uid, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, err := cp.WriteBalancer(t.Context(), link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if target, err := os.Readlink(link); err != nil || target != "real.cfg" {
+		t.Errorf("the link is gone: %q %v", target, err)
+	}
+	for file, want := range map[string]string{kept: "mine\n", real: cp.BalancerConfig()} {
+		text, err := os.ReadFile(file)
+		fi, serr := os.Stat(file)
+		if err != nil || serr != nil || string(text) != want {
+			t.Fatalf("%s: %v %v %q", file, err, serr, text)
+		}
+		if fi.Mode() != 0o640 || int(fi.Sys().(*syscall.Stat_t).Uid) != uid {
+			t.Errorf("%s: mode %v, owner %d", file, fi.Mode(), fi.Sys().(*syscall.Stat_t).Uid)
+		}
+	}
+	if kept, err := cp.WriteBalancer(t.Context(), link); err != nil || kept != "" {
+		t.Errorf("what is as it should be was written again: %q %v", kept, err)
+	}
+	if err := errors.Join(os.Remove(link), os.Symlink("nowhere.cfg", link)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cp.WriteBalancer(t.Context(), link); err == nil || !strings.Contains(err.Error(), "link to a file that cannot be found") {
+		t.Errorf("a link that leads nowhere: %v", err)
 	}
 }
 
@@ -189,18 +338,18 @@ func FuzzRead(f *testing.F) {
 		f.Add(data)
 	}
 	known := agents()
-	server := regexp.MustCompile(`^    server [-.\w]+ [][.:0-9a-fA-F%\w]+:\d+ check\n$`)
+	server := regexp.MustCompile(`^    server [-.\w]+ [][.:0-9a-f]+:\d+ check\n$`)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cp, err := plan.Read("f", data, known)
 		if err != nil {
 			return
 		}
 		for _, s := range cp.Steps() {
-			if strings.Contains(strings.Join(s.Args, ""), "\x00") {
-				t.Errorf("%q cannot be run", s.Args)
+			if text := strings.Join(s.Args, ""); strings.ContainsFunc(text, unicode.IsControl) {
+				t.Errorf("%q cannot be run, or pasted", s.Args)
 			}
 		}
-		for line := range strings.Lines(cp.HAProxy()) {
+		for line := range strings.Lines(cp.BalancerConfig()) {
 			if strings.HasPrefix(strings.TrimSpace(line), "server ") && !server.MatchString(line) {
 				t.Errorf("a line that nobody planned: %q", line)
 			}

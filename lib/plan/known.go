@@ -1,14 +1,5 @@
 package plan
 
-// Names of agents that are shorter than the agents' own.
-func short() map[string]string {
-	return map[string]string{
-		"mysql":       "mysql-shared-storage",
-		"mariadb":     "mysql-shared-storage",
-		"consoleauth": "nova-consoleauth",
-	}
-}
-
 // answer is the status that a healthy API has for an unauthenticated request, as HAProxy wants it after http-check expect.
 type answer string
 

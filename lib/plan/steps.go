@@ -2,8 +2,12 @@ package plan
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/placement"
 )
 
 // Step is one command of pcs.
@@ -12,6 +16,9 @@ type Step struct {
 	// Makes is what is there afterwards: a property, a default or a resource by its name; "" is a constraint.
 	Makes string
 	kind  kind
+	made  *primitive         // the resource
+	link  *pacemaker.Element // the constraint
+	edit  func(*editor) error
 }
 
 type kind int
@@ -45,14 +52,6 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-func values(params []pair) []string {
-	var list []string
-	for _, p := range params {
-		list = append(list, p.name.s+"="+p.value.s)
-	}
-	return list
-}
-
 func names(words []word) []string {
 	var list []string
 	for _, w := range words {
@@ -77,98 +76,181 @@ func (cp *ControlPlane) Setup() []Step {
 // Steps are the commands that make the control plane in an empty cluster, in order.
 func (cp *ControlPlane) Steps() []Step {
 	var steps []Step
-	add := func(k kind, makes string, args ...[]string) {
-		steps = append(steps, Step{Args: slices.Concat(args...), Makes: makes, kind: k})
-	}
 	for _, d := range cp.fencing {
-		params := values(d.parameters)
+		p := &primitive{id: d.id.s, agent: "stonith:" + d.agent.s, parameters: settings(d.parameters)}
 		if len(d.nodes) > 0 {
-			params = append(params, "pcmk_host_list="+strings.Join(names(d.nodes), ","))
+			p.parameters = append(p.parameters, placement.Setting{Name: "pcmk_host_list", Value: strings.Join(names(d.nodes), ",")})
 		}
-		add(resource, d.id.s, []string{"stonith", "create", d.id.s, d.agent.s}, params)
+		steps = append(steps, create(p))
 	}
-	add(property, "stonith-enabled", []string{"property", "set", fmt.Sprintf("stonith-enabled=%v", !cp.unfenced)})
-	// A service stays where it is when a node returns. Newer `pcs cluster setup` does this by itself.
-	add(defaults, "resource-stickiness", []string{"resource", "defaults", "update", "resource-stickiness=1"})
-
-	group := []string{"--group", cp.group.s}
-	ip := func(address string) (id string, args []string) {
-		addr, mask, ok := strings.Cut(address, "/")
-		id = "ip-" + strings.ReplaceAll(addr, ":", "-") // no colon in an id of XML
-		args = []string{"resource", "create", id, "ocf:heartbeat:IPaddr2", "ip=" + addr}
-		if ok {
-			args = append(args, "cidr_netmask="+mask)
-		}
-		return id, args
-	}
-	id, args := ip(cp.floatingIP.s)
-	add(resource, id, args, group)
+	steps = append(steps, setProperty("stonith-enabled", fmt.Sprint(!cp.unfenced)),
+		// A service stays where it is when a node returns. Newer `pcs cluster setup` does this by itself.
+		setDefault("resource-stickiness", "1"),
+		create(floating(cp.floatingIP.s, cp.group.s)))
 	for _, s := range cp.storage {
-		args := []string{"device=" + s.device.s, "directory=" + s.directory.s, "fstype=" + s.fstype.s}
-		if s.options.s != "" {
-			args = append(args, "options="+s.options.s)
+		p := &primitive{id: s.id.s, agent: "ocf:heartbeat:Filesystem", group: cp.group.s}
+		for _, pair := range []placement.Setting{{Name: "device", Value: s.device.s}, {Name: "directory", Value: s.directory.s}, {Name: "fstype", Value: s.fstype.s}, {Name: "options", Value: s.options.s}} {
+			if pair.Value != "" {
+				p.parameters = append(p.parameters, pair)
+			}
 		}
-		add(resource, s.id.s, []string{"resource", "create", s.id.s, "ocf:heartbeat:Filesystem"}, args, group)
+		steps = append(steps, create(p))
 	}
 	for _, s := range cp.services {
-		create := slices.Concat([]string{"resource", "create", s.id.s, s.agent.s}, values(cp.parameters(s)), operations(s.operations))
-		clone := s.id.s + "-clone"
-		switch s.run.s {
-		case inGroup:
-			add(resource, s.id.s, create, group)
-		case asClone:
-			add(resource, s.id.s, create, []string{"clone", "interleave=true"})
-			if s.agent.s == "ocf:openstack:haproxy" {
-				add(constraint, "", []string{"constraint", "colocation", "add", cp.group.s, "with", clone})
-			}
-		case asPromotable:
-			add(resource, s.id.s, create, []string{"promotable", "promoted-max=1", "interleave=true"})
-			if s.ip.s != "" {
-				id, args := ip(s.ip.s)
-				add(resource, id, args)
-				add(constraint, "", []string{"constraint", "colocation", "add", id, "with", "Promoted", clone})
-				add(constraint, "", []string{"constraint", "order", "promote", clone, "then", "start", id})
-			}
+		steps = append(steps, cp.service(s)...)
+	}
+	return steps
+}
+
+// service are the steps that make one.
+func (cp *ControlPlane) service(s service) []Step {
+	p := &primitive{id: s.id.s, agent: s.agent.s, parameters: cp.parameters(s), operations: s.operations}
+	clone := s.id.s + "-clone"
+	interleave := placement.Setting{Name: "interleave", Value: "true"}
+	var steps []Step
+	switch s.run.s {
+	case inGroup:
+		p.group = cp.group.s
+		steps = []Step{create(p)}
+	case asClone:
+		p.clone = []placement.Setting{interleave}
+		steps = []Step{create(p)}
+		if s.place != nil && s.place.Balancer != nil {
+			steps = append(steps, colocate(cp.group.s, clone, ""))
 		}
-		if len(s.nodes) > 0 {
-			for _, n := range cp.nodes {
-				if !slices.Contains(names(s.nodes), n.name.s) {
-					add(constraint, "", []string{"constraint", "location", clone, "avoids", n.name.s})
-				}
-			}
+	case asPromotable:
+		p.clone = []placement.Setting{{Name: "promotable", Value: "true"}, {Name: "promoted-max", Value: "1"}, interleave}
+		steps = []Step{create(p)}
+		if s.ip.s != "" {
+			ip := floating(s.ip.s, "")
+			steps = append(steps, create(ip), colocate(ip.id, clone, "Promoted"), startAfterPromote(clone, ip.id))
+		}
+	}
+	for _, n := range cp.nodes {
+		if len(s.nodes) > 0 && !slices.Contains(names(s.nodes), n.name.s) {
+			steps = append(steps, avoid(clone, n.name.s))
 		}
 	}
 	return steps
 }
 
-// parameters are those of the file, and what follows from the rest of it.
-func (cp *ControlPlane) parameters(s service) []pair {
-	params := slices.Clone(s.parameters)
-	need := func(name, value string) {
-		if s.parameter(name) == "" {
-			params = append(params, pair{word{s: name}, word{s: value}})
-		}
+// floating is a floating IP, with the length of its prefix maybe.
+func floating(text, group string) *primitive {
+	addr, mask, ok := strings.Cut(text, "/")
+	if ip, err := address(addr); err == nil {
+		addr = ip.String()
 	}
-	if s.agent.s == "ocf:openstack:qpidd" && s.run.s == asPromotable {
-		var brokers []string
-		for _, n := range cp.nodes {
-			if len(s.nodes) == 0 || slices.Contains(names(s.nodes), n.name.s) {
-				brokers = append(brokers, n.value.s+":5672")
-			}
-		}
-		need("ha_cluster", "true")
-		need("ha_brokers_url", "amqp:"+strings.Join(brokers, ","))
+	p := &primitive{
+		id:         "ip-" + strings.ReplaceAll(addr, ":", "-"), // no colon in an id of XML
+		agent:      "ocf:heartbeat:IPaddr2",
+		parameters: []placement.Setting{{Name: "ip", Value: addr}}, group: group,
 	}
-	return params
+	if ok {
+		p.parameters = append(p.parameters, placement.Setting{Name: "cidr_netmask", Value: mask})
+	}
+	return p
 }
 
-func operations(ops []word) []string {
-	var args []string
-	for _, op := range ops {
-		args = append(args, "op")
-		args = append(args, strings.Fields(op.s)...)
+// create makes a resource.
+func create(p *primitive) Step {
+	args := []string{"resource", "create", p.id, p.agent}
+	if fence, ok := strings.CutPrefix(p.agent, "stonith:"); ok {
+		args = []string{"stonith", "create", p.id, fence}
 	}
-	return args
+	args = append(args, assignments(p.parameters)...)
+	for _, op := range p.operations {
+		args = append(append(args, "op"), op.args()...)
+	}
+	if p.group != "" {
+		args = append(args, "--group", p.group)
+	}
+	if p.before != "" {
+		args = append(args, "--before", p.before)
+	}
+	switch {
+	case len(p.clone) > 1:
+		args = append(append(args, "promotable"), assignments(p.clone[1:])...)
+	case p.clone != nil:
+		args = append(append(args, "clone"), assignments(p.clone)...)
+	}
+	return Step{Args: args, Makes: p.id, kind: resource, made: p, edit: func(e *editor) error { return e.create(p) }}
+}
+
+func setProperty(name, value string) Step {
+	return Step{Args: []string{"property", "set", name + "=" + value}, Makes: name, kind: property, edit: func(e *editor) error {
+		e.option("crm_config", "cluster_property_set", "cib-bootstrap-options", name, value)
+		return nil
+	}}
+}
+
+func setDefault(name, value string) Step {
+	return Step{Args: []string{"resource", "defaults", "update", name + "=" + value}, Makes: name, kind: defaults, edit: func(e *editor) error {
+		e.option("rsc_defaults", "meta_attributes", "rsc_defaults-meta_attributes", name, value)
+		return nil
+	}}
+}
+
+func constrain(want *pacemaker.Element, args ...string) Step {
+	return Step{Args: append([]string{"constraint"}, args...), kind: constraint, link: want, edit: func(e *editor) error { e.link(want); return nil }}
+}
+
+// colocate has a resource stand where a clone has an instance, in that role if one is given.
+func colocate(id, clone, role string) Step {
+	want := pacemaker.El("rsc_colocation", "id", "colocation-"+id+"-"+clone+"-INFINITY", "rsc", id, "with-rsc", clone, "score", "INFINITY")
+	args := []string{"colocation", "add", id, "with", clone}
+	if role != "" {
+		want.Set("rsc-role", "Started")
+		want.Set("with-rsc-role", role)
+		args = slices.Insert(args, 4, role)
+	}
+	return constrain(want, args...)
+}
+
+func startAfterPromote(clone, id string) Step {
+	return constrain(pacemaker.El("rsc_order", "id", "order-"+clone+"-"+id+"-mandatory", "first", clone, "then", id, "first-action", "promote", "then-action", "start"),
+		"order", "promote", clone, "then", "start", id)
+}
+
+func avoid(id, node string) Step {
+	return constrain(pacemaker.El("rsc_location", "id", "location-"+id+"-"+node+"--INFINITY", "rsc", id, "node", node, "score", "-INFINITY"),
+		"location", id, "avoids", node)
+}
+
+func assignments(settings []placement.Setting) []string {
+	var list []string
+	for _, s := range settings {
+		list = append(list, s.Name+"="+s.Value)
+	}
+	return list
+}
+
+func settings(params []pair) []placement.Setting {
+	var list []placement.Setting
+	for _, p := range params {
+		list = append(list, placement.Setting{Name: p.name.s, Value: p.value.s})
+	}
+	return list
+}
+
+// parameters are those of the file, and what follows from the rest of it.
+func (cp *ControlPlane) parameters(s service) []placement.Setting {
+	params := settings(s.parameters)
+	if s.place == nil || s.run.s != asPromotable || s.place.Promotable == nil {
+		return params
+	}
+	var nodes []netip.Addr
+	for _, n := range cp.nodes {
+		if len(s.nodes) == 0 || slices.Contains(names(s.nodes), n.name.s) {
+			ip, _ := address(n.value.s) // checked when it was read
+			nodes = append(nodes, ip)
+		}
+	}
+	for _, follows := range s.place.Promotable(nodes, s.parameter) {
+		if s.parameter(follows.Name) == "" {
+			params = append(params, follows)
+		}
+	}
+	return params
 }
 
 // Notes are what an operator has to do or to know beside the commands, as comments and commands of a shell.
@@ -178,18 +260,18 @@ func (cp *ControlPlane) Notes() []string {
 		notes = append(notes, "# No fencing: "+unfencedRisk+".")
 	}
 	if b := cp.balancer(); b != nil {
-		why := "so that HAProxy can be checked where the floating IP is not"
+		why := "so that it can be checked where the floating IP is not"
 		if b.run.s == asClone {
-			why = "or HAProxy starts only where the floating IP is"
+			why = "or it starts only where the floating IP is"
 		}
 		notes = append(notes,
-			"# On every node, before: HAProxy's configuration, and the right to bind an address that is not there (by a file in",
-			"# /etc/sysctl.d), "+why+". The API services bind the node's own address, not 0.0.0.0.",
-			cp.writeHAProxy(), "sysctl -w "+cp.nonlocalBind()+"=1",
-			"# After a later change, where HAProxy runs: "+cp.reload())
+			"# On every node, before: the load balancer's configuration, and the right to bind an address that is not there (by a file",
+			"# in /etc/sysctl.d), "+why+". The API services bind the node's own address, not 0.0.0.0.",
+			cp.writeBalancer(), "sysctl -w "+cp.nonlocalBind()+"=1",
+			"# After a later change, where it runs: "+cp.reload())
 		if before := cp.before(b); len(before) > 0 {
 			notes = append(notes,
-				"# A restart of "+strings.Join(before, ", ")+" stops HAProxy too, which stands behind in the group, and all APIs with it;",
+				"# A restart of "+strings.Join(before, ", ")+" stops "+b.id.s+" too, which stands behind in the group, and all APIs with it;",
 				"# with `run: clone` it goes on.")
 		}
 	}
@@ -210,22 +292,23 @@ func (cp *ControlPlane) before(s *service) (ids []string) {
 	return ids
 }
 
-// writeHAProxy is the command that writes HAProxy's configuration on a node.
-func (cp *ControlPlane) writeHAProxy() string {
-	return "openstack-ocf plan --haproxy " + quote(cp.HAProxyFile()) + " " + quote(cp.file)
+// writeBalancer is the command that writes the load balancer's configuration on a node.
+func (cp *ControlPlane) writeBalancer() string {
+	return "openstack-ocf plan --haproxy " + quote(cp.BalancerFile()) + " " + quote(cp.file)
 }
 
-// reload is the command that has an HAProxy take over its configuration without losing a connection.
+// reload is the command that has the load balancer take over its configuration without losing a connection.
 func (cp *ControlPlane) reload() string {
+	b := cp.balancer()
 	env := ""
-	for _, p := range cp.balancer().parameters {
+	for _, p := range b.parameters {
 		env += "OCF_RESKEY_" + p.name.s + "=" + quote(p.value.s) + " "
 	}
-	return env + "openstack-ocf run haproxy reload-agent"
+	return env + "openstack-ocf run " + strings.TrimPrefix(b.agent.s, provider) + " reload-agent"
 }
 
 func (cp *ControlPlane) nonlocalBind() string {
-	if strings.Contains(cp.floatingIP.s, ":") {
+	if cp.ipAddress().Is6() {
 		return "net.ipv6.ip_nonlocal_bind"
 	}
 	return "net.ipv4.ip_nonlocal_bind"

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/diff"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -313,35 +314,5 @@ func put(cib *pacemaker.Element, p *pacemaker.Element) {
 
 // Diff shows what becomes of a primitive, a line an element: with "-" what goes, with "+" what comes.
 func Diff(old, new *pacemaker.Element) []string {
-	a, b := strings.Split(strings.TrimSpace(old.String()), "\n"), strings.Split(strings.TrimSpace(new.String()), "\n")
-	// The longest common subsequence, by its lengths from every pair of lines on.
-	length := make([][]int, len(a)+1)
-	for i := range length {
-		length[i] = make([]int, len(b)+1)
-	}
-	for i := len(a) - 1; i >= 0; i-- {
-		for j := len(b) - 1; j >= 0; j-- {
-			if a[i] == b[j] {
-				length[i][j] = length[i+1][j+1] + 1
-			} else {
-				length[i][j] = max(length[i+1][j], length[i][j+1])
-			}
-		}
-	}
-	var lines []string
-	i, j := 0, 0
-	for i < len(a) || j < len(b) {
-		switch {
-		case i < len(a) && j < len(b) && a[i] == b[j]:
-			lines = append(lines, "  "+a[i])
-			i, j = i+1, j+1
-		case j == len(b) || i < len(a) && length[i+1][j] >= length[i][j+1]:
-			lines = append(lines, "- "+a[i])
-			i++
-		default:
-			lines = append(lines, "+ "+b[j])
-			j++
-		}
-	}
-	return lines
+	return diff.Lines(old.String(), new.String())
 }

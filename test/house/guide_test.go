@@ -16,11 +16,11 @@ import (
 
 const top = "../.."
 
-// literals are all strings in the code of agents and libraries.
-func literals(t *testing.T) string {
+// literals are the strings in the code below some directories, by file.
+func literals(t *testing.T, dirs ...string) map[string][]string {
 	t.Helper()
-	var all strings.Builder
-	for _, dir := range []string{"agents", "lib"} {
+	all := map[string][]string{}
+	for _, dir := range dirs {
 		err := filepath.WalkDir(filepath.Join(top, dir), func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
@@ -32,7 +32,7 @@ func literals(t *testing.T) string {
 			ast.Inspect(file, func(n ast.Node) bool {
 				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
 					if s, err := strconv.Unquote(lit.Value); err == nil {
-						all.WriteString(strings.ReplaceAll(s, "%%", "%") + "\n")
+						all[path] = append(all[path], s)
 					}
 				}
 				return true
@@ -43,7 +43,7 @@ func literals(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	return all.String()
+	return all
 }
 
 // The reasons that the guide explains are those that the agents give, word by word.
@@ -57,7 +57,10 @@ func TestGuideHasTheReasonsOfTheCode(t *testing.T) {
 		t.Fatal("the guide has no chapter of reasons")
 	}
 	reasons, _, _ = strings.Cut(reasons, "\n## ")
-	code := literals(t)
+	var code string
+	for _, texts := range literals(t, "agents", "lib") {
+		code += strings.ReplaceAll(strings.Join(texts, "\n"), "%%", "%") + "\n"
+	}
 	rows := 0
 	for line := range strings.Lines(reasons) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")

@@ -9,7 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openstack-ocf/agents/agents/haproxy"
+	"github.com/openstack-ocf/agents/agents/mysql"
 	"github.com/openstack-ocf/agents/agents/openstack"
+	"github.com/openstack-ocf/agents/agents/qpidd"
+	"github.com/openstack-ocf/agents/lib/placement"
 )
 
 // Who adds an agent touches nothing of what swaps services: what is particular to one stands with it.
@@ -51,6 +55,35 @@ func TestTheSwapNamesNoAgent(t *testing.T) {
 				}
 				return true
 			})
+		}
+	}
+}
+
+// An agent's name in lib is knowledge in the wrong place: what is particular to an agent it says of itself. Services of
+// OpenStack have names too, which lib/plan knows with their ports (known.go), and which keystone's agent shares.
+func TestNobodyNamesAnAgent(t *testing.T) {
+	names := map[string]bool{haproxy.New().Name: true, mysql.New().Name: true, qpidd.New().Name: true}
+	places := openstack.Places()
+	for name := range openstack.Agents() {
+		names[name] = true
+		if _, ok := places[name]; !ok {
+			t.Errorf("%s does not say where it may stand in a control plane", name)
+		}
+	}
+	for _, p := range append([]placement.Place{haproxy.Place(), mysql.Place(), qpidd.Place()}, places["nova-consoleauth"]) {
+		for _, short := range p.Names {
+			names[short] = true
+		}
+	}
+	if len(names) < 20 || !names["mysql"] || !names["consoleauth"] {
+		t.Fatalf("these are not all agents: %v", names)
+	}
+	for file, texts := range literals(t, "lib/plan", "lib/placement", "lib/service") {
+		for _, text := range texts {
+			_, of, _ := strings.Cut(text, "ocf:openstack:")
+			if of != "" || names[text] && !strings.HasSuffix(file, "/plan/known.go") {
+				t.Errorf("%s names an agent: %q", file, text)
+			}
 		}
 	}
 }

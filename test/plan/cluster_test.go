@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -13,12 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
-var isCommand = regexp.MustCompile(`^(#.*|pcs .*|sysctl -w .*|openstack-ocf plan .*)?\n$`)
+var isCommand = regexp.MustCompile(`^(#.*|pcs .*|cp old.xml new.xml|sysctl -w .*|openstack-ocf plan .*)?\n$`)
 
 var update = flag.Bool("update", false, "write the golden files")
 
@@ -69,6 +71,20 @@ func example(ctx context.Context, t *testing.T, n *cluster.Node, name string) {
 		}
 	}
 	n.MustExec(ctx, t, "crm_verify", "--xml-file", cib)
+	// pcs is the judge: its commands make the same of an empty CIB.
+	var commands strings.Builder
+	for line := range strings.Lines(res.Stdout) {
+		if strings.HasPrefix(line, "pcs -f new.xml ") {
+			commands.WriteString(line)
+		}
+	}
+	dir := "/root/" + name
+	if res, err := n.Shell(ctx, "mkdir "+dir+" && cd "+dir+" && cibadmin --empty >new.xml && set -e && "+commands.String()); err != nil {
+		t.Fatalf("pcs does not take the plan's commands: %v\n%s", err, res.Stderr)
+	}
+	if made, planned := configuration(ctx, t, n, dir+"/new.xml"), configuration(ctx, t, n, cib); made == nil || !made.Equal(planned) {
+		t.Errorf("pcs makes of the commands\n%s\nand not what was planned:\n%s", made, planned)
+	}
 	if strings.Contains(string(text), "haproxy") {
 		n.MustExec(ctx, t, "openstack-ocf", "plan", "--haproxy", cfg, "/root/"+in)
 		n.MustExec(ctx, t, "haproxy", "-c", "-f", cfg)
@@ -78,6 +94,20 @@ func example(ctx context.Context, t *testing.T, n *cluster.Node, name string) {
 		}
 		golden(t, name+".cfg", string(got))
 	}
+}
+
+// configuration is that of a CIB in a file on a node.
+func configuration(ctx context.Context, t *testing.T, n *cluster.Node, file string) *pacemaker.Element {
+	t.Helper()
+	text, err := n.ReadFile(ctx, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cib, err := pacemaker.ParseXML(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cib.Child("configuration")
 }
 
 func golden(t *testing.T, name, got string) {

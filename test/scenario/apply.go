@@ -67,8 +67,8 @@ func (s *Stage) apply(ctx context.Context, services []Service) error {
 		}
 	}
 	n := s.Cluster.Nodes()[0]
-	s.say("on " + n.Name + ": # openstack-ocf apply --yes controlplane.yaml")
-	res, err := n.Exec(ctx, "openstack-ocf", "apply", "--yes", planFile)
+	s.say("on " + n.Name + ": # openstack-ocf apply --yes --replace-haproxy controlplane.yaml")
+	res, err := n.Exec(ctx, "openstack-ocf", "apply", "--yes", "--replace-haproxy", planFile)
 	s.quote(res.Stdout)
 	if err != nil {
 		return err

@@ -3,26 +3,29 @@ pcs host auth -u hacluster node1 addr=192.168.122.3 node2 addr=192.168.122.7
 pcs cluster setup openstack_mysql node1 addr=192.168.122.3 node2 addr=192.168.122.7
 pcs cluster start --all --wait
 
-# On every node, before: HAProxy's configuration, and the right to bind an address that is not there (by a file in
-# /etc/sysctl.d), so that HAProxy can be checked where the floating IP is not. The API services bind the node's own address, not 0.0.0.0.
+# On every node, before: the load balancer's configuration, and the right to bind an address that is not there (by a file
+# in /etc/sysctl.d), so that it can be checked where the floating IP is not. The API services bind the node's own address, not 0.0.0.0.
 openstack-ocf plan --haproxy /etc/haproxy/haproxy.cfg rdo.yaml
 sysctl -w net.ipv4.ip_nonlocal_bind=1
-# After a later change, where HAProxy runs: openstack-ocf run haproxy reload-agent
-# A restart of mysql1, qpidd, consoleauth, l2-agent stops HAProxy too, which stands behind in the group, and all APIs with it;
+# After a later change, where it runs: openstack-ocf run haproxy reload-agent
+# A restart of mysql1, qpidd, consoleauth, l2-agent stops haproxy too, which stands behind in the group, and all APIs with it;
 # with `run: clone` it goes on.
 
-# The control plane, on one node:
-pcs stonith create fence-node1 fence_ipmilan ip=192.168.123.3 username=admin password_script=/etc/cluster/bmc-node1 lanplus=1 pcmk_host_list=node1
-pcs stonith create fence-node2 fence_ipmilan ip=192.168.123.7 username=admin password_script=/etc/cluster/bmc-node2 lanplus=1 pcmk_host_list=node2
-pcs property set stonith-enabled=true
-pcs resource defaults update resource-stickiness=1
-pcs resource create ip-192.168.122.203 ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group test-group
-pcs resource create nfs-mysql ocf:heartbeat:Filesystem device=192.168.122.1:/srv/mysql directory=/var/lib/mysql fstype=nfs --group test-group
-pcs resource create mysql1 ocf:openstack:mysql-shared-storage --group test-group
-pcs resource create qpidd ocf:openstack:qpidd --group test-group
-pcs resource create consoleauth ocf:openstack:nova-consoleauth --group test-group
-pcs resource create l2-agent ocf:openstack:neutron-l2-agent --group test-group
-pcs resource create haproxy ocf:openstack:haproxy --group test-group
+# The control plane, on one node. Nothing starts before the last line.
+pcs cluster cib old.xml
+cp old.xml new.xml
+pcs -f new.xml stonith create fence-node1 fence_ipmilan ip=192.168.123.3 username=admin password_script=/etc/cluster/bmc-node1 lanplus=1 pcmk_host_list=node1
+pcs -f new.xml stonith create fence-node2 fence_ipmilan ip=192.168.123.7 username=admin password_script=/etc/cluster/bmc-node2 lanplus=1 pcmk_host_list=node2
+pcs -f new.xml property set stonith-enabled=true
+pcs -f new.xml resource defaults update resource-stickiness=1
+pcs -f new.xml resource create ip-192.168.122.203 ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group test-group
+pcs -f new.xml resource create nfs-mysql ocf:heartbeat:Filesystem device=192.168.122.1:/srv/mysql directory=/var/lib/mysql fstype=nfs --group test-group
+pcs -f new.xml resource create mysql1 ocf:openstack:mysql-shared-storage --group test-group
+pcs -f new.xml resource create qpidd ocf:openstack:qpidd --group test-group
+pcs -f new.xml resource create consoleauth ocf:openstack:nova-consoleauth --group test-group
+pcs -f new.xml resource create l2-agent ocf:openstack:neutron-l2-agent --group test-group
+pcs -f new.xml resource create haproxy ocf:openstack:haproxy --group test-group
+pcs cluster cib-push new.xml diff-against=old.xml
 
 # crm_verify finds nothing wrong with what comes of it. By crm_simulate the cluster then does:
 #   start of fence-node1 on node1
