@@ -37,6 +37,9 @@ func VerifyCIB(ctx context.Context, cib *Element) error {
 // WaitIdle returns when the cluster has nothing left to do, at the latest after so long.
 func WaitIdle(ctx context.Context, within time.Duration) error {
 	_, err := tool(ctx, within+toolTimeout, "", "crm_resource", "--wait", "--timeout", strconv.Itoa(int(within.Seconds()))+"s")
+	if ctx.Err() != nil {
+		return fmt.Errorf("the wait was interrupted: %w", context.Cause(ctx))
+	}
 	if err != nil {
 		return fmt.Errorf("the cluster is still busy after %s: %w", within, err)
 	}

@@ -24,10 +24,7 @@ var isCommand = regexp.MustCompile(`^(#.*|pcs .*|cp old.xml new.xml|sysctl -w .*
 
 var update = flag.Bool("update", false, "write the golden files")
 
-const (
-	file    = "/root/controlplane.yaml"
-	fakePCS = "/root/fake/pcs"
-)
+const file = "/root/controlplane.yaml"
 
 // TestCluster has the commands run on one cluster.
 func TestCluster(t *testing.T) {
@@ -60,10 +57,15 @@ func example(ctx context.Context, t *testing.T, n *cluster.Node, name string) {
 	if err := n.WriteFile(ctx, "/root/"+in, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	res, err := n.Shell(ctx, "cd /root && openstack-ocf plan --cib "+cib+" "+in)
+	res, err := n.Shell(ctx, "cd /root && bash -c 'time -p openstack-ocf plan --cib "+cib+" "+in+"'")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var wall, user, system float64
+	if _, err := fmt.Sscanf(res.Stderr, "real %g\nuser %g\nsys %g", &wall, &user, &system); err != nil || user+system > 10 {
+		t.Errorf("a plan with its proof took %g s of CPU, and is to take 10 s at most (%v)", user+system, err)
+	}
+	t.Logf("%s: %g s, %g s of CPU", name, wall, user+system)
 	golden(t, name+".sh", res.Stdout)
 	for line := range strings.Lines(res.Stdout) {
 		if !isCommand.MatchString(line) {
@@ -203,6 +205,37 @@ services:
     agent: mysql
 `
 
+// question is what apply asks before it changes anything.
+const question = "Go ahead?"
+
+// answer runs apply, waits for it to say so, does what a shell does then, and returns what apply says until its end.
+// "$apply" is its pid, and what is written to descriptor 3 are answers.
+func (s stage) answer(code int, options, after, then string) string {
+	s.Helper()
+	script := "cd /root; rm -f in out; mkfifo in; openstack-ocf apply " + options + " " + file + ` <in >out 2>&1 & apply=$!; exec 3>in
+until grep -q '` + after + `' out; do kill -0 $apply || break; sleep 0.05; done
+` + then + `
+wait $apply; code=$?; cat out; exit $code`
+	res, err := s.n.Shell(s.ctx, script)
+	s.Logf("apply %s: exit code %d\n%s%s", options, res.Code, res.Stdout, res.Stderr)
+	if res.Code != code {
+		s.Fatalf("exit code %d, want %d (%v)", res.Code, code, err)
+	}
+	return res.Stdout
+}
+
+// haproxyFile is the balancer's configuration on the first node.
+func (s stage) haproxyFile() string {
+	s.Helper()
+	text, err := s.n.ReadFile(s.ctx, haproxyCfg)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(text)
+}
+
+const haproxyCfg = "/etc/haproxy/haproxy.cfg"
+
 // apply takes a cluster from nothing through changes of the file. The parts build on each other.
 func apply(ctx context.Context, t *testing.T, c *cluster.Cluster) {
 	scene, err := scenario.NewStage(ctx, c, nil, scenario.MySQL())
@@ -216,15 +249,37 @@ func apply(ctx context.Context, t *testing.T, c *cluster.Cluster) {
 
 	s.says(s.apply(0, "--dry-run --yes"), "create db", "start of db on node", "pcs resource create db ocf:openstack:mysql-shared-storage --group test-group")
 	s.unchanged(empty)
+	// A terminal that is gone at the question.
+	s.says(s.answer(1, "", question, "kill -HUP $apply"), "nothing was changed")
+	s.unchanged(empty)
 
-	s.says(s.apply(0, "--yes"), "the way back: pcs cluster cib-push /var/lib/openstack-ocf/apply/", "done: all is as described")
+	// It needs no pcs, which a cluster of crmsh does not have. A terminal that is gone afterwards leaves nothing half done.
+	s.n.MustExec(ctx, t, "mv", "/usr/sbin/pcs", "/usr/sbin/pcs.away")
+	s.says(s.answer(1, "--yes", "all is changed, in one step", "kill -HUP $apply"), "the way back, which leaves alone what others change meanwhile: crm_diff --original /var/lib/openstack-ocf/apply/", "all is changed, but the wait was interrupted")
+	if err := c.WaitIdle(ctx); err != nil {
+		t.Fatal(err)
+	}
 	server, first := s.server(), s.configuration()
 	s.says(s.apply(0, "--yes"), "nothing is left to do")
 	s.unchanged(first)
+	s.n.MustExec(ctx, t, "mv", "/usr/sbin/pcs.away", "/usr/sbin/pcs")
+
+	// What an operator sets by hand and the file does not know stays as it is.
+	s.n.MustExec(ctx, t, "pcs", "stonith", "update", "fence", "pcmk_delay_base=3s")
+	s.n.MustExec(ctx, t, "pcs", "resource", "update", "db", "op", "stop", "timeout=333s", "on-fail=fence")
+	byHand := s.configuration()
+	s.says(s.apply(0, "--yes"), "not in the file, and left alone: fence pcmk_delay_base", "nothing is left to do")
+	s.unchanged(byHand)
+
+	// Two names of one option that contradict each other.
+	s.n.MustExec(ctx, t, "crm_attribute", "--type", "crm_config", "--name", "fencing-enabled", "--update", "false")
+	s.says(s.apply(1, "--yes"), "fencing-enabled=false and stonith-enabled=true are two names of one option")
+	s.n.MustExec(ctx, t, "crm_attribute", "--type", "crm_config", "--name", "fencing-enabled", "--delete")
+	s.unchanged(byHand)
 
 	// A parameter that is reloadable, operations, HAProxy at the group's end, and a clone on one node.
 	more := minimal + `    parameters: {degraded_disk_percent: 90}
-    operations: [monitor interval=3s timeout=20s, monitor interval=40s timeout=30s OCF_CHECK_LEVEL=10]
+    operations: [monitor interval=3s timeout=20s, monitor interval=40s timeout=30s OCF_CHECK_LEVEL=10, stop timeout=300s]
   - haproxy
   - {name: everywhere, agent: "ocf:pacemaker:Dummy", run: clone, nodes: [node1]}
 apis: [{name: keystone, nodes: [node2]}]
@@ -234,38 +289,39 @@ apis: [{name: keystone, nodes: [node2]}]
 			t.Fatal(err)
 		}
 		if n != s.n {
-			n.MustExec(ctx, t, "openstack-ocf", "plan", "--haproxy", "/etc/haproxy/haproxy.cfg", file)
+			n.MustExec(ctx, t, "openstack-ocf", "plan", "--haproxy", haproxyCfg, file)
 		}
 	}
-	// It stops at the first command that fails, and goes on from there.
-	fake := "#!/bin/sh\ncase \"$*\" in 'resource create everywhere '*) echo 'Error: no more of that' >&2; exit 1;; esac\nexec /usr/sbin/pcs \"$@\"\n"
-	if err := s.n.WriteFile(ctx, fakePCS, []byte(fake), 0o755); err != nil {
-		t.Fatal(err)
+	// The operator's own haproxy.cfg is not replaced by a --yes alone, nor without a question of its own.
+	s.n.MustExec(ctx, t, "/bin/sh", "-c", "mv "+haproxyCfg+" /etc/haproxy/mine; ln -s mine "+haproxyCfg+"; printf 'listen mine\n  bind :1\n  stats auth a:hunter2\n' >/etc/haproxy/mine; chown haproxy:adm /etc/haproxy/mine; chmod 640 /etc/haproxy/mine")
+	mine := s.haproxyFile()
+	s.says(s.apply(1, "--yes"), haproxyCfg+" was not written by openstack-ocf: nothing was changed", "- listen mine", "+ listen keystone", "stats auth (secret)")
+	s.says(s.answer(1, "", question, "echo y >&3; echo n >&3"), "Replace "+haproxyCfg, "not confirmed; nothing was changed")
+	// Somebody else changes the cluster before the answer.
+	s.says(s.answer(1, "--replace-haproxy", question, "crm_attribute --type crm_config --name cluster-recheck-interval --update 7min; echo y >&3"), "has changed meanwhile")
+	s.n.MustExec(ctx, t, "crm_attribute", "--type", "crm_config", "--name", "cluster-recheck-interval", "--delete")
+	s.unchanged(byHand)
+	if now := s.haproxyFile(); now != mine {
+		t.Errorf("haproxy.cfg was replaced though nothing was to be changed: %s", now)
 	}
-	res, err := s.n.Shell(ctx, "PATH="+filepath.Dir(fakePCS)+":$PATH openstack-ocf apply --yes "+file)
-	t.Logf("%s%s", res.Stdout, res.Stderr)
-	if res.Code != 1 {
-		t.Fatalf("exit code %d, want 1 (%v)", res.Code, err)
+
+	said := s.apply(0, "--yes --replace-haproxy")
+	s.says(said, "+ degraded_disk_percent=90", "+ op monitor OCF_CHECK_LEVEL=10 interval=40s timeout=30s", "create haproxy", "create everywhere",
+		"- op stop interval=0s on-fail=fence timeout=333s", "+ op stop interval=0s on-fail=fence timeout=300s",
+		"+ location everywhere-clone avoids node2", "wrote "+haproxyCfg, "what was there is /etc/haproxy/mine.", "no server is up in: keystone", "done: all is as described")
+	if strings.Contains(said, "IPaddr2") || strings.Contains(said, "Filesystem") || strings.Contains(said, "hunter2") {
+		t.Error("what did not change was touched, or a secret told")
 	}
-	s.says(res.Stdout, "+ degraded_disk_percent=90", "+ op monitor OCF_CHECK_LEVEL=10 interval=40s timeout=30s", "create haproxy", "create everywhere",
-		"+ location everywhere-clone avoids node2", "wrote /etc/haproxy/haproxy.cfg")
-	s.says(res.Stderr, "resource create everywhere", "no more of that", "commands were run before", "pcs cluster cib-push /var/lib")
-	if strings.Contains(res.Stdout, "IPaddr2") || strings.Contains(res.Stdout, "Filesystem") {
-		t.Error("what did not change was touched")
-	}
-	if xml := s.configuration(); !strings.Contains(xml, `id="haproxy"`) || strings.Contains(xml, `id="everywhere"`) || strings.Contains(xml, "everywhere-clone-node2") {
-		t.Errorf("all before what failed is there, and nothing after it: %s", xml)
-	}
-	half := s.configuration()
-	s.says(s.apply(1, ""), "Go ahead?", "not confirmed; nothing was changed")
-	s.unchanged(half)
-	if said := s.apply(0, "--yes"); strings.Contains(said, "create haproxy") || !strings.Contains(said, "create everywhere") {
-		t.Error("it does not go on from where it stopped")
-	} else {
-		s.says(said, "no server is up in: keystone") // degraded, and not a reason to say that apply failed
+	if got := s.n.MustExec(ctx, t, "/bin/sh", "-c", "readlink "+haproxyCfg+"; stat -c '%U:%G %a' /etc/haproxy/mine; cat /etc/haproxy/mine.*"); got != "mine\nhaproxy:adm 640\n"+mine {
+		t.Errorf("link, owner, mode or the copy of the operator's haproxy.cfg are lost: %s", got)
 	}
 	if now := s.server(); now != server {
 		t.Errorf("the database was restarted: %s, before: %s", now, server)
+	}
+	// The clone never ran where it must not.
+	history, err := c.CIB(ctx, "//node_state[@uname='node2']//lrm_resource[@id='everywhere']")
+	if err != nil || strings.Contains(history, `operation="start"`) || strings.Contains(history, `operation="stop"`) || !strings.Contains(history, `operation="monitor"`) {
+		t.Errorf("everywhere ran on node2: %v %s", err, history)
 	}
 	second := s.configuration()
 	s.says(s.apply(0, "--yes"), "nothing is left to do")
@@ -273,21 +329,42 @@ apis: [{name: keystone, nodes: [node2]}]
 
 	// What would stop a service is refused, and so is a file for another cluster.
 	s.describe(minimal + "  - {name: everywhere, agent: \"ocf:heartbeat:Dummy\"}\n")
-	s.says(s.apply(1, "--yes"), "openstack-ocf swap --to ocf:heartbeat:Dummy everywhere", "not in the file, and left alone: haproxy")
+	s.says(s.apply(1, "--yes"), "openstack-ocf swap --to ocf:heartbeat:Dummy everywhere", "not in the file, and left alone: ", "haproxy")
 	s.describe(strings.ReplaceAll(minimal, "node2", "node7"))
 	s.says(s.apply(1, "--yes"), "node7 is not a node of this cluster, which has node1, node2")
 	s.describe(minimal + "    parameters: {datdir: /x}\n")
 	s.says(s.apply(1, "--yes"), file+":10: ")
 	s.unchanged(second)
 
-	// The way back is a way back.
-	files := strings.Fields(s.n.MustExec(ctx, t, "/bin/sh", "-c", "ls /var/lib/openstack-ocf/apply/*.xml"))
-	if len(files) != 3 {
-		t.Fatalf("configurations kept: %v", files)
+	// The way back undoes what apply did, and leaves alone what somebody did since.
+	s.n.MustExec(ctx, t, "pcs", "resource", "meta", "db", "migration-threshold=3")
+	_, way, _ := strings.Cut(said, "meanwhile: ")
+	way, _, _ = strings.Cut(way, "\n")
+	s.n.MustExec(ctx, t, "/bin/sh", "-c", way)
+	if xml := s.configuration(); !strings.Contains(xml, "migration-threshold") || strings.Contains(xml, "everywhere") {
+		t.Errorf("the way back gave up what somebody did since, or left something: %s", xml)
 	}
-	s.n.MustExec(ctx, t, "pcs", "cluster", "cib-push", files[1], "--config")
-	s.unchanged(first)
-	if mode := s.n.MustExec(ctx, t, "stat", "-c", "%U %a", files[1], filepath.Dir(files[1])); mode != "root 600\nroot 700\n" {
+	s.n.MustExec(ctx, t, "pcs", "resource", "meta", "db", "migration-threshold=")
+	if now := s.parsed(); !now.Equal(parse(t, byHand)) {
+		t.Errorf("the way back leads elsewhere:\n%s\nand not to\n%s", now, byHand)
+	}
+	files := strings.Fields(s.n.MustExec(ctx, t, "/bin/sh", "-c", "ls /var/lib/openstack-ocf/apply/*.xml"))
+	if mode := s.n.MustExec(ctx, t, "stat", "-c", "%U %a", files[0], filepath.Dir(files[0])); mode != "root 600\nroot 700\n" {
 		t.Errorf("the configuration, which may hold passwords, is kept with %q", mode)
 	}
+}
+
+// parsed is the configuration without what Pacemaker or pcs leave empty.
+func (s stage) parsed() *pacemaker.Element { s.Helper(); return parse(s, s.configuration()) }
+
+func parse(t testing.TB, text string) *pacemaker.Element {
+	t.Helper()
+	e, err := pacemaker.ParseXML(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Remove(func(el *pacemaker.Element) bool {
+		return len(el.Children) == 0 && (el.Name == "meta_attributes" || el.Name == "instance_attributes")
+	})
+	return e
 }
