@@ -50,13 +50,16 @@ func TestCampaign(t *testing.T) {
 	faults, only := number(t, "FAULTS", 8), number(t, "ROUND", 0)
 	for round := 1; c.faults < faults; round++ {
 		if only != 0 {
-			round, faults = only, 1
+			round = only
 		}
 		if !t.Run(fmt.Sprintf("round %d", round), func(t *testing.T) { c.round(t, round, faults-c.faults) }) {
 			t.Logf("again: SEED=%d ROUND=%d; brokers: %s; %s\n%s", c.seed, round, s.watch.Story(), held, s.CrmMon(t.Context()))
 			if c.unmended {
 				return
 			}
+		}
+		if only != 0 {
+			break
 		}
 	}
 	t.Logf("%d faults: %d durable and %d transient messages acknowledged, %d and %d lost, the latter where every broker that had them was struck",
@@ -71,8 +74,8 @@ type campaign struct {
 	// The last round has left a cluster that does not mend.
 	unmended bool
 
-	acked  [2]int // durable, transient
-	lost   [2]int
+	acked [2]int // durable, transient
+	lost  [2]int
 }
 
 // fault is something that befalls the cluster. It is given the node it strikes, and may leave it to be mended.
