@@ -188,6 +188,7 @@ func (a *agent) look(ctx context.Context, r *ocf.Request, s settings, p *daemon.
 	for _, check := range []func() error{
 		func() error { return a.backups(ctx, r, c, s) },
 		func() error { return a.stores(ctx, c) },
+		func() error { return strayed(ctx, c, s) },
 		func() error { return a.queues(ctx, c, s.says(ctx, p, "default-queue-limit")) },
 		func() error { return a.connections(ctx, c) },
 	} {
@@ -283,6 +284,22 @@ func (a *agent) stores(ctx context.Context, c *qmf.Client) error {
 		return nil
 	}
 	return a.noStore()
+}
+
+// strayed tells of a store that is elsewhere than where it is looked for.
+func strayed(ctx context.Context, c *qmf.Client, s settings) error {
+	stores, err := c.Stores(ctx)
+	if err != nil {
+		return managed(err)
+	}
+	for _, store := range stores {
+		there, err := os.Stat(store.Dir)
+		expected, err2 := os.Stat(s.storeDir)
+		if store.Dir != "" && (errors.Join(err, err2) != nil || !os.SameFile(there, expected)) {
+			return ocf.Errorf(ocf.Degraded, "the store is in %s, and is looked after in %s: write the option out (store-dir=%[1]s), or a cold start may take an old store for the newest", store.Dir, s.storeDir)
+		}
+	}
+	return nil
 }
 
 // loaded asks the process for its store, where its management cannot be asked:

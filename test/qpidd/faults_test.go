@@ -257,6 +257,17 @@ func TestFaults(t *testing.T) {
 			p.Monitor(0, ocf.Degraded, "100% full")
 			p.Want(ocf.Stop, ocf.OK)
 		}},
+		{"a store that is not where it is looked for", func(h *host) {
+			if h.kind != broker.Real {
+				h.T.Skip("SKIP: needs qpidd (the stand-in takes no shortened options)")
+			}
+			box.Sh(h.T, "mkdir -p /run/elsewhere; chown daemon: /run/elsewhere")
+			defer box.Sh(h.T, "rm -r /run/elsewhere")
+			p := h.With("additional_parameters", "--store-d=/run/elsewhere") // the broker takes it for --store-dir
+			p.Start()
+			p.Monitor(20, ocf.Degraded, "the store is in /run/elsewhere, and is looked after in "+dataDir)
+			p.Want(ocf.Stop, ocf.OK)
+		}},
 		{"a broker that should replicate and does not", func(h *host) {
 			h.Start()
 			h.With("ha_cluster", "true", "ha_brokers_url", "amqp:127.0.0.1").Monitor(0, ocf.Degraded, "does not replicate")
