@@ -125,7 +125,7 @@ func (p *params) declare() []ocf.Parameter {
 		},
 		{
 			Name: "test_defaults_file", Value: ocf.Path(&p.testDefaultsFile), Reloadable: true, Short: "File with user and password of the health checks",
-			Long: "An option file whose group [client] holds user and password, readable by root only. It wins over test_user\nand test_passwd. There is no default: a ~/.my.cnf never changes who the checks log in as.",
+			Long: "An option file whose group [client] holds user and password (and ssl-ca, ssl-cert, ssl-key, ssl-verify-server-cert for\nan account that is REQUIRE SSL), readable by root only. It wins over test_user and test_passwd. There is no default: a ~/.my.cnf never changes who the checks log in as.",
 		},
 		{
 			Name: "enable_creation", Value: ocf.Bool(&p.enableCreation), Default: "false", Short: "Create the databases if there are none",

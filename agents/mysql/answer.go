@@ -115,7 +115,7 @@ func (p *params) arguments(config string) []string {
 // kept from files that root can read. Who that is the files say, as root reads
 // them and in the groups that the server reads.
 func (p *params) ask(ctx context.Context, config, binary string, args []string) (*answer, error) {
-	groups := mycnf.ServerGroups("")
+	groups := mycnf.ServerGroups
 	var a *answer
 	for range 3 {
 		o := mycnf.Options{Files: slices.Clone(configs)}

@@ -173,14 +173,11 @@ func (a *agent) target(r *ocf.Request, s settings) (t sqlping.Target, known bool
 	t = sqlping.Target{Socket: s.socket, User: a.testUser, Password: a.testPasswd}
 	known = r.Given("test_user") || r.Given("test_passwd")
 	if a.testDefaultsFile != "" {
-		user, password, _, err := mycnf.LoadDefaults(a.testDefaultsFile)
+		c, err := mycnf.LoadDefaults(a.testDefaultsFile)
 		if err != nil {
 			return t, true, err
 		}
-		if user != "" {
-			t.User = user
-		}
-		t.Password, known = password, true
+		t.User, t.Password, t.TLS, known = cmp.Or(c.User, t.User), c.Password, c.TLS, true
 	}
 	return t, known, nil
 }

@@ -110,7 +110,7 @@ func (s settings) unusable(err error) error {
 func (p *params) reckoned(config string) *answer {
 	a := &answer{Values: map[string]string{}}
 	if config != "" {
-		o, _ := mycnf.Read(config, mycnf.ServerGroups("")...)
+		o, _ := mycnf.Read(config, mycnf.ServerGroups...)
 		a.User, _ = o.First("user")
 		for _, name := range kept {
 			a.Values[name], _ = o.Get(name)

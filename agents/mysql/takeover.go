@@ -50,7 +50,7 @@ func optionFile(named string) (string, mycnf.Options, error) {
 	if file == "" {
 		return "", mycnf.Options{}, nil
 	}
-	o, err := mycnf.Read(file, mycnf.ServerGroups("")...)
+	o, err := mycnf.Read(file, mycnf.ServerGroups...)
 	return file, o, err
 }
 

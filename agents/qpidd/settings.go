@@ -303,11 +303,11 @@ func (a *agent) target(r *ocf.Request, s settings, p *daemon.Process) (t amqp.Ta
 		t.PID = p.PID
 	}
 	if a.credentials != "" {
-		user, password, _, err := mycnf.LoadDefaults(a.credentials)
+		c, err := mycnf.LoadDefaults(a.credentials)
 		if err != nil {
 			return t, true, ocf.Errorf(ocf.Degraded, "alive, but the check cannot log in: credentials_file: %w", err)
 		}
-		t.User, t.Password = user, password
+		t.User, t.Password = c.User, c.Password
 	}
 	d, err := a.door(r, s, p)
 	if err == nil && d.tls {

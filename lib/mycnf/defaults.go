@@ -1,30 +1,67 @@
 package mycnf
 
 import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 )
 
+// Client is what the group [client] of an option file says. What it does not set is empty.
+type Client struct {
+	User, Password, Socket string
+	TLS                    *tls.Config // nil: as the server likes
+}
+
 // LoadDefaults reads what a client needs to log in from the group [client] of the file at path, in the format of
-// --defaults-extra-file. What the file does not set is empty.
+// --defaults-extra-file: user, password, socket, ssl, ssl-ca, ssl-cert, ssl-key and ssl-verify-server-cert. As with the
+// clients of MySQL and MariaDB, a certificate is verified only if the last one says so. A file that has nothing for a
+// client is an error: who names it means somebody.
 //
 // It refuses the file, and every file that it includes, unless root or the calling user owns it and nobody else can
 // read or write it: its password is the cluster's. There is no default path: the ~/.my.cnf of whoever runs
 // the check must not decide as whom it logs in.
-func LoadDefaults(path string) (user, password, socket string, err error) {
+func LoadDefaults(path string) (Client, error) {
 	r := reader{groups: []string{"client"}, check: private}
 	if err := r.file(path, 0); err != nil {
-		return "", "", "", err
+		return Client{}, err
 	}
-	user, _ = r.Get("user")
-	password, _ = r.Get("password")
-	socket, _ = r.Get("socket")
-	return user, password, socket, nil
+	if len(r.List) == 0 {
+		return Client{}, fmt.Errorf("%s sets nothing in a group [client]: write [client], user=... and password=... in it", path)
+	}
+	get := func(name string) string { v, _ := r.Get(name); return v }
+	c := Client{User: get("user"), Password: get("password"), Socket: get("socket")}
+	on := func(name string) bool {
+		v, ok := r.Get(name)
+		off := slices.Contains([]string{"0", "off", "false", "no"}, strings.ToLower(v))
+		return ok && !off
+	}
+	ca, cert, key := get("ssl-ca"), get("ssl-cert"), get("ssl-key")
+	if ca == "" && cert == "" && !on("ssl") && !on("ssl-verify-server-cert") {
+		return c, nil
+	}
+	c.TLS = &tls.Config{ServerName: "localhost", InsecureSkipVerify: !on("ssl-verify-server-cert")}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		c.TLS.RootCAs = x509.NewCertPool()
+		if err != nil || !c.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return c, fmt.Errorf("ssl-ca %s in %s: no certificate can be read from it (%w)", ca, path, cmp.Or(err, errors.New("no PEM")))
+		}
+	}
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return c, fmt.Errorf("ssl-cert and ssl-key in %s: %w", path, err)
+		}
+		c.TLS.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
 }
 
 func private(path string, info fs.FileInfo) error {
@@ -41,24 +78,5 @@ func private(path string, info fs.FileInfo) error {
 	return nil
 }
 
-const versionRE = `(\d+)\.(\d+)\.\d+(-?MariaDB)?`
-
-// ServerGroups returns the groups that a server of that version reads. The version is what the server says of itself
-// (@@version, or the output of mariadbd --version); one that is not understood, or an empty one, gives the groups
-// without a version, of MySQL and MariaDB alike.
-func ServerGroups(version string) []string {
-	var m []string
-	if version != "" {
-		m = regexp.MustCompile(versionRE).FindStringSubmatch(version)
-	}
-	if m == nil {
-		return []string{"mysqld", "server", "mariadb", "mariadbd", "client-server", "galera"}
-	}
-	suffix := "-" + m[1] + "." + m[2]
-	groups := []string{"mysqld", "server", "mysqld" + suffix}
-	// MySQL went from 5 and 8 on to 9, MariaDB from 5.5 to 10 and up: from 10 on a number alone says MariaDB.
-	if major, _ := strconv.Atoi(m[1]); major >= 10 || strings.Contains(version, "MariaDB") {
-		groups = append(groups, "mariadb", "mariadb"+suffix, "mariadbd", "mariadbd"+suffix, "client-server", "galera")
-	}
-	return groups
-}
+// ServerGroups are the groups that every server reads. Those of its version it says itself, see Ask.
+var ServerGroups = []string{"mysqld", "server", "mariadb", "mariadbd", "client-server", "galera"}

@@ -110,7 +110,7 @@ func TestGet(t *testing.T) {
 		"b.cnf":   "[mysqld]\ndatadir = \"/b c\"\n[mysqld-5.7]\ndatadir=/no\n",
 		"bad.cnf": "[mysqld]\n\n!includedir\n",
 	})
-	o, err := Read(filepath.Join(dir, "my.cnf"), ServerGroups("10.11.19-MariaDB-0+deb12u1")...)
+	o, err := Read(filepath.Join(dir, "my.cnf"), append(ServerGroups, "mariadb-10.11")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,41 +158,6 @@ func TestIncludeStorm(t *testing.T) {
 	}
 }
 
-func TestServerGroups(t *testing.T) {
-	for version, want := range map[string]string{
-		"10.11.19-MariaDB-0+deb12u1": "mysqld server mysqld-10.11 mariadb mariadb-10.11 mariadbd mariadbd-10.11 client-server galera",
-		"mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)": "mysqld server mysqld-10.11 mariadb mariadb-10.11 mariadbd mariadbd-10.11 client-server galera",
-		"5.5.68-MariaDB": "mysqld server mysqld-5.5 mariadb mariadb-5.5 mariadbd mariadbd-5.5 client-server galera",
-		"11.8.2":         "mysqld server mysqld-11.8 mariadb mariadb-11.8 mariadbd mariadbd-11.8 client-server galera",
-		"8.0.36-0ubuntu": "mysqld server mysqld-8.0",
-		"":               "mysqld server mariadb mariadbd client-server galera",
-	} {
-		if got := strings.Join(ServerGroups(version), " "); got != want {
-			t.Errorf("ServerGroups(%q) = %s, want %s", version, got, want)
-		}
-	}
-	bin, err := exec.LookPath("/usr/sbin/mariadbd")
-	if err != nil {
-		t.Skip("SKIP: needs mariadbd, to compare with what it says it reads")
-	}
-	version, err := exec.Command(bin, "--version").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	help, err := exec.Command(bin, "--no-defaults", "--help", "--verbose").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, list, ok := strings.Cut(string(help), "groups are read: ")
-	if !ok {
-		t.Fatal("mariadbd --help names no groups")
-	}
-	list, _, _ = strings.Cut(list, "\n")
-	if got := ServerGroups(string(version)); !slices.Equal(got, strings.Fields(list)) {
-		t.Errorf("ServerGroups = %q, mariadbd says %q", got, list)
-	}
-}
-
 func TestLoadDefaults(t *testing.T) {
 	const text = "[client]\nuser=ha\npassword = \"s#cret\"\nsocket=/run/x.sock\n[mysqld]\nuser=mysql\n"
 	dir := write(t, map[string]string{"ok.cnf": text, "open.cnf": text, "via.cnf": "!include DIR/open.cnf\n", "viadir.cnf": "!includedir DIR/d\n", "d/open.cnf": text})
@@ -201,25 +166,53 @@ func TestLoadDefaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	user, password, socket, err := LoadDefaults(filepath.Join(dir, "ok.cnf"))
-	if err != nil || user != "ha" || password != "s#cret" || socket != "/run/x.sock" {
-		t.Errorf("LoadDefaults = %q %q %q %v", user, password, socket, err)
+	if c, err := LoadDefaults(filepath.Join(dir, "ok.cnf")); err != nil || c != (Client{User: "ha", Password: "s#cret", Socket: "/run/x.sock"}) {
+		t.Errorf("LoadDefaults = %+v, %v", c, err)
 	}
 	for _, f := range []string{"open.cnf", "via.cnf", "viadir.cnf"} {
-		_, password, _, err := LoadDefaults(filepath.Join(dir, f))
-		if err == nil || password != "" || !strings.Contains(err.Error(), "open.cnf: mode 0640") || strings.Contains(err.Error(), "s#cret") {
-			t.Errorf("%s: %q, %v", f, password, err)
+		c, err := LoadDefaults(filepath.Join(dir, f))
+		if err == nil || c.Password != "" || !strings.Contains(err.Error(), "open.cnf: mode 0640") || strings.Contains(err.Error(), "s#cret") {
+			t.Errorf("%s: %q, %v", f, c.Password, err)
 		}
 	}
-	if _, _, _, err := LoadDefaults(filepath.Join(dir, "none.cnf")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := LoadDefaults(filepath.Join(dir, "none.cnf")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
+	}
+	for _, text := range []string{"", "[mysqld]\nuser=x\n", "[client]\n", "[mysql]\nuser=x\n"} {
+		path := filepath.Join(write(t, map[string]string{"none.cnf": text}), "none.cnf")
+		if _, err := LoadDefaults(path); err == nil || !strings.Contains(err.Error(), "[client]") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, c := range []struct {
+		text         string
+		want, verify bool
+		words        string
+	}{
+		{"ssl", true, false, ""},
+		{"ssl=0", false, false, ""},
+		{"skip-ssl", false, false, ""},
+		{"ssl-verify-server-cert", true, true, ""},
+		{"ssl_ca=DIR/none.pem", false, false, "none.pem"},
+		{"ssl-cert=DIR/none.pem\nssl-key=DIR/none.pem", false, false, "none.pem"},
+	} {
+		got, err := LoadDefaults(filepath.Join(write(t, map[string]string{"tls.cnf": "[client]\nuser=x\n" + c.text + "\n"}), "tls.cnf"))
+		if c.words != "" {
+			if err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("%s: %v", c.text, err)
+			}
+			continue
+		}
+		if err != nil || (got.TLS != nil) != c.want || c.want && got.TLS.InsecureSkipVerify == c.verify {
+			t.Errorf("%s: %+v, %v", c.text, got.TLS, err)
+		}
 	}
 	if os.Geteuid() == 0 {
 		t.Run("stranger's", func(t *testing.T) {
 			if err := os.Chown(filepath.Join(dir, "ok.cnf"), 65534, 65534); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, _, err := LoadDefaults(filepath.Join(dir, "ok.cnf")); err == nil || !strings.Contains(err.Error(), "uid 65534") {
+			if _, err := LoadDefaults(filepath.Join(dir, "ok.cnf")); err == nil || !strings.Contains(err.Error(), "uid 65534") {
 				t.Errorf("a stranger's file: %v", err)
 			}
 		})

@@ -1,6 +1,7 @@
 package sqlping
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,11 +59,10 @@ func (e *Error) Error() string {
 	case e.Code != 0:
 		var me *mysql.MySQLError
 		errors.As(e.Err, &me)
-		what = fmt.Sprintf("error %d: %s", e.Code, me.Message)
-		todo = advice()[e.Code]
-		if todo == "" {
-			todo = "the server is alive; see its error log"
-		}
+		// crm_mon shows 128 bytes: where it was asked comes last, and what says nothing new goes.
+		said := strings.TrimSuffix(strings.TrimSuffix(me.Message, " (using password: YES)"), " (using password: NO)")
+		todo = cmp.Or(advice()[e.Code], "see the server's error log")
+		return words.Line(fmt.Sprintf("error %d: %s: %s", e.Code, said, todo)) + words.Line(fmt.Sprintf(" (%s, %s)", e.Doing, e.Where))
 	case e.State == Hung:
 		what = fmt.Sprintf("no answer within %s", e.After.Round(time.Millisecond))
 		if errors.Is(e.Err, syscall.EAGAIN) {
@@ -125,43 +125,43 @@ func advice() map[uint16]string {
 		1041: "the server is out of memory",
 		1135: "the server cannot start a thread: look at its memory, TasksMax and ulimit -u",
 
-		1040: "the server is alive, all connections are taken: SHOW PROCESSLIST, then end the idle or raise max_connections; extra_port keeps one free for checks (MariaDB)",
-		1203: "the server is alive, this user's connections are all taken (max_user_connections): give the check a user of its own",
-		1226: "the server is alive, this user has used up its limits (SHOW GRANTS): give the check a user of its own",
+		1040: "SHOW PROCESSLIST, then end the idle or raise max_connections; extra_port keeps one free for checks (MariaDB)",
+		1203: "this user's connections are all taken (max_user_connections): give the check a user of its own",
+		1226: "this user has used up its limits (SHOW GRANTS): give the check a user of its own",
 
-		1044: "the server is alive: GRANT the user of this check what it needs",
+		1044: "GRANT the user of this check what it needs",
 		1045: credentialAdvice,
-		1142: "the server is alive: GRANT the user of this check what it needs",
-		1227: "the server is alive: GRANT the user of this check what it needs",
-		1251: "the server is alive: give the user of this check a newer authentication plugin",
-		1275: "the server is alive: give the user of this check a newer authentication plugin",
-		1524: "the server is alive: load the plugin, or give the user of this check another",
-		1698: "the server is alive: this user logs in by its operating system account (unix_socket): run the check as that account or use another user",
-		1820: "the server is alive: set a new password for the user of this check",
-		1862: "the server is alive: set a new password for the user of this check",
-		3118: "the server is alive: ALTER USER ... ACCOUNT UNLOCK, or use another user",
-		3159: "the server is alive: use the unix socket, or TLS",
-		4151: "the server is alive: ALTER USER ... ACCOUNT UNLOCK, or use another user",
+		1142: "GRANT the user of this check what it needs",
+		1227: "GRANT the user of this check what it needs",
+		1251: "give the user of this check a newer authentication plugin",
+		1275: "give the user of this check a newer authentication plugin",
+		1524: "load the plugin, or give the user of this check another",
+		1698: "this user logs in by its operating system account (unix_socket): run the check as that account or use another user",
+		1820: "set a new password for the user of this check",
+		1862: "set a new password for the user of this check",
+		3118: "ALTER USER ... ACCOUNT UNLOCK, or use another user",
+		3159: "use the unix socket, or TLS",
+		4151: "ALTER USER ... ACCOUNT UNLOCK, or use another user",
 
-		1129: "the server is alive and has blocked this host: mariadb-admin flush-hosts (FLUSH HOSTS), then find who breaks off its logins; better use the unix socket",
-		1130: "the server is alive and does not know this host: use the unix socket, or CREATE USER for it",
+		1129: "the server has blocked this host: mariadb-admin flush-hosts (FLUSH HOSTS), then find who breaks off its logins; better use the unix socket",
+		1130: "the server does not know this host: use the unix socket, or CREATE USER for it",
 
-		1049: "the server is alive: that database does not exist",
-		1146: "the server is alive: that table does not exist, correct the check's table",
+		1049: "that database does not exist",
+		1146: "that table does not exist, correct the check's table",
 
-		1053: "the server is alive and shutting down: wait for it",
+		1053: "wait for it",
 		1927: "somebody or the shutdown ended this connection",
-		1205: "the server is alive, somebody holds a lock: look in SHOW PROCESSLIST for a backup (FLUSH TABLES WITH READ LOCK), LOCK TABLES or a long transaction",
-		1213: "the server is alive: a deadlock, once is nothing",
-		1969: "the server is alive and slow: the query took longer than this check has",
-		3024: "the server is alive and slow: the query took longer than this check has",
+		1205: "somebody holds a lock: look in SHOW PROCESSLIST for a backup (FLUSH TABLES WITH READ LOCK), LOCK TABLES or a long transaction",
+		1213: "a deadlock, once is nothing",
+		1969: "the server is slow: the query took longer than this check has",
+		3024: "the server is slow: the query took longer than this check has",
 	}
 }
 
 const (
-	credentialAdvice = "the server is alive: correct the user or password of this check"
-	diskAdvice       = "the server is alive, its disk is full: free space or enlarge the file system (df, df -i, quota)"
-	readOnlyAdvice   = "the server is alive and takes no writes: read_only, super_read_only, innodb_read_only or innodb_force_recovery is set; see why before SET GLOBAL read_only=0"
+	credentialAdvice = "correct user or password; if it is REQUIRE SSL, ssl-ca"
+	diskAdvice       = "its disk is full: free space or enlarge the file system (df, df -i, quota)"
+	readOnlyAdvice   = "the server takes no writes: read_only, super_read_only, innodb_read_only or innodb_force_recovery is set; see why before SET GLOBAL read_only=0"
 )
 
 // authErrors of the driver: the server lives, and wants a login that this client cannot or must not do.
