@@ -23,13 +23,17 @@ func Lookup(user, group string) (Account, error) {
 	if err != nil {
 		return Account{}, err
 	}
+	return a.account(), nil
+}
+
+func (a *account) account() Account {
 	acc := Account{UID: a.uid, GID: a.gid, name: a.name}
 	if a.credential != nil {
 		for _, g := range a.credential.Groups {
 			acc.Groups = append(acc.Groups, int(g))
 		}
 	}
-	return acc, nil
+	return acc
 }
 
 // CanWrite is nil if the account may create files in the directory, by its owner and mode; access control lists

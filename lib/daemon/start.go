@@ -442,18 +442,21 @@ func resolveUser(name, group string) (*account, error) {
 }
 
 // openLog opens a file for appending. The daemon's user may own the folder, so a symlink put there must not
-// make root write elsewhere, nor a named pipe keep it waiting.
+// make root write elsewhere: it is followed with the rights of that user. Nor must a named pipe keep us waiting.
 func openLog(path string, who *account) (*os.File, error) {
-	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_NONBLOCK | unix.O_CLOEXEC
 	fd, err := unix.Open(path, flags|unix.O_CREAT|unix.O_EXCL, 0o640)
 	created := err == nil
 	if errors.Is(err, unix.EEXIST) {
-		fd, err = unix.Open(path, flags, 0)
+		fd, err = unix.Open(path, flags|unix.O_NOFOLLOW, 0)
+	}
+	if errors.Is(err, unix.ELOOP) {
+		err = who.account().Do(func() (err error) {
+			fd, err = unix.Open(path, flags|unix.O_CREAT, 0o640)
+			return err
+		})
 	}
 	if err != nil {
-		if errors.Is(err, unix.ELOOP) {
-			err = fmt.Errorf("%w: it is a symbolic link, name its target instead", err)
-		}
 		return nil, &fs.PathError{Op: "open log file", Path: path, Err: err}
 	}
 	if err := unix.SetNonblock(fd, false); err != nil {

@@ -62,7 +62,7 @@ func (e *Error) Error() string {
 		// crm_mon shows 128 bytes: where it was asked comes last, and what says nothing new goes.
 		said := strings.TrimSuffix(strings.TrimSuffix(me.Message, " (using password: YES)"), " (using password: NO)")
 		todo = cmp.Or(advice()[e.Code], "see the server's error log")
-		return words.Line(fmt.Sprintf("error %d: %s: %s", e.Code, said, todo)) + words.Line(fmt.Sprintf(" (%s, %s)", e.Doing, e.Where))
+		return words.Line(fmt.Sprintf("error %d: %s: %s", e.Code, said, todo)) + " " + words.Line(fmt.Sprintf("(%s, %s)", e.Doing, e.Where))
 	case e.State == Hung:
 		what = fmt.Sprintf("no answer within %s", e.After.Round(time.Millisecond))
 		if errors.Is(e.Err, syscall.EAGAIN) {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -318,6 +319,68 @@ func TestFaults(t *testing.T) {
 			h.With("log", "/run/logs/deep/error.log").Start()
 			if fi, err := os.Stat("/run/logs/deep/error.log"); err != nil || fi.Size() == 0 {
 				h.T.Errorf("no log: %v", err)
+			}
+		}},
+		{"error log is a symlink", func(h *host) {
+			box.Sh(h.T, "rm -rf /run/real; mkdir -p /run/log /run/real; chown mysql: /run/log /run/real; ln -s /run/real/error.log %s", errLog)
+			h.Start()
+			h.Stop()
+			if log, err := os.ReadFile("/run/real/error.log"); !strings.Contains(string(log), "Shutdown complete") {
+				h.T.Errorf("%v: the log has %q", err, log)
+			}
+			box.Sh(h.T, "rm -rf /run/real; mkdir -m 700 /run/real")
+			h.Want(ocf.Start, ocf.Generic, "permission denied")
+		}},
+		{"memlock", func(h *host) {
+			p := h.With("additional_parameters", "--memlock")
+			p.Start()
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.Running()[0]))
+			if err != nil || strings.Contains(string(status), "VmLck:\t       0 kB") {
+				h.T.Errorf("its memory is not locked: %v\n%s", err, status)
+			}
+			p.Want(ocf.Stop, ocf.OK)
+		}},
+		{"all threads of the pool are taken", func(h *host) {
+			p := h.With("additional_parameters", "--thread-handling=pool-of-threads --thread-pool-size=1 --thread-pool-max-threads=2 --extra-port=3398")
+			p.Start()
+			for range 6 {
+				box.Background(h.T, "mariadb", "--no-defaults", "-S", socket, "-uroot", "-e", "SELECT SLEEP(600)")
+			}
+			box.Until(h.T, "nobody is served", func() bool {
+				return exec.Command("timeout", "3", "mariadb", "--no-defaults", "-S", socket, "-uroot", "-e", "SELECT 1").Run() != nil
+			})
+			p.Monitor(0, ocf.Degraded, "extra_port", "3398")
+			h.Signal(syscall.SIGSTOP)
+			p.Monitor(0, ocf.Generic, "frozen")
+			p.Want(ocf.Stop, ocf.OK)
+		}},
+		{"an account that is REQUIRE SSL", func(h *host) {
+			box.Sh(h.T, "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout /run/tls.key -out /run/tls.pem 2>/dev/null; cp /run/tls.pem /run/ca.pem; chown mysql: /run/tls.key")
+			box.Sh(h.T, "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=other -keyout /dev/null -out /run/other.pem 2>/dev/null")
+			p := h.With("additional_parameters", "--ssl-cert=/run/tls.pem --ssl-key=/run/tls.key", "test_defaults_file", "/run/check.cnf")
+			p.Start()
+			h.sql("CREATE USER IF NOT EXISTS tls_me@localhost IDENTIFIED BY 'correct-horse' REQUIRE SSL")
+			for more, code := range map[string]ocf.Code{
+				"": ocf.Degraded, "ssl": ocf.OK, "ssl-ca=/run/ca.pem": ocf.OK, "ssl-ca=/run/ca.pem\nssl-verify-server-cert": ocf.OK,
+				"ssl-ca=/run/other.pem\nssl-verify-server-cert": ocf.Degraded, "ssl-ca=/run/none.pem": ocf.Degraded,
+			} {
+				if err := os.WriteFile("/run/check.cnf", []byte("[client]\nuser=tls_me\npassword=correct-horse\n"+more+"\n"), 0o600); err != nil {
+					h.T.Fatal(err)
+				}
+				words := map[string]string{"": "REQUIRE SSL", "ssl-ca=/run/none.pem": "none.pem"}[more]
+				p.Monitor(0, code, words)
+			}
+			if err := os.WriteFile("/run/check.cnf", []byte("[mysqld]\nuser=tls_me\n"), 0o600); err != nil {
+				h.T.Fatal(err)
+			}
+			p.Monitor(0, ocf.Degraded, "[client]")
+		}},
+		{"a data directory one level too high", func(h *host) {
+			box.Sh(h.T, "mkdir -p %s/high/mysql; chown -R mysql: %s/high", datadir, datadir)
+			defer box.Sh(h.T, "rm -rf %s/high", datadir)
+			h.With("datadir", datadir+"/high").Want(ocf.Start, ocf.Generic, "no databases")
+			if left := box.Sh(h.T, "ls -A %s/high", datadir); left != "mysql" {
+				h.T.Errorf("the server left there: %s", left)
 			}
 		}},
 		{"stop during start", func(h *host) {
