@@ -11,9 +11,9 @@ import (
 )
 
 type params struct {
-	binary, config, pid, checkURL string
-	additional                    []string
-	softStop                      time.Duration
+	binary, pid, checkURL string
+	config, additional    []string
+	softStop              time.Duration
 }
 
 type agent struct{ *params }
@@ -32,7 +32,8 @@ A new configuration takes effect by reload-agent without a connection lost: afte
 change of config or of another reloadable parameter, or by hand after the file was
 edited (openstack-ocf run haproxy reload-agent). If HAProxy finds an error in it, or
 could not bind its addresses, the old one goes on serving, and the monitor says degraded
-and why until a reload succeeds.`
+and why until a reload succeeds. One that a unit started keeps all its files and its
+environment. HAProxy 1.9 and later is managed, for the master's socket (-S).`
 
 // New declares the agent.
 func New() ocf.Agent {
@@ -75,8 +76,8 @@ func aliases() map[string]string {
 func (p *params) declare() []ocf.Parameter {
 	list := []ocf.Parameter{
 		{
-			Name: "config", Value: ocf.Path(&p.config), Default: "/etc/haproxy/haproxy.cfg", Identifies: true, Reloadable: true, Short: "Configuration file",
-			Long: "Or a directory, whose *.cfg files are read. A change to another file is a reload.",
+			Name: "config", Value: paths(&p.config), Default: defaultConfig, Identifies: true, Reloadable: true, Short: "Configuration files",
+			Long: "Files, or directories whose *.cfg files are read, in HAProxy's order and separated by spaces. A change to other\nfiles is a reload. Left at its default it is what haproxy.service names (EL's has /etc/haproxy/conf.d besides).\nHAProxy gets the environment of the unit, or of /etc/default/haproxy and /etc/sysconfig/haproxy.",
 		},
 		{
 			Name: "binary", Value: ocf.String(&p.binary), Default: "haproxy", Reloadable: true, Short: "HAProxy's binary",
@@ -120,7 +121,7 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 	}
 	for _, word := range a.additional {
 		if slices.Contains(own, word) {
-			return ocf.Errorf(ocf.Configured, "additional_parameters: %s is for the agent to give: remove it (more configuration files go into a directory, which config can name)", word)
+			return ocf.Errorf(ocf.Configured, "additional_parameters: %s is for the agent to give: remove it (config takes all files and directories)", word)
 		}
 	}
 	if a.checkURL != "" {

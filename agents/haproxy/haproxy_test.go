@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -57,13 +58,91 @@ func TestBindable(t *testing.T) {
 		}
 		defer l.Close()
 		at := netip.MustParseAddrPort(l.Addr().String())
-		s := settings{Config: haproxy.Config{Binds: []haproxy.Bind{{Frontend: "api", Address: at.Addr(), Low: at.Port(), High: at.Port(), Where: "x.cfg:1"}}}}
+		s := setup{Config: haproxy.Config{Binds: []haproxy.Bind{{Frontend: "api", Address: at.Addr(), Low: at.Port(), High: at.Port(), Where: "x.cfg:1"}}}}
 		if err := bindable(s, nil); err == nil || !strings.Contains(err.Error(), at.String()) || !strings.Contains(err.Error(), "haproxy.test") {
 			t.Errorf("a port that is taken: %v", err)
 		}
 		_ = l.Close()
 		if err := bindable(s, nil); err != nil {
 			t.Errorf("a free port: %v", err)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for said, old := range map[string]bool{
+		"HA-Proxy version 1.5.18 2016/05/10\nCopyright 2000-2016 Willy Tarreau <willy@haproxy.org>\n": true,
+		"HA-Proxy version 1.8.27-493ce0b 2020/11/06\n":                                                true,
+		"HA-Proxy version 1.9.0 2018/12/19 - https://haproxy.org/\n":                                  false,
+		"HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\n":                        false,
+		"HAProxy version 3.4-dev5 2026/03/01\n":                                                       false,
+		"something else":                                                                              false,
+	} {
+		if v := version(said); older(v) != old {
+			t.Errorf("%q: %q, older %v", said, v, older(v))
+		}
+	}
+}
+
+func TestGiven(t *testing.T) {
+	for line, want := range map[string]string{
+		"haproxy -Ws -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d -p /run/haproxy.pid": "/etc/haproxy/haproxy.cfg /etc/haproxy/conf.d",
+		"haproxy -D -f a.cfg -- b.cfg /c.cfg":                                                "/w/a.cfg /w/b.cfg /c.cfg",
+		"haproxy -C conf -f a.cfg":                                                           "/w/conf/a.cfg",
+		"haproxy -sf 1 2 -x sockpair@3 -W -f ./a/../b.cfg":                                   "/w/b.cfg",
+		"haproxy": "",
+	} {
+		if got := strings.Join(given(strings.Fields(line), "/w"), " "); got != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
+	}
+}
+
+// TestNext: a reload loses no file and no variable of one that a unit started.
+func TestNext(t *testing.T) {
+	env := []string{"VIP=192.0.2.1", "HAPROXY_MWORKER_REEXEC=1", "NOTIFY_SOCKET=/run/systemd/notify"}
+	for _, c := range []struct {
+		runs, config, want string
+		own                bool
+	}{
+		{"/a.cfg /conf.d", "/a.cfg", "/a.cfg /conf.d", false},
+		{"/a.cfg", "/a.cfg /conf.d", "/a.cfg /conf.d", false},
+		{"/conf.d /a.cfg", "/a.cfg /conf.d", "/conf.d /a.cfg", false},
+		{"/a.cfg /conf.d", "/a.cfg /other.d", "", false},
+		{"/a.cfg /conf.d", "/a.cfg /other.d", "/a.cfg /other.d", true},
+	} {
+		in := &instance{own: c.own, setup: setup{files: strings.Fields(c.runs), env: env}}
+		next, err := in.next(settings{config: strings.Fields(c.config), env: []string{"VIP=192.0.2.2"}})
+		if c.want == "" {
+			if err == nil || !strings.Contains(err.Error(), "/conf.d") || !strings.Contains(err.Error(), "config='/a.cfg /conf.d /other.d'") {
+				t.Errorf("%s with config=%s: %v, %v", c.runs, c.config, next, err)
+			}
+			continue
+		}
+		vip := map[bool]string{false: "VIP=192.0.2.1", true: "VIP=192.0.2.2"}[c.own]
+		if err != nil || next.String() != c.want || !slices.Equal(next.env, []string{vip}) {
+			t.Errorf("%s with config=%s: %v %q, %v", c.runs, c.config, next, next.env, err)
+		}
+	}
+}
+
+// TestOutgoing: a port that a connection out of this node has is not anybody's to stop.
+func TestOutgoing(t *testing.T) {
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	c, err := net.Dial("tcp", peer.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	at := netip.MustParseAddrPort(c.LocalAddr().String())
+	err = bindable(setup{Config: haproxy.Config{Binds: []haproxy.Bind{{Frontend: "novnc", Address: netip.IPv4Unspecified(), Low: at.Port(), High: at.Port(), Where: "x.cfg:1"}}}}, nil)
+	for _, want := range []string{"haproxy.test (pid", "connection to " + peer.Addr().String(), fmt.Sprintf("ip_local_reserved_ports=%d", at.Port())} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package haproxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,26 +18,26 @@ import (
 )
 
 // listening compares where the worker listens with where the configuration wants it.
-func (a *agent) listening(_ context.Context, s settings, worker *daemon.Process, add func(string, ...any)) error {
+func listening(c setup, worker *daemon.Process) (handicaps []string, _ error) {
 	bound, err := listensOn(worker)
 	if errors.Is(err, os.ErrProcessDone) {
-		return ocf.Errorf(ocf.Generic, "%s has just ended: %w", worker, errChanged)
+		return nil, ocf.Errorf(ocf.Generic, "%s has just ended: %w", worker, errChanged)
 	}
 	if err != nil {
-		return ocf.Errorf(ocf.Generic, "cannot tell where HAProxy listens: %w", err)
+		return nil, ocf.Errorf(ocf.Generic, "cannot tell where HAProxy listens: %w", err)
 	}
 	var missing []string
-	for _, b := range s.Binds {
+	for _, b := range c.Binds {
 		for port := int(b.Low); port <= int(b.High); port++ {
 			if at := netip.AddrPortFrom(b.Address, uint16(port)); !b.Elsewhere && !slices.Contains(bound, at) {
 				missing = append(missing, fmt.Sprintf("%s of frontend %s (%s)", at, b.Frontend, b.Where))
 			}
 		}
 	}
-	if len(missing) > 0 {
-		add("reload HAProxy if its configuration was edited: it does not listen on %s", some(missing))
+	if len(missing) == 0 {
+		return nil, nil
 	}
-	return nil
+	return []string{"reload HAProxy if its configuration was edited: it does not listen on " + some(missing)}, nil
 }
 
 // takesConnections tells whether any process of it listens for TCP.
@@ -65,7 +64,7 @@ func listensOn(p *daemon.Process) ([]netip.AddrPort, error) {
 // bindable tries the addresses of the configuration; ports that the ones that
 // run have may be in use. HAProxy tells such errors too, but on a reload only
 // after its old worker has closed all ports for seconds (measured: 2 to 4 on 2.6).
-func bindable(s settings, running instances) error {
+func bindable(c setup, running instances) error {
 	var own []netip.AddrPort
 	for _, in := range running {
 		for _, p := range in.processes() {
@@ -76,28 +75,38 @@ func bindable(s settings, running instances) error {
 			own = append(own, l...)
 		}
 	}
-	for _, b := range s.Binds {
+	for _, b := range c.Binds {
 		for port := int(b.Low); port <= int(b.High) && !b.Elsewhere; port++ {
 			at := netip.AddrPortFrom(b.Address, uint16(port))
-			err := tryBind(at, b)
-			switch {
-			case err == nil:
-			case errors.Is(err, unix.EADDRNOTAVAIL):
-				sysctl := "net.ipv4.ip_nonlocal_bind"
-				if at.Addr().Is6() {
-					sysctl = "net.ipv6.ip_nonlocal_bind"
-				}
-				return fmt.Errorf("%s is not on this node: start the floating IP first, or set %s=1, or bind it transparent (frontend %s, %s): %w", at, sysctl, b.Frontend, b.Where, err)
-			case errors.Is(err, unix.EADDRINUSE):
-				if !slices.ContainsFunc(own, func(o netip.AddrPort) bool { return o.Port() == at.Port() }) {
-					return fmt.Errorf("%s has the port of %s, frontend %s (%s): stop it, or have it listen on an address of its own: %w", holder(at.Port()), at, b.Frontend, b.Where, err)
-				}
-			default:
-				return fmt.Errorf("frontend %s cannot listen on %s (%s): %w", b.Frontend, at, b.Where, err)
+			taken := slices.ContainsFunc(own, func(o netip.AddrPort) bool { return o.Port() == at.Port() })
+			if err := tryBind(at, b); err != nil && !(errors.Is(err, unix.EADDRINUSE) && taken) {
+				return unbindable(at, b, err)
 			}
 		}
 	}
 	return nil
+}
+
+// unbindable says what is in the way, and what to do about it.
+func unbindable(at netip.AddrPort, b haproxy.Bind, err error) error {
+	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		sysctl := "net.ipv4.ip_nonlocal_bind"
+		if at.Addr().Is6() {
+			sysctl = "net.ipv6.ip_nonlocal_bind"
+		}
+		return fmt.Errorf("%s is not on this node: start the floating IP first, or set %s=1, or bind it transparent (frontend %s, %s): %w", at, sysctl, b.Frontend, b.Where, err)
+	case !errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("frontend %s cannot listen on %s (%s): %w", b.Frontend, at, b.Where, err)
+	}
+	if l, found := socketOn(at.Port(), sockets.Listen); found {
+		return fmt.Errorf("%s has the port of %s, frontend %s (%s): stop it, or have it listen on an address of its own: %w", holder(l), at, b.Frontend, b.Where, err)
+	}
+	// A connection out of this node has it for its own end.
+	if c, found := socketOn(at.Port(), sockets.Established); found {
+		return fmt.Errorf("%s has port %d for its connection to %s: sysctl net.ipv4.ip_local_reserved_ports=%d, then end that connection (frontend %s, %s): %w", holder(c), at.Port(), c.Remote, at.Port(), b.Frontend, b.Where, err)
+	}
+	return fmt.Errorf("another process has the port of %s, frontend %s (%s): see ss -tanp: %w", at, b.Frontend, b.Where, err)
 }
 
 // tryBind binds as HAProxy would, but does not listen, so that nobody is led astray.
@@ -130,23 +139,24 @@ func tryBind(at netip.AddrPort, b haproxy.Bind) error {
 	return unix.Bind(fd, sa)
 }
 
-// holder names the process that listens on the port.
-func holder(port uint16) string {
-	all, err := sockets.TCP("self", sockets.Listen)
-	if err != nil {
-		return "another process"
+// socketOn is the socket that has the port for its own.
+func socketOn(port uint16, state sockets.State) (sockets.Socket, bool) {
+	all, _ := sockets.TCP("self", state)
+	i := slices.IndexFunc(all, func(s sockets.Socket) bool { return s.Local.Port() == port })
+	if i < 0 {
+		return sockets.Socket{}, false
 	}
-	for _, l := range all {
-		if l.Local.Port() != port {
-			continue
-		}
-		fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-		for _, fd := range fds {
-			if link, err := os.Readlink(fd); err == nil && link == "socket:["+l.Inode+"]" {
-				pid := strings.Split(fd, "/")[2]
-				comm, _ := os.ReadFile("/proc/" + pid + "/comm")
-				return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(comm)), pid)
-			}
+	return all[i], true
+}
+
+// holder names the process that has the socket open.
+func holder(s sockets.Socket) string {
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range fds {
+		if link, err := os.Readlink(fd); err == nil && link == "socket:["+s.Inode+"]" {
+			pid := strings.Split(fd, "/")[2]
+			comm, _ := os.ReadFile("/proc/" + pid + "/comm")
+			return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(comm)), pid)
 		}
 	}
 	return "another process"

@@ -31,7 +31,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 			if _, err := a.program(r); err != nil {
 				return err
 			}
-			return ocf.Errorf(ocf.NotRunning, "no HAProxy with %s or %s runs on this node", s.config, s.pid)
+			return ocf.Errorf(ocf.NotRunning, "no HAProxy with %s or %s runs on this node", strings.Join(s.config, " "), s.pid)
 		}
 		err = a.health(ctx, r, s, list)
 		changing := errors.Is(err, errChanged) || ocf.CodeOf(err) == ocf.Generic && !errors.Is(err, errFrozen) && list.young()
@@ -64,67 +64,36 @@ func (list instances) young() bool {
 // somebody reloads HAProxy.
 var errChanged = errors.New("its processes have just been replaced")
 
-// health is the state of what runs, level by level. What is only a handicap is
-// collected, for the operator to see all of it.
+// health is the state of what runs, level by level: nil, ocf.Degraded, or another error. A question returns
+// handicaps beside its error; the operator sees all of them.
 func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, list instances) error {
-	var (
-		handicaps []string
-		in        *instance
-		api       haproxy.API
-		worker    *daemon.Process
-		err       error
-	)
-	add := func(format string, args ...any) { handicaps = append(handicaps, fmt.Sprintf(format, args...)) }
+	var handicaps []string
 	if why, err := os.ReadFile(s.refused); err == nil {
-		add("%s", why) // first, for it explains the rest
+		handicaps = append(handicaps, string(why)) // first, for it explains the rest
 	}
-	// While a new one starts, its predecessor serves.
-	for i := len(list) - 1; i >= 0 && worker == nil; i-- {
-		in = list[i]
-		var ierr error
-		if api, worker, ierr = a.runtime(ctx, r, s, in, add); err == nil {
-			err = ierr
-		}
-	}
-	switch {
-	case worker == nil:
+	v, more, err := a.serves(ctx, r, s, list)
+	if err != nil {
 		return err
-	case err != nil:
-		add("a second HAProxy does not serve: %v", err)
 	}
-	said := len(handicaps)
-	if api.Address != "" {
-		if err := frontends(ctx, r, api, add); err != nil {
-			return err
-		}
-	}
-	if len(handicaps) == said { // a frontend that is disabled does not listen either
-		if err := a.listening(ctx, s, worker, add); err != nil {
-			return err
-		}
-	}
-	for _, other := range list {
-		if other != in && takesConnections(other) {
-			add("%s serves as well as %s, and they share the connections: find out what starts it (a systemd unit that is enabled), and stop it there", other, in)
-		}
-	}
-	if s.unreadable != nil {
-		add("its configuration is gone, so that it could not be started again: put it back: %v", s.unreadable)
-	}
-	for _, socket := range s.Sockets {
-		if strings.HasPrefix(socket, "/") && errors.Is(exists(socket), fs.ErrNotExist) {
-			add("its stats socket %s is gone: restart HAProxy when convenient, or reload it if the configuration is newer", socket)
-		}
+	handicaps = append(handicaps, more...)
+	questions := []func() ([]string, error){
+		func() ([]string, error) { return v.listens(ctx, r) },
+		func() ([]string, error) { return rivals(v, list), nil },
+		func() ([]string, error) { return v.files(), nil },
 	}
 	if r.Level >= 10 {
-		if api.Address != "" {
-			if err := backends(ctx, r, api, add); err != nil {
-				return err
-			}
-		}
-		if err := a.request(ctx, r, add); err != nil {
+		questions = append(
+			questions,
+			func() ([]string, error) { return backends(ctx, r, v.api) },
+			func() ([]string, error) { return a.request(ctx, r) },
+		)
+	}
+	for _, ask := range questions {
+		more, err := ask()
+		if err != nil {
 			return err
 		}
+		handicaps = append(handicaps, more...)
 	}
 	if len(handicaps) > 0 {
 		return ocf.Errorf(ocf.Degraded, "%s", strings.Join(handicaps, "; "))
@@ -132,7 +101,62 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, list ins
 	return nil
 }
 
-func exists(path string) error { _, err := os.Stat(path); return err }
+// view is the instance that serves, as it was found.
+type view struct {
+	*instance
+	worker *daemon.Process
+	api    haproxy.API // none if it has no address
+}
+
+// serves finds the instance that serves: while a new one starts, its predecessor does.
+func (a *agent) serves(ctx context.Context, r *ocf.Request, s settings, list instances) (v view, handicaps []string, failed error) {
+	for _, in := range slices.Backward(list) {
+		found, more, err := runtime(ctx, r, s, in)
+		switch {
+		case err == nil && failed != nil:
+			more = append(more, fmt.Sprintf("a second HAProxy does not serve: %v", failed))
+			fallthrough
+		case err == nil:
+			return found, more, nil
+		case failed == nil:
+			failed = err
+		}
+	}
+	return view{}, nil, failed
+}
+
+// listens tells whether all frontends are open, and where the configuration wants them; one that was disabled by hand
+// does not listen either.
+func (v view) listens(ctx context.Context, r *ocf.Request) ([]string, error) {
+	closed, err := frontends(ctx, r, v.api)
+	if err != nil || len(closed) > 0 {
+		return closed, err
+	}
+	return listening(v.setup, v.worker)
+}
+
+// rivals are others that share the connections.
+func rivals(v view, list instances) (handicaps []string) {
+	for _, other := range list {
+		if other != v.instance && takesConnections(other) {
+			handicaps = append(handicaps, fmt.Sprintf("%s serves as well as %s, and they share the connections: find out what starts it (a systemd unit that is enabled), and stop it there", other, v.instance))
+		}
+	}
+	return handicaps
+}
+
+// files tells what is missing of the files that it was started with, and made.
+func (v view) files() (handicaps []string) {
+	if v.unreadable != nil {
+		handicaps = append(handicaps, fmt.Sprintf("its configuration is gone, so that it could not be started again: put it back: %v", v.unreadable))
+	}
+	for _, socket := range v.Sockets {
+		if strings.HasPrefix(socket, "/") && errors.Is(exists(socket), fs.ErrNotExist) {
+			handicaps = append(handicaps, fmt.Sprintf("its stats socket %s is gone: restart HAProxy when convenient, or reload it if the configuration is newer", socket))
+		}
+	}
+	return handicaps
+}
 
 // patience is for one answer of the runtime API.
 const patience = 3 * time.Second
@@ -144,82 +168,115 @@ func within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, patience)
 }
 
-// runtime asks master and worker whether they live, and returns the worker and
-// the API it answers on; none if it has none, which is a handicap.
-func (a *agent) runtime(ctx context.Context, r *ocf.Request, s settings, in *instance, add func(string, ...any)) (haproxy.API, *daemon.Process, error) {
-	fail := func(err error) (haproxy.API, *daemon.Process, error) { return haproxy.API{}, nil, err }
+// runtime asks master and worker whether they live.
+func runtime(ctx context.Context, r *ocf.Request, s settings, in *instance) (v view, handicaps []string, _ error) {
 	if err := frozen(in.head, "master"); err != nil {
-		return fail(err)
+		return v, nil, err
 	}
 	if in.mastered() && len(in.workers) == 0 {
-		return fail(ocf.Errorf(ocf.Generic, "%s is a master without a worker, or a worker without its master: see HAProxy's log", in))
+		return v, nil, ocf.Errorf(ocf.Generic, "%s is a master without a worker, or a worker without its master: see HAProxy's log", in)
 	}
-	var apis []haproxy.API
-	var current []int // pids of workers
-	if master, ok := in.api(); ok {
-		r.Step("waiting for an answer of the master on %s", master)
-		procs, err := patiently(ctx, master.Procs)
+	m, handicaps, err := askMaster(ctx, r, in)
+	if err != nil {
+		return v, nil, err
+	}
+	apis := []haproxy.API{m.api}
+	if m.api.Address == "" {
+		apis = in.sockets(s)
+	}
+	v = view{instance: in}
+	if v.worker, err = in.serving(m.workers); err != nil {
+		return v, nil, err
+	}
+	for _, api := range apis {
+		worker, err := askWorker(ctx, r, v, api)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-			add("the master's socket %s is gone: a reload makes it anew", master)
 		case err != nil:
-			return fail(noAnswer(in.head, "master", err))
-		case procs.Master != in.head.PID:
-			return fail(ocf.Errorf(ocf.Generic, "another process (pid %d) answers on the master's socket %s of %s: %w", procs.Master, master, in, errChanged))
-		case len(procs.Workers) > 0:
-			master.Worker = "@1"
-			apis, current = []haproxy.API{master}, procs.Workers
-		default: // before 2.5, a reload that failed makes the worker that serves an old one
-			i := slices.IndexFunc(in.workers, func(w *daemon.Process) bool { bound, err := listensOn(w); return err == nil && len(bound) > 0 })
-			if i < 0 {
-				return fail(ocf.Errorf(ocf.Generic, "%s has no current worker: it takes no new connections (see HAProxy's log)", in))
-			}
-			add("the last reload of %s failed: correct the configuration, and reload again", in)
-			current = []int{in.workers[i].PID}
-			master.Worker = fmt.Sprintf("@!%d", current[0])
-			apis = []haproxy.API{master}
+			return v, nil, err
+		case worker != nil:
+			v.worker, v.api = worker, api
+			return v, handicaps, nil
 		}
 	}
-	if len(apis) == 0 {
-		if slices.Contains(values(in.args, "-f"), s.extra) {
-			apis = append(apis, haproxy.API{Address: s.worker})
-		}
-		for _, socket := range s.Sockets {
-			apis = append(apis, haproxy.API{Address: socket})
-		}
+	return v, append(handicaps, in.String()+" cannot be asked how it is, for none of its sockets can be reached: restart it when convenient, and this agent gives it one"), nil
+}
+
+// mastery is what a master says of its workers.
+type mastery struct {
+	workers []int       // pids of the current ones; none if it was not asked
+	api     haproxy.API // by which it sends commands on to them
+}
+
+func askMaster(ctx context.Context, r *ocf.Request, in *instance) (m mastery, handicaps []string, _ error) {
+	master, ok := in.api()
+	if !ok {
+		return m, nil, nil
 	}
+	r.Step("waiting for an answer of the master on %s", master)
+	procs, err := patiently(ctx, master.Procs)
+	switch {
+	case errors.Is(err, haproxy.ErrNotAsked):
+		return m, []string{fmt.Sprintf("the master's socket %s is gone: a reload makes it anew", master)}, nil
+	case err != nil:
+		return m, nil, noAnswer(in.head, "master", err)
+	case procs.Master != in.head.PID:
+		return m, nil, ocf.Errorf(ocf.Generic, "another process (pid %d) answers on the master's socket %s of %s: %w", procs.Master, master, in, errChanged)
+	case len(procs.Workers) > 0:
+		master.Worker = "@1"
+		return mastery{procs.Workers, master}, nil, nil
+	}
+	// Before 2.5, a reload that failed makes the worker that serves an old one.
+	i := slices.IndexFunc(in.workers, func(w *daemon.Process) bool { bound, err := listensOn(w); return err == nil && len(bound) > 0 })
+	if i < 0 {
+		return m, nil, ocf.Errorf(ocf.Generic, "%s has no current worker: it takes no new connections (see HAProxy's log)", in)
+	}
+	master.Worker = fmt.Sprintf("@!%d", in.workers[i].PID)
+	return mastery{[]int{in.workers[i].PID}, master}, []string{fmt.Sprintf("the last reload of %s failed: correct the configuration, and reload again", in)}, nil
+}
+
+// sockets are where its worker can be asked without its master.
+func (in *instance) sockets(s settings) (apis []haproxy.API) {
+	if in.own {
+		apis = append(apis, haproxy.API{Address: s.worker})
+	}
+	for _, socket := range in.Sockets {
+		apis = append(apis, haproxy.API{Address: socket})
+	}
+	return apis
+}
+
+// serving is the worker to look at: of the pids that the master says are current the last, else the youngest.
+func (in *instance) serving(current []int) (*daemon.Process, error) {
 	worker := in.head
 	if n := len(in.workers); n > 0 {
-		worker = in.workers[n-1] // the youngest
+		worker = in.workers[n-1]
 	}
 	for _, pid := range current {
 		if worker = in.process(pid); worker == nil {
-			return fail(ocf.Errorf(ocf.Generic, "%s has a worker (pid %d) that was not there a moment ago: %w", in, pid, errChanged))
+			return nil, ocf.Errorf(ocf.Generic, "%s has a worker (pid %d) that was not there a moment ago: %w", in, pid, errChanged)
 		}
 		if err := frozen(worker, "worker"); err != nil {
-			return fail(err)
+			return nil, err
 		}
 	}
-	if err := frozen(worker, "worker"); err != nil {
-		return fail(err)
+	return worker, frozen(worker, "worker")
+}
+
+// askWorker returns the worker that answers there; nil if nobody can be reached.
+func askWorker(ctx context.Context, r *ocf.Request, v view, api haproxy.API) (*daemon.Process, error) {
+	r.Step("waiting for an answer of the worker on %s", api)
+	info, err := patiently(ctx, api.Info)
+	switch {
+	case errors.Is(err, haproxy.ErrNotAsked):
+		return nil, nil
+	case err != nil:
+		return nil, noAnswer(v.worker, "worker", err)
+	case v.process(info.PID) == nil:
+		return nil, ocf.Errorf(ocf.Generic, "another process (pid %d) answers on the runtime API %s of %s: %w", info.PID, api, v.instance, errChanged)
+	case info.Stopping:
+		return nil, ocf.Errorf(ocf.Generic, "%s is in a soft stop: it finishes old connections and takes no new ones", v.instance)
 	}
-	for _, api := range apis {
-		r.Step("waiting for an answer of the worker on %s", api)
-		info, err := patiently(ctx, api.Info)
-		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-			continue
-		case err != nil:
-			return fail(noAnswer(worker, "worker", err))
-		case in.process(info.PID) == nil:
-			return fail(ocf.Errorf(ocf.Generic, "another process (pid %d) answers on the runtime API %s of %s: %w", info.PID, api, in, errChanged))
-		case info.Stopping:
-			return fail(ocf.Errorf(ocf.Generic, "%s is in a soft stop: it finishes old connections and takes no new ones", in))
-		}
-		return api, in.process(info.PID), nil
-	}
-	add("%s cannot be asked how it is, for none of its sockets is there: restart it when convenient, and this agent gives it one", in)
-	return haproxy.API{}, worker, nil
+	return v.process(info.PID), nil
 }
 
 // errFrozen says that waiting does not help.
@@ -268,11 +325,14 @@ func patiently[T any](ctx context.Context, ask func(context.Context) (T, error))
 }
 
 // frontends looks for those that do not serve.
-func frontends(ctx context.Context, r *ocf.Request, api haproxy.API, add func(string, ...any)) error {
+func frontends(ctx context.Context, r *ocf.Request, api haproxy.API) (handicaps []string, _ error) {
+	if api.Address == "" {
+		return nil, nil
+	}
 	r.Step("reading the state of the frontends")
 	rows, err := stat(ctx, api, haproxy.Frontends)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var closed []string
 	for _, row := range rows {
@@ -282,20 +342,22 @@ func frontends(ctx context.Context, r *ocf.Request, api haproxy.API, add func(st
 	}
 	switch {
 	case len(closed) == 0:
+		return nil, nil
 	case len(closed) == len(rows):
-		return ocf.Errorf(ocf.Generic, "no frontend serves: %s: enable them on the runtime API, or restart HAProxy", some(closed))
-	default:
-		add("not all frontends serve: %s: enable them on the runtime API, or reload HAProxy", some(closed))
+		return nil, ocf.Errorf(ocf.Generic, "no frontend serves: %s: enable them on the runtime API, or restart HAProxy", some(closed))
 	}
-	return nil
+	return []string{fmt.Sprintf("not all frontends serve: %s: enable them on the runtime API, or reload HAProxy", some(closed))}, nil
 }
 
 // backends looks for those without a server.
-func backends(ctx context.Context, r *ocf.Request, api haproxy.API, add func(string, ...any)) error {
+func backends(ctx context.Context, r *ocf.Request, api haproxy.API) (handicaps []string, _ error) {
+	if api.Address == "" {
+		return nil, nil
+	}
 	r.Step("reading the state of the backends")
 	rows, err := stat(ctx, api, haproxy.Backends|haproxy.Servers)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	why := map[string][]string{} // by backend
 	var down []string
@@ -316,10 +378,10 @@ func backends(ctx context.Context, r *ocf.Request, api haproxy.API, add func(str
 			down[i] += " (" + some(servers) + ")"
 		}
 	}
-	if len(down) > 0 {
-		add("no server is up in: %s", some(down))
+	if len(down) == 0 {
+		return nil, nil
 	}
-	return nil
+	return []string{"no server is up in: " + some(down)}, nil
 }
 
 func stat(ctx context.Context, api haproxy.API, kinds int) ([]haproxy.Row, error) {

@@ -16,8 +16,9 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// identity says which processes are ours: those started with our configuration
-// or our pid file. Nodes of a cloud run others: neutron's metadata proxies and
+// identity says which processes are ours: those started with our pid file or our
+// configuration, be it with more files, or less: two may have one file in common,
+// and each its own. Nodes of a cloud run others: neutron's metadata proxies and
 // octavia's, and those in containers.
 func (a *agent) identity(s settings) daemon.Identity {
 	exes := []string{"haproxy"}
@@ -27,8 +28,8 @@ func (a *agent) identity(s settings) daemon.Identity {
 	return daemon.Identity{
 		Name: "HAProxy", Executables: exes, Kind: serving,
 		Test: daemon.All(
-			daemon.Any(daemon.Names("-f", s.config), daemon.Names("-p", s.pid)),
-			func(_ context.Context, p *daemon.Process) (bool, error) { return here(p, s.config) },
+			daemon.Any(func(ctx context.Context, p *daemon.Process) (bool, error) { return s.runs(ctx, p) }, daemon.Names("-p", s.pid)),
+			func(_ context.Context, p *daemon.Process) (bool, error) { return here(p, s.config[0]) },
 		),
 		Claims: claims(s),
 	}
@@ -37,15 +38,16 @@ func (a *agent) identity(s settings) daemon.Identity {
 // claims are why one with other files may be ours: it listens where ours would, or on the sockets that ours has for
 // its operators.
 func claims(s settings) []daemon.Claim {
+	c := s.setup()
 	var at []netip.AddrPort
-	for _, b := range s.Binds {
+	for _, b := range c.Binds {
 		for port := int(b.Low); port <= int(b.High) && !b.Elsewhere; port++ {
 			at = append(at, netip.AddrPortFrom(b.Address, uint16(port)))
 		}
 	}
 	return []daemon.Claim{
 		{Says: "has our address", Test: daemon.ListensOn(at...), Differs: startedWith},
-		{Says: "has our stats socket", Test: daemon.ListensOnUnix(append([]string{s.master, s.worker}, s.Sockets...)...), Differs: startedWith},
+		{Says: "has our stats socket", Test: daemon.ListensOnUnix(append([]string{s.master, s.worker}, c.Sockets...)...), Differs: startedWith},
 	}
 }
 
@@ -56,6 +58,30 @@ func startedWith(ctx context.Context, p *daemon.Process) string {
 		return "its command line cannot be read"
 	}
 	return fmt.Sprintf("was started with -f %s -p %s", strings.Join(values(args, "-f"), " -f "), strings.Join(values(args, "-p"), ""))
+}
+
+// runs is the test for a process with our configuration.
+func (s settings) runs(ctx context.Context, p *daemon.Process) (bool, error) {
+	args, err := p.Cmdline(ctx)
+	if err != nil {
+		return false, err
+	}
+	cwd, err := p.WorkDir()
+	if err != nil {
+		return false, err
+	}
+	theirs := without(given(args, cwd), []string{s.extra})
+	return len(theirs) > 0 && (len(without(theirs, s.config)) == 0 || len(without(s.config, theirs)) == 0), nil
+}
+
+// without is what of list is not among others.
+func without(list, others []string) (rest []string) {
+	for _, x := range list {
+		if !slices.Contains(others, x) {
+			rest = append(rest, x)
+		}
+	}
+	return rest
 }
 
 // serving leaves out one that checks a configuration, and ends.
@@ -97,9 +123,31 @@ type instance struct {
 	head    *daemon.Process   // the master, or the one process
 	workers []*daemon.Process // the master's, also those that only finish old connections
 	args    []string          // of head
+	own     bool              // started by this agent
+	setup                     // what head was started with, as it is now
 }
 
 func (in *instance) String() string { return in.head.String() }
+
+// look reads what the process was started with: its own files in its own environment.
+func (in *instance) look(ctx context.Context, s settings) error {
+	args, err := in.head.Cmdline(ctx)
+	if err != nil {
+		return err
+	}
+	cwd, err := in.head.WorkDir()
+	if err != nil {
+		return err
+	}
+	env, err := in.head.Environ(ctx)
+	if err != nil {
+		return err
+	}
+	files := given(args, cwd)
+	in.args, in.own = args, slices.Contains(files, s.extra)
+	in.setup = read(env, without(files, []string{s.extra})...)
+	return nil
+}
 
 // mastered tells whether it runs in master-worker mode.
 func (in *instance) mastered() bool {
@@ -171,15 +219,14 @@ func (a *agent) find(ctx context.Context, s settings) (instances, error) {
 		if _, child := parents[parent]; !alive || child {
 			continue
 		}
-		args, aerr := p.Cmdline(ctx)
-		if aerr != nil {
+		in := &instance{head: p}
+		if aerr := in.look(ctx, s); aerr != nil {
 			if !errors.Is(aerr, os.ErrProcessDone) && err == nil {
 				err = ocf.Errorf(ocf.Generic, "%w", aerr)
 			}
 			delete(parents, p.PID)
 			continue
 		}
-		in := &instance{head: p, args: args}
 		for _, w := range all {
 			if parents[w.PID] == p.PID {
 				in.workers = append(in.workers, w)

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -19,13 +20,13 @@ const answerTime = 10 * time.Second
 
 // request asks for check_url, if this node has its address: through a floating
 // IP that is elsewhere, the HAProxy of another node would answer.
-func (a *agent) request(ctx context.Context, r *ocf.Request, add func(string, ...any)) error {
+func (a *agent) request(ctx context.Context, r *ocf.Request) (handicaps []string, _ error) {
 	if a.checkURL == "" {
-		return nil
+		return nil, nil
 	}
 	u, err := url.Parse(a.checkURL)
 	if err != nil {
-		return ocf.Errorf(ocf.Configured, "check_url: %w", err)
+		return nil, ocf.Errorf(ocf.Configured, "check_url: %w", err)
 	}
 	shown := u.Redacted()
 	r.Step("waiting for an answer to %s", shown)
@@ -37,32 +38,30 @@ func (a *agent) request(ctx context.Context, r *ocf.Request, add func(string, ..
 	defer cancel()
 	local, err := isLocal(ctx, u.Hostname())
 	if err != nil {
-		add("check_url: %v", err)
-		return nil
+		return []string{"check_url: " + err.Error()}, nil
 	}
 	if !local {
 		r.Log.Debug("check_url is not asked for: this node does not have its address", "url", shown)
-		return nil
+		return nil, nil
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.checkURL, nil)
 	if err != nil {
-		return ocf.Errorf(ocf.Configured, "check_url: %w", err)
+		return nil, ocf.Errorf(ocf.Configured, "check_url: %w", err)
 	}
 	req.Header.Set("User-Agent", "openstack-ocf")
 	// No proxy of the environment, no redirect: what HAProxy itself answers counts.
 	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	switch {
 	case errors.Is(err, unix.ECONNREFUSED):
-		return ocf.Errorf(ocf.Generic, "HAProxy refuses connections to check_url %s: %w", shown, err)
+		return nil, ocf.Errorf(ocf.Generic, "HAProxy refuses connections to check_url %s: %w", shown, err)
 	case err != nil:
-		add("no answer to check_url %s: %v", shown, err)
-		return nil
+		return []string{fmt.Sprintf("no answer to check_url %s: %v", shown, err)}, nil
 	}
 	_ = answer.Body.Close()
 	if answer.StatusCode >= http.StatusInternalServerError {
-		add("check_url %s is answered with %s: look at the backend's servers", shown, answer.Status)
+		return []string{fmt.Sprintf("check_url %s is answered with %s: look at the backend's servers", shown, answer.Status)}, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // isLocal tells whether this node has the host's address.

@@ -1,24 +1,29 @@
 package haproxy
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// settings are what holds on this node: the parameters, what follows from
-// them, and the configuration.
+const defaultConfig = "/etc/haproxy/haproxy.cfg"
+
+// settings are what holds on this node: the parameters, and what follows from them.
 type settings struct {
-	config, pid    string
+	config         []string // files and directories, in HAProxy's order
+	pid            string
 	dir            string // for what follows
 	master, worker string // sockets of the runtime API
 	extra          string // configuration file with the worker's socket
 	refused        string // file with why the last reload was refused
-	haproxy.Config
-	unreadable error // why Config is empty
+	env            []string
 }
 
 func (p *params) settings() settings {
@@ -27,16 +32,70 @@ func (p *params) settings() settings {
 	s.worker = filepath.Join(s.dir, "worker.sock")
 	s.extra = filepath.Join(s.dir, "stats.cfg")
 	s.refused = filepath.Join(s.dir, "refused")
-	s.Config, s.unreadable = haproxy.ReadConfig(s.config)
+	unit, found := systemd.Read("/", "haproxy.service")
+	if s.env = unit.Env; !found {
+		s.env = append(systemd.ReadEnv("/etc/default/haproxy"), systemd.ReadEnv("/etc/sysconfig/haproxy")...)
+	}
+	if files := given(unit.Exec, "/"); slices.Equal(s.config, []string{defaultConfig}) && slices.Contains(files, defaultConfig) {
+		s.config = files // EL's has conf.d besides
+	}
 	return s
 }
 
-// files are the options that name configuration files.
-func (s settings) files() []string { return []string{"-f", s.config, "-f", s.extra} }
+// given are the configuration files and directories on a command line, relative ones counted from dir.
+func given(args []string, dir string) []string {
+	behind := []string(nil)
+	if i := slices.Index(args, "--"); i >= 0 {
+		args, behind = args[:i], args[i+1:]
+	}
+	if c := values(args, "-C"); len(c) > 0 {
+		dir = absolute(dir, c[len(c)-1])
+	}
+	var files []string
+	for _, f := range slices.Concat(values(args, "-f"), behind) {
+		files = append(files, absolute(dir, f))
+	}
+	return files
+}
+
+func absolute(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(dir, path)
+}
+
+// setup is a configuration with the environment that it is read in.
+type setup struct {
+	files []string
+	env   []string
+	haproxy.Config
+	unreadable error // why Config is empty
+}
+
+func read(env []string, files ...string) setup {
+	s := setup{files: files, env: env}
+	s.Config, s.unreadable = haproxy.ReadConfig(env, files...)
+	return s
+}
+
+func (s setup) String() string { return strings.Join(s.files, " ") }
+
+// setup is what a start would run.
+func (s settings) setup() setup { return read(s.env, s.config...) }
+
+// options are the options that name configuration files.
+func (s settings) options(c setup) []string {
+	var options []string
+	for _, file := range append(slices.Clone(c.files), s.extra) {
+		options = append(options, "-f", file)
+	}
+	return options
+}
 
 // args are HAProxy's command line, without the program.
-func (p *params) args(s settings) []string {
-	args := append([]string{"-W", "-D", "-S", s.master + ",mode,600", "-p", s.pid}, s.files()...)
+func (p *params) args(s settings, c setup) []string {
+	args := append([]string{"-W", "-D", "-S", s.master + ",mode,600", "-p", s.pid}, s.options(c)...)
 	return append(args, p.additional...)
 }
 
@@ -46,3 +105,31 @@ func (a *agent) service(s settings) service.Service {
 }
 
 func (p *params) program(r *ocf.Request) (string, error) { return r.LookPath(p.binary) }
+
+// paths takes absolute paths, separated by spaces.
+func paths(p *[]string) ocf.Value { return list{ocf.Words(p), p} }
+
+type list struct {
+	ocf.Value
+	p *[]string
+}
+
+func (l list) Set(text string) error {
+	var words []string
+	if err := ocf.Words(&words).Set(text); err != nil {
+		return err
+	}
+	if len(words) == 0 {
+		return errors.New("want at least one path")
+	}
+	for i, path := range words {
+		if !filepath.IsAbs(path) {
+			return errors.New("want absolute paths, separated by spaces")
+		}
+		words[i] = filepath.Clean(path)
+	}
+	*l.p = words
+	return nil
+}
+
+func exists(path string) error { _, err := os.Stat(path); return err }

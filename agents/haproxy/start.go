@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/haproxy"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -38,13 +38,14 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 	if running, err := a.await(ctx, r, s); running || err != nil {
 		return err
 	}
-	if err := a.check(ctx, r, s, program); err != nil {
+	c := s.setup()
+	if err := a.check(ctx, r, s, c, program); err != nil {
 		return err
 	}
-	if err := bindable(s, nil); err != nil {
+	if err := bindable(c, nil); err != nil {
 		return ocf.Errorf(ocf.Generic, "%w", err)
 	}
-	return a.launch(ctx, r, s, program, nil)
+	return a.launch(ctx, r, s, c, program, nil)
 }
 
 // await waits for an HAProxy that runs already, until it serves. It returns
@@ -80,7 +81,7 @@ func (a *agent) await(ctx context.Context, r *ocf.Request, s settings) (running 
 
 // prepare makes the directories that HAProxy needs but does not make, and the
 // file with its stats socket.
-func (a *agent) prepare(s settings) error {
+func (a *agent) prepare(s settings, c setup) error {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(s.dir), 0o755), os.MkdirAll(s.dir, 0o700)); err != nil {
 		return ocf.Errorf(ocf.Permission, "%w", err)
 	}
@@ -89,7 +90,7 @@ func (a *agent) prepare(s settings) error {
 	if err := os.WriteFile(s.extra, []byte(text), 0o600); err != nil {
 		return ocf.Errorf(ocf.Generic, "%w", err)
 	}
-	for _, socket := range s.Sockets {
+	for _, socket := range c.Sockets {
 		dir := filepath.Dir(socket)
 		if !filepath.IsAbs(socket) || exists(dir) == nil {
 			continue
@@ -97,7 +98,7 @@ func (a *agent) prepare(s settings) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return ocf.Errorf(ocf.Args, "directory %s of the stats socket is missing and cannot be made: %w", dir, err)
 		}
-		if account, err := daemon.Lookup(s.User, s.Group); err == nil {
+		if account, err := daemon.Lookup(c.User, c.Group); err == nil {
 			_ = os.Chown(dir, account.UID, account.GID)
 		}
 	}
@@ -106,40 +107,77 @@ func (a *agent) prepare(s settings) error {
 
 // check has HAProxy check its configuration, and looks at what HAProxy would
 // find out too late: on a reload, its old worker is gone by then.
-func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, program string) error {
-	if s.unreadable != nil {
-		return ocf.Errorf(ocf.Args, "the configuration cannot be read: %w", s.unreadable)
+func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, program string) error {
+	if c.unreadable != nil {
+		return ocf.Errorf(ocf.Args, "the configuration cannot be read: %w", c.unreadable)
 	}
-	if err := a.prepare(s); err != nil {
+	if len(c.Unset) > 0 {
+		return ocf.Errorf(ocf.Args, "not set in HAProxy's environment: %s: HAProxy would take any address; set it in the environment file of haproxy.service (/etc/default/haproxy, /etc/sysconfig/haproxy)", some(c.Unset))
+	}
+	if err := newEnough(ctx, r, program); err != nil {
 		return err
 	}
-	r.Step("having HAProxy check %s", s.config)
+	if err := a.prepare(s, c); err != nil {
+		return err
+	}
+	r.Step("having HAProxy check %s", c)
 	out := filepath.Join(s.dir, "check.out")
 	defer os.Remove(out)
-	args := slices.Concat([]string{"-c"}, s.files(), a.additional)
-	if err := daemon.Run(ctx, daemon.Command{Path: program, Args: args, Output: out, Log: r.Log}); err != nil {
+	args := slices.Concat([]string{"-c"}, s.options(c), a.additional)
+	if err := daemon.Run(ctx, daemon.Command{Path: program, Args: args, Env: c.env, Output: out, Log: r.Log}); err != nil {
 		if words := alerts(out); words != "" {
 			return ocf.Errorf(ocf.Args, "haproxy -c: %s", words)
 		}
-		return ocf.Errorf(ocf.Generic, "HAProxy cannot check its configuration %s: %w", s.config, err)
+		return ocf.Errorf(ocf.Generic, "HAProxy cannot check its configuration %s: %w", c, err)
 	}
-	if s.Chroot != "" {
-		if fi, err := os.Stat(s.Chroot); err != nil || !fi.IsDir() {
-			return ocf.Errorf(ocf.Args, "the chroot directory %s of %s is missing: make it, owned by root", s.Chroot, s.config)
+	if c.Chroot != "" {
+		if fi, err := os.Stat(c.Chroot); err != nil || !fi.IsDir() {
+			return ocf.Errorf(ocf.Args, "the chroot directory %s of %s is missing: make it, owned by root", c.Chroot, c)
 		}
 	}
 	return nil
 }
 
-// alerts are what HAProxy said of its failure, its summaries left out.
+// newEnough tells whether HAProxy has the master's socket, which 1.9 brought.
+func newEnough(ctx context.Context, r *ocf.Request, program string) error {
+	r.Step("asking %s for its version", program)
+	said, _, err := daemon.Ask(ctx, daemon.Command{Path: program, Args: []string{"-v"}})
+	if err != nil {
+		return ocf.Errorf(ocf.Generic, "%s does not tell its version: %w", program, err)
+	}
+	if v := version(string(said)); v != "" && older(v) {
+		return ocf.Errorf(ocf.Installed, "HAProxy %s is too old: the agent talks to the master's socket (-S), which 1.9 brought: install 1.9 or later", v)
+	}
+	return nil
+}
+
+// version is that of "HAProxy version 2.6.12-1 2023/12/16" and "HA-Proxy version 1.8.27-493ce0b 2020/11/06".
+func version(said string) string {
+	_, rest, _ := strings.Cut(said, "version ")
+	v, _, _ := strings.Cut(rest, " ")
+	return strings.TrimSpace(v)
+}
+
+func older(version string) bool {
+	var major, minor int
+	n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor)
+	return n == 2 && (major < 1 || major == 1 && minor < 9)
+}
+
+// alerts are what HAProxy said of its failure in a file.
 func alerts(file string) string {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return ""
 	}
+	return complaints(string(b))
+}
+
+// complaints are what HAProxy said of its failure, its summaries left out.
+func complaints(said string) string {
 	shorter := strings.NewReplacer("config : ", "", "parsing [", "", "] : ", ": ") // crm_mon shows 128 bytes
 	var list []string
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(said) {
 		// [ALERT]    (291) : config : parsing [haproxy.cfg:13] : unknown keyword ...
 		if text, ok := strings.CutPrefix(line, "[ALERT]"); ok && !strings.Contains(text, "rror(s) found") && !strings.Contains(text, "Fatal errors found") {
 			_, text, _ = strings.Cut(text, " : ")
@@ -151,8 +189,8 @@ func alerts(file string) string {
 
 // launch starts HAProxy and waits until it serves. It takes over from the ones
 // in old, which go on serving until then, and finish their connections.
-func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, program string, old instances) error {
-	args := a.args(s)
+func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup, program string, old instances) error {
+	args := a.args(s, c)
 	former := map[int]bool{}
 	for _, in := range old {
 		for _, p := range in.processes() {
@@ -160,7 +198,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, program 
 		}
 	}
 	if in := old.current(); in != nil {
-		if slices.Contains(values(in.args, "-f"), s.extra) && exists(s.worker) == nil {
+		if in.own && exists(s.worker) == nil {
 			args = append(args, "-x", s.worker)
 		}
 		args = append(args, "-sf", fmt.Sprint(in.head.PID))
@@ -171,7 +209,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, program 
 	out := filepath.Join(s.dir, "start.out") // what it says before it detaches
 	_ = os.Remove(out)
 	r.Step("waiting for HAProxy to serve")
-	p, err := daemon.Start(ctx, daemon.Command{Name: "HAProxy", Path: program, Args: args, Output: out, Forks: &id, KillUnready: old != nil, Log: r.Log}, func(ctx context.Context) error {
+	p, err := daemon.Start(ctx, daemon.Command{Name: "HAProxy", Path: program, Args: args, Env: c.env, Output: out, Forks: &id, KillUnready: old != nil, Log: r.Log}, func(ctx context.Context) error {
 		ctx, cancel := within(ctx)
 		defer cancel()
 		master := haproxy.API{Address: s.master}
@@ -182,7 +220,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, program 
 		if former[procs.Master] {
 			return errors.New("the new master does not answer yet")
 		}
-		return serves(ctx, master)
+		return takesOver(ctx, master)
 	})
 	var died *daemon.DiedError
 	if words := alerts(out); errors.As(err, &died) && words != "" {
@@ -194,8 +232,8 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, program 
 	return p.Close()
 }
 
-// serves is nil if the master's current worker answers and takes connections.
-func serves(ctx context.Context, master haproxy.API) error {
+// takesOver is nil if the master's current worker answers and takes connections.
+func takesOver(ctx context.Context, master haproxy.API) error {
 	master.Worker = "@1"
 	info, err := master.Info(ctx)
 	if err == nil && info.Stopping {
@@ -238,28 +276,55 @@ func (a *agent) tryReload(ctx context.Context, r *ocf.Request) error {
 	defer list.Close()
 	in := list.current()
 	if in == nil {
-		return ocf.Errorf(ocf.Generic, "no HAProxy with %s or %s runs on this node: there is nothing to reload", s.config, s.pid)
+		return ocf.Errorf(ocf.Generic, "no HAProxy with %s or %s runs on this node: there is nothing to reload", strings.Join(s.config, " "), s.pid)
 	}
 	if err := frozen(in.head, "master"); err != nil {
 		return err
 	}
-	if err := a.check(ctx, r, s, program); err != nil {
+	c, err := in.next(s)
+	if err != nil {
 		return in.notReloaded(err)
 	}
-	if err := bindable(s, list); err != nil {
+	if err := a.check(ctx, r, s, c, program); err != nil {
 		return in.notReloaded(err)
 	}
-	if !a.inPlace(in, s, program) {
-		if err := a.launch(ctx, r, s, program, list); err != nil {
-			return in.notReloaded(err)
-		}
-		return nil
+	if err := bindable(c, list); err != nil {
+		return in.notReloaded(err)
 	}
-	master, _ := in.api()
-	if err := signal(ctx, r, in, master); err != nil {
+	if a.inPlace(in, s, c, program) {
+		err = a.signal(ctx, r, s, in)
+	} else if err = a.launch(ctx, r, s, c, program, list); err == nil {
+		err = a.settled(ctx, r, s, in)
+	}
+	if err != nil {
 		return in.notReloaded(err)
 	}
 	return nil
+}
+
+// next is what shall run after a reload. One that this agent started gets what the parameters say by now. One that a
+// unit started keeps its environment, and all its files: what the parameters do not name must not be lost.
+func (in *instance) next(s settings) (setup, error) {
+	if in.own {
+		return s.setup(), nil
+	}
+	c := read(kept(in.env), in.setup.files...)
+	added, lost := without(s.config, c.files), without(c.files, s.config)
+	switch {
+	case len(added) == 0:
+		return c, nil
+	case len(lost) == 0:
+		return read(c.env, s.config...), nil
+	}
+	return c, fmt.Errorf("it was started with %s, which config does not name: set config='%s'", strings.Join(lost, " "), strings.Join(append(slices.Clone(c.files), added...), " "))
+}
+
+// kept is an environment without what HAProxy and systemd put there for one process.
+func kept(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return strings.HasPrefix(name, "HAPROXY_") || slices.Contains([]string{"NOTIFY_SOCKET", "MAINPID", "INVOCATION_ID", "JOURNAL_STREAM", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID"}, name)
+	})
 }
 
 // notReloaded says what became of the one that was to be reloaded.
@@ -271,15 +336,15 @@ func (in *instance) notReloaded(err error) error {
 }
 
 // inPlace tells whether the running master would do what we want by executing
-// itself anew, which it does with its own command line.
-func (a *agent) inPlace(in *instance, s settings, program string) bool {
-	if _, ok := in.api(); !ok || !in.mastered() || filepath.IsAbs(in.args[0]) && in.args[0] != program {
+// itself anew, which it does with its own command line and environment.
+func (a *agent) inPlace(in *instance, s settings, c setup, program string) bool {
+	if !in.mastered() || filepath.IsAbs(in.args[0]) && in.args[0] != program {
 		return false
 	}
-	if files := values(in.args, "-f"); !slices.Contains(files, s.extra) { // started by an init script or a unit
-		return slices.Equal(files, []string{s.config}) && len(a.additional) == 0
+	if !in.own {
+		return slices.Equal(in.setup.files, c.files) && len(without(a.additional, in.args)) == 0
 	}
-	return slices.Equal(withoutTakeover(in.args[1:]), a.args(s))
+	return slices.Equal(withoutTakeover(in.args[1:]), a.args(s, c)) && len(without(c.env, in.env)) == 0
 }
 
 // withoutTakeover leaves out what is there for one start only: -sf PID..., -x SOCKET.
@@ -300,14 +365,18 @@ func withoutTakeover(args []string) []string {
 	return rest
 }
 
-// signal has the master reload, and waits for the new worker to serve.
-func signal(ctx context.Context, r *ocf.Request, in *instance, master haproxy.API) error {
-	r.Step("asking the master on %s before the reload", master)
-	before, err := patiently(ctx, master.Procs)
-	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
-		return noAnswer(in.head, "master", err) // but a socket that was deleted comes back with the reload
+// signal has the master reload, and waits for the new worker to serve, and to go on doing so.
+func (a *agent) signal(ctx context.Context, r *ocf.Request, s settings, in *instance) error {
+	master, asked := in.api()
+	var before haproxy.Procs
+	if asked {
+		var err error
+		r.Step("asking the master on %s before the reload", master)
+		before, err = patiently(ctx, master.Procs)
+		if err != nil && !errors.Is(err, haproxy.ErrNotAsked) {
+			return noAnswer(in.head, "master", err) // but a socket that was deleted comes back with the reload
+		}
 	}
-	fresh := func(pid int) bool { return in.process(pid) == nil }
 	if err := in.head.Signal(unix.SIGUSR2); err != nil {
 		return ocf.Errorf(ocf.Generic, "it cannot be told to reload: %w", err)
 	}
@@ -315,23 +384,19 @@ func signal(ctx context.Context, r *ocf.Request, in *instance, master haproxy.AP
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		procs, err := func() (haproxy.Procs, error) {
-			ctx, cancel := within(ctx)
-			defer cancel()
-			procs, err := master.Procs(ctx)
-			if err == nil && slices.ContainsFunc(procs.Workers, fresh) {
-				err = serves(ctx, master)
-			}
-			return procs, err
-		}()
-		switch {
-		case err != nil || procs.Reloads <= before.Reloads:
-		case !slices.ContainsFunc(procs.Workers, fresh):
-			return ocf.Errorf(ocf.Generic, "HAProxy counts a failed reload: see its log")
-		default:
-			return nil
+		var done bool
+		var err error
+		if asked {
+			done, err = in.reloaded(ctx, master, before)
+		} else {
+			done, err = a.replaced(ctx, s, in)
 		}
-		if !in.head.Alive() {
+		switch {
+		case errors.Is(err, errFailed):
+			return ocf.Errorf(ocf.Generic, "%w", err)
+		case done:
+			return a.settled(ctx, r, s, in)
+		case !in.head.Alive():
 			return ocf.Errorf(ocf.Generic, "HAProxy ended, because its new worker did: see its log")
 		}
 		select {
@@ -340,4 +405,73 @@ func signal(ctx context.Context, r *ocf.Request, in *instance, master haproxy.AP
 			return ocf.Errorf(ocf.Generic, "its new worker does not serve yet: %w", errors.Join(ctx.Err(), err))
 		}
 	}
+}
+
+// errFailed says that HAProxy itself calls the reload failed.
+var errFailed = errors.New("HAProxy counts a failed reload")
+
+// reloaded asks the master whether it has a new worker that serves.
+func (in *instance) reloaded(ctx context.Context, master haproxy.API, before haproxy.Procs) (bool, error) {
+	ctx, cancel := within(ctx)
+	defer cancel()
+	procs, err := master.Procs(ctx)
+	fresh := slices.ContainsFunc(procs.Workers, func(pid int) bool { return in.process(pid) == nil })
+	if err == nil && fresh {
+		err = takesOver(ctx, master)
+	}
+	switch {
+	case err != nil || procs.Reloads <= before.Reloads:
+		return false, err
+	case fresh:
+		return true, nil
+	}
+	// From 2.7 on the master keeps what was said, while its stderr was closed by -D.
+	if said, err := master.Ask(ctx, "show startup-logs"); err == nil {
+		if words := complaints(said); words != "" {
+			return false, fmt.Errorf("%w: %s", errFailed, words)
+		}
+	}
+	return false, fmt.Errorf("%w: see its log", errFailed)
+}
+
+// replaced looks for a new worker that listens, under a master that cannot be asked.
+func (a *agent) replaced(ctx context.Context, s settings, in *instance) (bool, error) {
+	list, err := a.find(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	defer list.Close()
+	now := list.current()
+	return now != nil && slices.ContainsFunc(now.workers, func(w *daemon.Process) bool {
+		bound, err := listensOn(w)
+		return in.process(w.PID) == nil && err == nil && len(bound) > 0
+	}), nil
+}
+
+// probation is how long the new worker is watched: one of 3.x may die a second after it took over.
+const probation = 1500 * time.Millisecond
+
+// settled is nil if the new worker is still there after its probation.
+func (a *agent) settled(ctx context.Context, r *ocf.Request, s settings, old *instance) error {
+	r.Step("watching the new worker of %s", old)
+	list, err := a.find(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	now := list.current()
+	if now == nil {
+		return ocf.Errorf(ocf.Generic, "the new HAProxy died as soon as it had taken over: see its log")
+	}
+	watch, cancel := context.WithTimeout(ctx, min(probation, service.Remaining(ctx)/4))
+	defer cancel()
+	for _, w := range now.processes() {
+		if old.process(w.PID) != nil && w.PID != old.head.PID {
+			continue // it ends when its connections do
+		}
+		if w.Wait(watch) == nil || !w.Alive() {
+			return ocf.Errorf(ocf.Generic, "pid %d took over and died within %s: see HAProxy's log", w.PID, probation)
+		}
+	}
+	return nil
 }

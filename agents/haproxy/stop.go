@@ -31,7 +31,7 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause error) error {
 	var evidence []daemon.Test
 	if r.Named("config") || r.Named("conffile") {
-		evidence = append(evidence, daemon.Names("-f", a.config))
+		evidence = append(evidence, a.settings().runs)
 	}
 	if r.Named("pid") || r.Named("pidfile") {
 		evidence = append(evidence, daemon.Names("-p", a.pid))

@@ -2,9 +2,9 @@ package haproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/takeover"
@@ -44,10 +44,10 @@ func derive(_ context.Context, p takeover.Process) (map[string]string, error) {
 	for _, file := range behind {
 		files = append(files, p.Abs(file))
 	}
-	if len(files) != 1 {
-		return nil, fmt.Errorf("HAProxy was started with %d configurations (%s), and the agent takes one file or directory: put them into a directory first", len(files), strings.Join(files, ", "))
+	if len(files) == 0 {
+		return nil, errors.New("HAProxy was started without a configuration file")
 	}
-	f.Set(p.Given, "config", files[0], takeover.Default(New(), "config"))
+	f.Set(p.Given, "config", takeover.Quoted(files), takeover.Default(New(), "config"))
 	if len(more) > 0 {
 		f.Set(p.Given, "additional_parameters", takeover.Quoted(more), "")
 	}

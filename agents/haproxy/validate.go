@@ -17,7 +17,8 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.check(ctx, r, s, program); err != nil {
+	c := s.setup()
+	if err := a.check(ctx, r, s, c, program); err != nil {
 		return err
 	}
 	list, err := a.find(ctx, s)
@@ -25,7 +26,7 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 		return err
 	}
 	defer list.Close()
-	if err := bindable(s, list); err != nil {
+	if err := bindable(c, list); err != nil {
 		return ocf.Errorf(ocf.Args, "%w", err)
 	}
 	if links, _ := filepath.Glob("/etc/systemd/system/*.wants/haproxy.service"); len(links) > 0 {

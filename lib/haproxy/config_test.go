@@ -43,6 +43,10 @@ listen old
 	bind :9000
 	disabled
 	bind :9001
+listen again
+	disabled
+	bind :9002
+	enabled
 listen neutron
 	bind :::9696 v6only
 	bind ipv6@:9697
@@ -62,7 +66,7 @@ peers p
 			t.Fatal(err)
 		}
 	}
-	c, err := ReadConfig(dir)
+	c, err := ReadConfig(nil, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +85,7 @@ peers p
 		"0.0.0.0:35357 keystone false false false",
 		"[2001:db8::1]:35357 keystone false false false",
 		"192.0.2.203:6000-6002 keystone false false false",
+		"0.0.0.0:9002 again false false false",
 		"[::]:9696 neutron false true false",
 		"[::]:9697 neutron false false false",
 		"0.0.0.0:9698 neutron false false true",
@@ -92,10 +97,10 @@ peers p
 		t.Errorf("where: %q", c.Binds[0].Where)
 	}
 
-	if _, err := ReadConfig(filepath.Join(dir, "nowhere.cfg")); !os.IsNotExist(err) {
+	if _, err := ReadConfig(nil, filepath.Join(dir, "nowhere.cfg")); !os.IsNotExist(err) {
 		t.Errorf("missing file: %v", err)
 	}
-	if _, err := ReadConfig(t.TempDir()); err == nil {
+	if _, err := ReadConfig(nil, t.TempDir()); err == nil {
 		t.Error("a directory without *.cfg is no configuration")
 	}
 }
@@ -113,7 +118,7 @@ func TestFields(t *testing.T) {
 		`trailing \`:              {"trailing", `\`},
 		`unclosed "quote goes on`: {"unclosed", "quote goes on"},
 	} {
-		if got := fields(line); !reflect.DeepEqual(got, want) && len(got)+len(want) > 0 {
+		if got, _ := fields(line, nil); !reflect.DeepEqual(got, want) && len(got)+len(want) > 0 {
 			t.Errorf("%q: %q, want %q", line, got, want)
 		}
 	}
@@ -123,8 +128,8 @@ func FuzzConfig(f *testing.F) {
 	f.Add("listen a\n bind 1.2.3.4:80-90,:443 transparent\nglobal\n stats socket /x\n")
 	f.Add("frontend \"\n bind :::1 v6only\n.if x\n.endif\ndisabled")
 	f.Fuzz(func(t *testing.T, text string) {
-		var c Config
-		c.parse("x.cfg", text)
+		c := newReader([]string{"A=1.2.3.4"})
+		c.read("x.cfg", text)
 		for _, b := range c.Binds {
 			if !b.Address.IsValid() || b.Low == 0 || b.High < b.Low {
 				t.Errorf("%+v", b)

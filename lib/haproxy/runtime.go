@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,10 @@ func (a API) String() string {
 	return a.Address
 }
 
+// ErrNotAsked says that nobody was reached at the address, so that nothing is known of who should be there. A unix
+// socket whose queue is full is not meant: who owns it does not take connections.
+var ErrNotAsked = errors.New("not reached")
+
 // most is the longest answer that is read, in bytes; a row of show stat is about 500.
 const most = 32 << 20
 
@@ -45,6 +50,9 @@ const most = 32 << 20
 func (a API) Ask(ctx context.Context, command string) (string, error) {
 	network, address := a.dial()
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil && !(network == "unix" && ctx.Err() != nil) {
+		return "", fmt.Errorf("%w: %w", ErrNotAsked, a.failed(ctx, command, err))
+	}
 	if err != nil {
 		return "", a.failed(ctx, command, err)
 	}
@@ -75,12 +83,22 @@ func (a API) dial() (network, address string) {
 		return "unix", rest
 	case ok && kind == "abns":
 		return "unix", "@" + rest + strings.Repeat("\x00", max(0, 107-len(rest))) // HAProxy fills sun_path up
-	case ok && (kind == "ipv4" || kind == "ipv6"):
-		return "tcp", rest
 	case strings.HasPrefix(a.Address, "/"):
 		return "unix", a.Address
 	}
-	return "tcp", a.Address
+	// An address to listen on: all of this host's are its loopback's too.
+	if b, err := parseBind(a.Address); err == nil {
+		if b.Address.IsUnspecified() && b.Address.Is6() {
+			b.Address = netip.IPv6Loopback()
+		} else if b.Address.IsUnspecified() {
+			b.Address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		return "tcp", netip.AddrPortFrom(b.Address, b.Low).String()
+	}
+	if !ok {
+		rest = a.Address
+	}
+	return "tcp", rest
 }
 
 func (a API) failed(ctx context.Context, command string, err error) error {

@@ -108,7 +108,7 @@ ExecStart=/usr/bin/neutron-openvswitch-agent --config-file /usr/share/neutron/ne
 			"--config-file=/usr/share/neutron/neutron-dist.conf --config-file=/etc/neutron/neutron.conf --config-file=/etc/neutron/plugins/ml2/openvswitch_agent.ini --config-dir=/etc/neutron/conf.d/common --config-dir=/etc/neutron/conf.d/neutron-openvswitch-agent", true,
 		},
 		"Debian's, which runs a script": {map[string]string{"lib/systemd/system/nova-scheduler.service": "[Service]\nExecStart=/etc/init.d/nova-scheduler systemd-start\n"}, "", false},
-		"one with variables":            {map[string]string{"lib/systemd/system/nova-scheduler.service": "[Service]\nExecStart=/usr/bin/nova-scheduler $OPTIONS\n"}, "", false},
+		"one with variables":            {map[string]string{"lib/systemd/system/nova-scheduler.service": "[Service]\nEnvironmentFile=-/etc/default/nova\nExecStart=/usr/bin/nova-scheduler $OPTIONS\n", "etc/default/nova": "# one\nOPTIONS='--config-file /a --debug'\n"}, "--config-file=/a", true},
 		"the administrator's comes first": {map[string]string{
 			"usr/lib/systemd/system/nova-scheduler.service": "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file /a\n",
 			"etc/systemd/system/nova-scheduler.service":     "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file '/b c'\n",

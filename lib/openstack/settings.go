@@ -18,6 +18,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -70,6 +71,31 @@ func (a *agent) files(prog string, asPackaged bool) []string {
 		}
 	}
 	return files
+}
+
+// unitFiles are the options by which the distribution's unit names the configuration files of the program, in
+// their order, which decides. found is false where there is no unit, or where it runs a script that
+// puts the command line together (Debian's).
+func unitFiles(root, prog string) (files []string, found bool) {
+	unit, found := systemd.Read(root, "openstack-"+prog+".service")
+	if !found {
+		unit, found = systemd.Read(root, prog+".service")
+	}
+	i := slices.IndexFunc(unit.Exec, func(w string) bool { return filepath.Base(w) == prog })
+	if !found || i < 0 || strings.Contains(unit.Exec[i], "/init.d/") {
+		return nil, false
+	}
+	for words := unit.Exec[i+1:]; len(words) > 0; words = words[1:] {
+		name, _, joined := strings.Cut(words[0], "=")
+		switch {
+		case name != "--config-file" && name != "--config-dir":
+		case joined:
+			files = append(files, words[0])
+		case len(words) > 1:
+			files = append(files, name+"="+words[1])
+		}
+	}
+	return files, true
 }
 
 // configuration is what the service reads.
