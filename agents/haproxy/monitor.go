@@ -13,30 +13,31 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/haproxy"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	s := a.settings()
 	settled := time.Now().Add(settling)
+	replaced := time.Now().Add(service.Remaining(ctx) / 2)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		r.Step("looking for HAProxy's processes")
 		list, err := a.find(ctx, s)
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
+		if err == nil && len(list) == 0 {
 			if _, err := a.program(r); err != nil {
 				return err
 			}
 			return ocf.Errorf(ocf.NotRunning, "no HAProxy with %s or %s runs on this node", strings.Join(s.config, " "), s.pid)
 		}
-		err = a.health(ctx, r, s, list)
-		changing := errors.Is(err, errChanged) || ocf.CodeOf(err) == ocf.Generic && !errors.Is(err, errFrozen) && list.young()
+		if err == nil {
+			err = a.health(ctx, r, s, list)
+		}
+		young := ocf.CodeOf(err) == ocf.Generic && !errors.Is(err, errFrozen) && list.young() && time.Now().Before(settled)
 		list.Close()
-		if !changing || time.Now().After(settled) {
+		if !young && !(errors.Is(err, errChanged) && time.Now().Before(replaced)) {
 			return err
 		}
 		select {
@@ -313,7 +314,8 @@ func patiently[T any](ctx context.Context, ask func(context.Context) (T, error))
 	defer tick.Stop()
 	for {
 		v, err := ask(ctx)
-		if err == nil || errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil || time.Now().After(settled) {
+		refused := errors.Is(err, haproxy.ErrNotAsked) && time.Now().After(settled)
+		if err == nil || errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil || refused {
 			return v, err
 		}
 		select {

@@ -74,6 +74,15 @@ func (s settings) runs(ctx context.Context, p *daemon.Process) (bool, error) {
 	return len(theirs) > 0 && (len(without(theirs, s.config)) == 0 || len(without(s.config, theirs)) == 0), nil
 }
 
+// program is the base name of what a process runs, "" if that cannot be told.
+func program(pid int) string {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(filepath.Base(exe), " (deleted)")
+}
+
 // without is what of list is not among others.
 func without(list, others []string) (rest []string) {
 	for _, x := range list {
@@ -218,6 +227,10 @@ func (a *agent) find(ctx context.Context, s settings) (instances, error) {
 		parent, alive := parents[p.PID]
 		if _, child := parents[parent]; !alive || child {
 			continue
+		}
+		// While a master executes itself anew, it has no command line to be known by.
+		if exe := program(parent); exe != "" && exe == program(p.PID) && err == nil {
+			err = ocf.Errorf(ocf.Generic, "the parent of %s is an HAProxy that cannot be told from others: %w", p, errChanged)
 		}
 		in := &instance{head: p}
 		if aerr := in.look(ctx, s); aerr != nil {

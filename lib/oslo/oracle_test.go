@@ -396,3 +396,84 @@ json.dump([read(p) for p in json.load(sys.stdin)], sys.stdout)
 		t.Errorf("only %d of %d files were readable: the test compares too little", read, len(paths))
 	}
 }
+
+// TestOracleSources compares which files a command line has the service read, and in which order.
+func TestOracleSources(t *testing.T) {
+	type input struct {
+		Root, Home string
+		Args       []string
+	}
+	rnd := rand.New(rand.NewPCG(9, 10))
+	places := []string{
+		"home/.nova/nova.conf", "home/nova.conf", "etc/nova/nova.conf", "etc/nova.conf", "home/.nova/nova-scheduler.conf", "home/nova-scheduler.conf",
+		"etc/nova/nova-scheduler.conf", "etc/nova-scheduler.conf", "etc/nova/nova.conf.d/1.conf", "home/.nova/nova.conf.d/2.conf", "etc/nova/nova-scheduler.conf.d/3.conf",
+		"etc/nova-scheduler.conf.d/4.conf", "home/nova-scheduler.conf.d/5.conf", "etc/nova/nova.conf.d/0.conf", "etc/nova/nova.conf.d/.6.conf", "etc/nova/nova.conf.d/7.bak",
+	}
+	var inputs []input
+	for i := range 200 {
+		root := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		make := func(place string) string {
+			path := filepath.Join(root, place)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			text := fmt.Sprintf("[DEFAULT]\nlast = %s\no%d = %s\n", place, rnd.IntN(4), place)
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		for _, place := range places {
+			if rnd.IntN(3) == 0 {
+				make(place)
+			}
+		}
+		file, dir := make("a.conf"), filepath.Dir(make("d/b.conf"))
+		args := []string{}
+		for range rnd.IntN(4) {
+			args = append(args, [][]string{{"--config-file", file}, {"--config-file=" + file}, {"--config-dir", dir}, {"--config-dir=" + dir}, {"--debug"}, {"--config-file=~/a.conf"}}[rnd.IntN(6)]...)
+		}
+		if err := os.MkdirAll(filepath.Join(root, "home"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		make("home/a.conf")
+		inputs = append(inputs, input{root, filepath.Join(root, "home"), args})
+	}
+	const script = `
+import json, os, sys
+from oslo_config import cfg
+def read(i):
+    os.environ['HOME'] = i['Home']
+    cfg._get_config_dirs = lambda project=None: [os.path.expanduser('~/.nova'), os.path.expanduser('~'), i['Root'] + '/etc/nova', i['Root'] + '/etc']
+    c = cfg.ConfigOpts()
+    c.register_cli_opt(cfg.BoolOpt('debug'))
+    names = ['last', 'o0', 'o1', 'o2', 'o3']
+    for n in names:
+        c.register_opt(cfg.StrOpt(n, default=''))
+    c(i['Args'], project='nova', prog='nova-scheduler')
+    return [c[n] for n in names]
+json.dump([read(i) for i in json.load(sys.stdin)], sys.stdout)
+`
+	var want [][]string
+	python(t, "oslo_config", script, inputs, &want)
+	for i, in := range inputs {
+		// A root of its own stands for /etc alone: home is a real one.
+		line := CommandLine{Project: "nova", Prog: "nova-scheduler", Args: in.Args, Home: "/home", Root: in.Root}
+		for i, arg := range line.Args {
+			line.Args[i] = strings.ReplaceAll(arg, "~/", in.Home+"/")
+		}
+		cfg, err := Load(line.Sources()...)
+		if err != nil {
+			t.Errorf("%q: %v", in.Args, err)
+			continue
+		}
+		var got []string
+		for _, name := range []string{"last", "o0", "o1", "o2", "o3"} {
+			v, _ := cfg.Str("", name)
+			got = append(got, v)
+		}
+		if !slices.Equal(got, want[i]) {
+			t.Errorf("%q: got %q; oslo.config %q", in.Args, got, want[i])
+		}
+	}
+}
