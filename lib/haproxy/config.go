@@ -109,8 +109,8 @@ type reader struct {
 
 	section  string
 	proxy    string
-	isOff    bool // this section is disabled
-	first    int  // of Binds, of this section
+	isOff    bool   // this section is disabled
+	first    [2]int // of Binds and Unset, of this section
 	where    string
 	defaults string // the name of this defaults section
 }
@@ -157,7 +157,7 @@ func (r *reader) read(name, text string) {
 
 // begin begins a section. It takes over what the defaults say that it names, or else the last.
 func (r *reader) begin(w []string) {
-	*r = reader{Config: r.Config, env: r.env, disabled: r.disabled, where: r.where, section: w[0], first: len(r.Binds)}
+	*r = reader{Config: r.Config, env: r.env, disabled: r.disabled, where: r.where, section: w[0], first: [2]int{len(r.Binds), len(r.Unset)}}
 	if len(w) > 1 {
 		r.proxy = w[1]
 	}
@@ -185,7 +185,7 @@ func (r *reader) end() {
 	case r.section == "defaults":
 		r.disabled[""], r.disabled[r.defaults] = r.isOff, r.isOff
 	case r.isOff && (r.section == "frontend" || r.section == "listen"):
-		r.Binds = r.Binds[:r.first]
+		r.Binds, r.Unset = r.Binds[:r.first[0]], r.Unset[:r.first[1]]
 	}
 	r.section = ""
 }

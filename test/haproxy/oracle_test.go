@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
-	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/lib/sockets"
 	"github.com/openstack-ocf/agents/test/box"
@@ -101,86 +102,122 @@ func (n *nasty) file() string {
 func TestOracle(t *testing.T) {
 	h := newHost(t)
 	n := &nasty{Rand: rand.New(rand.NewPCG(7, 8)), port: 20000}
-	const rounds = 400
-	valid, compared := 0, 0
-	for i := range rounds {
+	const enough = 210
+	rounds, compared := 0, 0
+	for ; compared < enough && rounds < 4*enough; rounds++ {
 		n.conditional, n.defaults = map[int]bool{}, nil
-		dir := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		dir := filepath.Join(t.TempDir(), fmt.Sprint(rounds))
 		box.Sh(t, "mkdir -p %s/conf.d/dir.cfg", dir)
 		paths := []string{filepath.Join(dir, "haproxy.cfg")}
 		text := n.file()
 		h.write(paths[0], text)
-		if i%3 == 0 {
+		if rounds%3 == 0 {
 			more := n.file()
 			h.write(filepath.Join(dir, "conf.d", n.pick("a.cfg", "Z.cfg", "1.cfg")), more)
 			h.write(filepath.Join(dir, "conf.d", n.pick(".hidden.cfg", "a.cfg.bak", "notes")), "listen hidden\n bind :1\n")
 			paths, text = append(paths, filepath.Join(dir, "conf.d")), text+"=== conf.d\n"+more
 		}
-		env := []string{"PATH=/usr/sbin:/usr/bin:/bin", "IP=127.0.2.1"}
-		got, err := haproxy.ReadConfig(env, paths...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pidFile := filepath.Join(dir, "pid")
-		args := []string{"-D", "-p", pidFile}
-		for _, p := range paths {
-			args = append(args, "-f", p)
-		}
-		cmd := exec.Command("haproxy", append([]string{"-c"}, args...)...)
-		cmd.Env = env
-		if cmd.Run() != nil {
-			continue // refused, for whatever reason: it is no configuration then
-		}
-		valid++
-		cmd = exec.Command("haproxy", args...)
-		cmd.Env = env
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			if !strings.Contains(string(out), "annot bind") && !strings.Contains(string(out), "no listener") {
-				t.Errorf("it is valid, and does not start: %v: %s\n%s", err, out, text)
-			}
-			continue
-		}
-		pid, err := daemon.ReadPID(pidFile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		listening, err := sockets.Of(pid, sockets.Listen)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-		var want, is []string
-		for _, l := range listening {
-			if !n.conditional[int(l.Local.Port())] {
-				want = append(want, l.Local.String())
-			}
-		}
-		for _, b := range got.Binds {
-			for port := b.Low; port <= b.High; port++ {
-				is = append(is, netip.AddrPortFrom(b.Address, port).String())
-			}
-		}
-		slices.Sort(want)
-		slices.Sort(is)
-		switch {
-		case len(got.Unset) > 0:
-			// The agent refuses it. HAProxy would have listened on all addresses instead.
-			if unknown := slices.DeleteFunc(slices.Clone(is), func(a string) bool { return slices.Contains(want, a) }); len(unknown) > 0 {
-				t.Errorf("HAProxy listens on %q, and not on %q\n%s", want, unknown, text)
-			}
-			if !slices.ContainsFunc(want, func(a string) bool { return strings.HasPrefix(a, "0.0.0.0:") && !slices.Contains(is, a) }) {
-				t.Errorf("%q is said not to be set; HAProxy listens on %q, read was %q\n%s", got.Unset, want, is, text)
-			}
-		case !slices.Equal(slices.Compact(is), slices.Compact(want)):
-			t.Errorf("HAProxy listens on %q, read was %q\n%s", want, is, text)
-		default:
+		if h.compare([]string{"PATH=/usr/sbin:/usr/bin:/bin", "IP=127.0.2.1"}, n.conditional, text, paths...) {
 			compared++
 		}
-		box.Until(t, "it is gone", func() bool { return syscall.Kill(pid, 0) != nil })
 	}
-	t.Logf("%d of %d configurations valid, %d compared", valid, rounds, compared)
-	if compared < 200 {
+	t.Logf("%d of %d configurations compared", compared, rounds)
+	if compared < enough {
 		t.Errorf("only %d of %d configurations could be compared", compared, rounds)
 	}
+}
+
+// TestCorpus compares as TestOracle does the configurations of a directory, such as those of HAProxy's own examples
+// and tests.
+func TestCorpus(t *testing.T) {
+	box.Need(t)
+	files, _ := filepath.Glob(filepath.Join(os.Getenv("HAPROXY_CORPUS"), "*.cfg"))
+	if os.Getenv("HAPROXY_CORPUS") == "" || len(files) == 0 {
+		t.Skip("SKIP: needs HAPROXY_CORPUS, a directory of configurations")
+	}
+	h := newHost(t)
+	compared := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.compare([]string{"PATH=/usr/sbin:/usr/bin:/bin"}, nil, file+"\n"+string(text), file) {
+			compared++
+		}
+	}
+	t.Logf("%d of %d configurations compared", compared, len(files))
+	if compared == 0 {
+		t.Error("none could be compared")
+	}
+}
+
+// compare runs HAProxy with these files, and tells whether it could be.
+func (h *host) compare(env []string, conditional map[int]bool, text string, paths ...string) bool {
+	t := h.T
+	t.Helper()
+	got, err := haproxy.ReadConfig(env, paths...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	args := []string{"-D", "-p", pidFile}
+	for _, p := range paths {
+		args = append(args, "-f", p)
+	}
+	run := func(args ...string) (string, error) {
+		cmd := exec.Command("haproxy", args...)
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if _, err := run(append([]string{"-c"}, args...)...); err != nil {
+		return false // refused, for whatever reason: it is no configuration then
+	}
+	if _, err := run(args...); err != nil {
+		return false // some addresses cannot be had
+	}
+	pids, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listening []sockets.Socket
+	for _, word := range strings.Fields(string(pids)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := sockets.Of(pid, sockets.Listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listening = append(listening, l...)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		defer box.Until(t, "it is gone", func() bool { return syscall.Kill(pid, 0) != nil })
+	}
+	var want, is []string
+	for _, l := range listening {
+		if !conditional[int(l.Local.Port())] {
+			want = append(want, l.Local.String())
+		}
+	}
+	for _, b := range got.Binds {
+		for port := b.Low; port <= b.High && !b.Elsewhere; port++ {
+			is = append(is, netip.AddrPortFrom(b.Address, port).String())
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(is)
+	want, is = slices.Compact(want), slices.Compact(is)
+	if len(got.Unset) == 0 {
+		if !slices.Equal(is, want) {
+			t.Errorf("HAProxy listens on %q, read was %q\n%s", want, is, text)
+		}
+		return true
+	}
+	// The agent refuses it. HAProxy listens on all addresses instead.
+	if !slices.ContainsFunc(want, func(a string) bool { return strings.HasPrefix(a, "0.0.0.0:") && !slices.Contains(is, a) }) {
+		t.Errorf("%q is said not to be set; HAProxy listens on %q, read was %q\n%s", got.Unset, want, is, text)
+	}
+	return false
 }
