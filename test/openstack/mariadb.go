@@ -22,8 +22,9 @@ type MariaDB struct {
 	dir  string
 }
 
-// StartMariaDB makes an empty database and serves it.
-func StartMariaDB(t testing.TB) *MariaDB {
+// StartMariaDB makes an empty database and serves it, with further options if
+// there are any.
+func StartMariaDB(t testing.TB, options ...string) *MariaDB {
 	t.Helper()
 	server := need(t, "mariadbd", "mariadb-server")
 	dir := t.TempDir()
@@ -36,6 +37,7 @@ func StartMariaDB(t testing.TB) *MariaDB {
 		"--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", m.Port), "--skip-name-resolve",
 		"--pid-file=" + filepath.Join(dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--max-connections=500",
 	}
+	m.argv = append(m.argv, options...)
 	m.Start()
 	return m
 }
