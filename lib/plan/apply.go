@@ -257,8 +257,8 @@ func (a *Apply) writeFile(p *Pending) (takeBack func() error, err error) {
 func (a *Apply) keep(now, to *pacemaker.Element) (way string, err error) {
 	base := filepath.Join(a.Dir, stamp())
 	for name, cib := range map[string]*pacemaker.Element{".before.xml": now, ".after.xml": to} {
-		// Only the configuration counts, and versions in it would refuse what comes after others' changes.
-		cib = pacemaker.El("cib").Add(cib.Child("configuration"), pacemaker.El("status"))
+		// Only the configuration is to differ; crm_diff writes the newer kind of patch only if there are versions.
+		cib = &pacemaker.Element{Name: "cib", Attrs: now.Attrs, Children: []*pacemaker.Element{cib.Child("configuration"), pacemaker.El("status")}}
 		if err := save(base+name, cib.String()); err != nil {
 			return "", err
 		}

@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/placement"
 )
 
-// planned is what pcs makes of the commands below it.
+// planned is what comes of the steps below it.
 const planned = `<cib><configuration><crm_config/>
 <resources>
  <primitive id="fence" class="stonith" type="fence_xvm"><instance_attributes id="fence-i"><nvpair id="fence-d" name="delay" value="5"/></instance_attributes></primitive>
@@ -26,24 +26,22 @@ const planned = `<cib><configuration><crm_config/>
 
 // A cluster's configuration differs in one thing, and what is said of it is what an operator gets to read before he agrees.
 func TestCompare(t *testing.T) {
-	step := func(k kind, makes, command string) Step {
-		return Step{Args: strings.Fields(command), Makes: makes, kind: k}
-	}
-	want := parse(t, planned)
+	set := func(name, value string) []placement.Setting { return []placement.Setting{{Name: name, Value: value}} }
 	b := &Built{
-		CIB: want,
+		CIB: parse(t, planned),
 		Steps: []Step{
-			step(resource, "fence", "stonith create fence fence_xvm delay=5"),
-			step(defaults, "resource-stickiness", "resource defaults update resource-stickiness=1"),
-			step(resource, "ip", "resource create ip IPaddr2 ip=192.168.122.203 --group g"),
-			step(resource, "db", "resource create db ocf:openstack:mysql-shared-storage datadir=/var/lib/mysql --group g"),
-			step(resource, "last", "resource create last ocf:openstack:nova-consoleauth --group g"),
-			step(resource, "lb", "resource create lb ocf:openstack:haproxy clone interleave=true"),
-			step(constraint, "", "constraint colocation add g with lb-clone"),
+			create(&primitive{id: "fence", agent: "stonith:fence_xvm", parameters: set("delay", "5")}),
+			setDefault("resource-stickiness", "1"),
+			create(&primitive{id: "ip", agent: "ocf:heartbeat:IPaddr2", parameters: set("ip", "192.168.122.203"), group: "g"}),
+			create(&primitive{
+				id: "db", agent: "ocf:openstack:mysql-shared-storage", parameters: set("datadir", "/var/lib/mysql"), group: "g",
+				operations: []operation{{"name": "monitor", "interval": "5s", "timeout": "20s"}},
+			}),
+			create(&primitive{id: "last", agent: "ocf:openstack:nova-consoleauth", group: "g"}),
+			create(&primitive{id: "lb", agent: "ocf:openstack:haproxy", clone: set("interleave", "true")}),
+			colocate("g", "lb-clone", ""),
 		},
 	}
-	b.made = make([][]*pacemaker.Element, len(b.Steps))
-	b.made[6] = want.Child("configuration", "constraints").Children
 	const db = `  <primitive id="db" class="ocf" provider="openstack" type="mysql-shared-storage">`
 	for _, c := range []struct {
 		name, was, is string // what of planned is otherwise in the cluster: an expression, and what stands in its place
@@ -55,17 +53,22 @@ func TestCompare(t *testing.T) {
 		{"the id of a constraint", `id="c"`, `id="another"`, "", "", ""},
 		{"a default", `name="resource-stickiness" value="1"`, `name="resource-stickiness" value="0"`, "pcs resource defaults update resource-stickiness=1", "", ""},
 		{"a parameter", `value="/var/lib/mysql"`, `value="/srv"`, "pcs resource update db datadir=/var/lib/mysql", "", ""},
-		{"a parameter too many", `(name="ip" value="192.168.122.203"/>)`, `$1<nvpair id="x" name="nic" value="eth0"/>`, "pcs resource update ip nic=", "", ""},
-		{"a password of somebody else's", `(value="/var/lib/mysql"/>)`, `$1<nvpair id="x" name="test_passwd" value="secret"/>`, "", "", ""},
+		{"a parameter too many", `(name="ip" value="192.168.122.203"/>)`, `$1<nvpair id="x" name="nic" value="eth0"/>`, "", "", "^ip nic$"},
+		{"a password of somebody else's", `(value="/var/lib/mysql"/>)`, `$1<nvpair id="x" name="test_passwd" value="secret"/>`, "", "", "^db test_passwd$"},
 		{"a device's parameter", `name="delay" value="5"`, `name="delay" value="9"`, "pcs stonith update fence delay=5", "", ""},
 		{"an operation", `interval="5s" timeout="20s"`, `interval="9s" timeout="20s"`, "pcs resource op remove db-monitor-5s\npcs resource op add db monitor interval=5s timeout=20s", "", ""},
+		{"what the file does not say of an operation", `interval="5s" timeout="20s"`, `interval="5000ms" timeout="20" on-fail="standby"`, "", "", ""},
+		{"an operation with more to it", `interval="5s" timeout="20s"`, `interval="5s" timeout="9s" on-fail="standby"`, "pcs resource op remove db-monitor-5s\npcs resource op add db monitor interval=5s on-fail=standby timeout=20s", "", ""},
+		{"another operation", `(timeout="20s"/>)`, `$1<op id="x" name="stop" interval="0s" timeout="900s"/>`, "", "", ""},
+		{"two sets of attributes", `(?s)(<instance_attributes id="db-i">.*?)value="/var/lib/mysql"(/></instance_attributes>)`, `<instance_attributes id="first"><nvpair id="y" name="datadir" value="/srv"/></instance_attributes>${1}value="/x"${2}`, "", "db has more than one set of instance attributes.*datadir=/var/lib/mysql", ""},
+		{"roles of before Pacemaker 2.1", `<rsc_colocation id="c" `, `<rsc_colocation id="c" rsc-role="Started" `, "", "", ""},
 		{"a clone's option", `name="interleave" value="true"`, `name="interleave" value="false"`, "pcs resource meta lb-clone interleave=true", "", ""},
 		{"no constraint", `<rsc_colocation [^/]*/>`, ``, "pcs constraint colocation add g with lb-clone", "", ""},
 		{"the last of the group is missing", `<primitive id="last"[^/]*/>`, ``, "pcs resource create last ocf:openstack:nova-consoleauth --group g", "", ""},
-		{"one in the middle is missing", `(?s)  <primitive id="db".*?</primitive>`, ``, "pcs resource create db ocf:openstack:mysql-shared-storage datadir=/var/lib/mysql --group g --before last", "", ""},
-		{"the first is missing", `(?s)  <primitive id="ip".*?</primitive>`, ``, "pcs resource create ip IPaddr2 ip=192.168.122.203 --group g --before db", "", ""},
-		{"no group", `(?s) <group id="g">.*</group>`, ``, "pcs resource create ip IPaddr2 ip=192.168.122.203 --group g\n" +
-			"pcs resource create db ocf:openstack:mysql-shared-storage datadir=/var/lib/mysql --group g\npcs resource create last ocf:openstack:nova-consoleauth --group g", "", ""},
+		{"one in the middle is missing", `(?s)  <primitive id="db".*?</primitive>`, ``, "pcs resource create db ocf:openstack:mysql-shared-storage datadir=/var/lib/mysql op monitor interval=5s timeout=20s --group g --before last", "", ""},
+		{"the first is missing", `(?s)  <primitive id="ip".*?</primitive>`, ``, "pcs resource create ip ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group g --before db", "", ""},
+		{"no group", `(?s) <group id="g">.*</group>`, ``, "pcs resource create ip ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group g\n" +
+			"pcs resource create db ocf:openstack:mysql-shared-storage datadir=/var/lib/mysql op monitor interval=5s timeout=20s --group g\npcs resource create last ocf:openstack:nova-consoleauth --group g", "", ""},
 		{"another agent", db, strings.Replace(db, "openstack", "heartbeat", 1), "", "db is ocf:heartbeat:mysql-shared-storage in the cluster.*openstack-ocf swap --to ocf:openstack:mysql-shared-storage db", ""},
 		{"in another group", `id="g"`, `id="h"`, "", "ip is in the group h in the cluster, and is to be in the group g.*stops it", ""},
 		{"no clone", `(?s)<clone id="lb-clone">(<primitive id="lb"[^/]*/>).*</clone>`, `$1`, "", "lb is by itself in the cluster, and is to be in the clone lb-clone", ""},

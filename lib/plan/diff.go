@@ -150,7 +150,7 @@ func (c *comparer) resource(s Step) {
 		diff, meta := c.settings("clone", was, "meta_attributes", s.made.clone, "resource", "meta")
 		lines, steps = append(lines, diff...), append(steps, meta...)
 	}
-	diff, ops := operationSteps(s.made, have)
+	diff, ops := operationSteps(s.made, want, have)
 	lines, steps = append(lines, diff...), append(steps, ops...)
 	if len(steps) > 0 {
 		c.change("update "+s.Makes, lines, steps...)
@@ -205,7 +205,7 @@ func (c *comparer) settings(element string, have *pacemaker.Element, kind string
 
 // operationSteps replace operations that differ. Of those of a name that the file has, it has all; others are the
 // operator's, but for a monitor that is missing.
-func operationSteps(want *primitive, have *pacemaker.Element) (lines []string, steps []Step) {
+func operationSteps(want *primitive, made, have *pacemaker.Element) (lines []string, steps []Step) {
 	had, elements := operationsOf(have)
 	remove := func(i int) {
 		id := elements[i].Attr("id")
@@ -246,8 +246,9 @@ func operationSteps(want *primitive, have *pacemaker.Element) (lines []string, s
 			remove(i)
 		}
 	}
-	if !slices.ContainsFunc(had, func(op operation) bool { return op["name"] == "monitor" }) && !names["monitor"] {
-		adds = append(adds, operation{"name": "monitor", "interval": defaultInterval("monitor")})
+	if isMonitor := func(op operation) bool { return op["name"] == "monitor" }; !slices.ContainsFunc(had, isMonitor) && !names["monitor"] {
+		all, _ := operationsOf(made)
+		adds = append(adds, slices.DeleteFunc(all, func(op operation) bool { return !isMonitor(op) })...)
 	}
 	for _, op := range adds {
 		add(op)

@@ -389,7 +389,7 @@ func TestExamples(t *testing.T) {
 			if got != want || !ok {
 				t.Errorf("%s.sh is not what the golden file says:\n%s", name, got)
 			}
-			if got := cp.HAProxy(); got != golden(name+".cfg") {
+			if got := cp.BalancerConfig(); got != golden(name+".cfg") {
 				t.Errorf("%s.cfg is not what the golden file says:\n%s", name, got)
 			}
 		})
