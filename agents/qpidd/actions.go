@@ -275,25 +275,16 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 		switch {
 		case err == nil && (at.HAStatus == qmf.Active || at.HAStatus == qmf.Recovering && time.Now().After(enough)):
 			return a.announce(ctx, r, s, nil, at)
-		case errors.As(err, &refused) && refused.Code == qmf.Forbidden:
-			a.tell(ctx, r, scoreAttribute(r), noScore, true)
-			return ocf.Errorf(ocf.Generic, "the broker's ACL forbids the check's user to promote it: allow that user access to methods in its acl-file: %w", err)
-		case errors.As(err, &refused) && at.HAStatus == qmf.Joining && !again:
+		case errors.As(err, &refused) && refused.Code != qmf.Forbidden && at.HAStatus == qmf.Joining && !again:
 			again = true
 			r.Log.Info("starting the broker again, so that it looks anew for a better one", "refusal", err)
-			if err := a.end(ctx, r, svc); err != nil {
-				return err
-			}
-			if err := a.start(ctx, r); err != nil {
+			if err := a.restart(ctx, r, svc); err != nil {
 				return err
 			}
 			continue
-		case errors.Is(err, errLeftBehind):
+		case errors.As(err, &refused) || errors.Is(err, errLeftBehind):
 			a.tell(ctx, r, scoreAttribute(r), noScore, true)
-			return err
-		case errors.As(err, &refused):
-			a.tell(ctx, r, scoreAttribute(r), noScore, true)
-			return ocf.Errorf(ocf.Generic, "the broker is %s and refuses: %w: another was further on when this one started; promote that one", at.HAStatus, err)
+			return refusal(at, err)
 		}
 		select {
 		case <-tick.C:
@@ -301,6 +292,25 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 			return ocf.Errorf(ocf.Generic, "the broker is %s and could not be promoted in time: %w", at.HAStatus, errors.Join(err, ctx.Err()))
 		}
 	}
+}
+
+func (a *agent) restart(ctx context.Context, r *ocf.Request, svc service.Service) error {
+	if err := a.end(ctx, r, svc); err != nil {
+		return err
+	}
+	return a.start(ctx, r)
+}
+
+// refusal says what to do about a promotion that is refused for good.
+func refusal(at place, err error) error {
+	var refused *qmf.Error
+	switch {
+	case errors.Is(err, errLeftBehind):
+		return err
+	case errors.As(err, &refused) && refused.Code == qmf.Forbidden:
+		return ocf.Errorf(ocf.Generic, "the broker's ACL forbids the check's user to promote it: allow that user access to methods in its acl-file: %w", err)
+	}
+	return ocf.Errorf(ocf.Generic, "the broker is %s and refuses: %w: another was further on when this one started; promote that one", at.HAStatus, err)
 }
 
 func (a *agent) tryPromote(ctx context.Context, r *ocf.Request, s settings) (at place, err error) {
