@@ -21,43 +21,62 @@ import (
 // units give it. One that is still connecting to a dead bus ignores SIGTERM.
 const trap = 15 * time.Second
 
-func (a *agent) start(ctx context.Context, r *ocf.Request) error {
+// daemon is all there is to say of the service on this node.
+func (a *agent) daemon(r *ocf.Request) service.Daemon {
 	svc, s := a.service(r)
-	binary, err := r.LookPath(a.binary)
-	if err != nil {
-		return err
+	if r.Action == ocf.Start {
+		a.began = time.Now()
+		a.patience = a.began.Add(r.Timeout / 2)
 	}
-	a.began = time.Now()
-	a.patience = a.began.Add(service.Remaining(ctx) / 2)
-	return svc.Start(ctx, r, func(context.Context) (daemon.Command, error) {
-		c, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
-		if err != nil {
-			return daemon.Command{}, err
-		}
-		account, err := service.Account(a.user, "")
-		if err != nil {
-			return daemon.Command{}, err
-		}
-		dirs := []string{filepath.Join("/run", a.Project), filepath.Join("/run/lock", a.Project), filepath.Dir(s.log)}
-		if err := service.OwnDirs(account, dirs...); err != nil {
-			return daemon.Command{}, err
-		}
-		return daemon.Command{
-			Path: binary, Args: s.args, User: a.user, Output: s.log, Logs: c.logs(s), PIDFile: s.pid,
-			Limits: []daemon.Limit{{Resource: unix.RLIMIT_NOFILE, Value: 65535}},
-		}, nil
-	})
+	d := service.Daemon{
+		Service: svc,
+		Unit:    a.unit,
+		Binary:  func() (string, error) { return r.LookPath(a.binary) },
+		Launch:  func(_ context.Context, binary string) (daemon.Command, error) { return a.launch(s, binary) },
+		Questions: []service.Question{{Slow: true, Ask: func(ctx context.Context, p *daemon.Process) error {
+			return a.health(ctx, r, s, p)
+		}}},
+		Workers:  true,
+		Patience: func(ctx context.Context, _ *daemon.Process) daemon.StopOptions { return a.patient(ctx) },
+		Stopped:  func(ctx context.Context) error { return a.tidy(ctx, r, s) },
+		Host:     func(context.Context, string) error { return a.host(r, s) },
+	}
+	if r.Named("config") {
+		d.Evidence = append(d.Evidence, a.configured(r.Named(a.Plugin.Param)))
+	} else if r.Named(a.Plugin.Param) {
+		d.Evidence = append(d.Evidence, daemon.Names("--config-file", a.plugin))
+	}
+	return d
 }
 
-func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
-	svc, s := a.service(r)
+// launch is how the service is started without a unit.
+func (a *agent) launch(s settings, binary string) (daemon.Command, error) {
+	c, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
+	if err != nil {
+		return daemon.Command{}, err
+	}
+	account, err := service.Account(a.user, "")
+	if err != nil {
+		return daemon.Command{}, err
+	}
+	dirs := []string{filepath.Join("/run", a.Project), filepath.Join("/run/lock", a.Project), filepath.Dir(s.log)}
+	return daemon.Command{
+		Path: binary, Args: s.args, User: a.user, Output: s.log, Logs: c.logs(s), PIDFile: s.pid,
+		Limits: []daemon.Limit{{Resource: unix.RLIMIT_NOFILE, Value: 65535}},
+	}, service.OwnDirs(account, dirs...)
+}
+
+func (a *agent) patient(ctx context.Context) daemon.StopOptions {
 	o := daemon.StopOptions{Grace: trap}
 	if a.cleanup == onStop {
 		o.Reserve = service.Remaining(ctx) / 3
 	}
-	if err := svc.Stop(ctx, r, o); err != nil {
-		return err
-	}
+	return o
+}
+
+// tidy removes what a service that is gone has left. What one that was stopped
+// without knowing which it was has left on the node is not known, and stays.
+func (a *agent) tidy(ctx context.Context, r *ocf.Request, s settings) error {
 	if pid, err := daemon.ReadPID(s.pid); err == nil && !service.Exists(fmt.Sprintf("/proc/%d", pid)) {
 		_ = os.Remove(s.pid)
 	}
@@ -65,23 +84,6 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		return nil
 	}
 	return Clean(ctx, r, a.user, s.log, append([]string{a.Cleanup}, s.args...)...)
-}
-
-// stopUnidentified is the stop without a parameter that says which process is
-// meant. What that one left on the node is not known either, so nothing is cleaned.
-func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause error) error {
-	var evidence []daemon.Test
-	if r.Named("config") {
-		evidence = append(evidence, a.configured(r.Named(a.Plugin.Param)))
-	} else if r.Named(a.Plugin.Param) {
-		evidence = append(evidence, daemon.Names("--config-file", a.plugin))
-	}
-	svc, _ := a.service(r)
-	svc, err := svc.Meant(ctx, r, cause, evidence...)
-	if err != nil {
-		return err
-	}
-	return svc.Stop(ctx, r, daemon.StopOptions{Grace: trap})
 }
 
 // Clean runs one of neutron's programs that remove what an agent left on this
@@ -99,43 +101,10 @@ func Clean(ctx context.Context, r *ocf.Request, user, log string, argv ...string
 	return nil
 }
 
-func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
-	svc, s := a.service(r)
-	p, err := svc.Find(ctx, r)
-	if err != nil {
-		return err
-	}
-	if p == nil {
-		if _, err := r.LookPath(a.binary); err != nil {
-			return err
-		}
-		return svc.NotRunning()
-	}
-	defer p.Close()
-	if err := service.Thawed(p); err != nil {
-		return err
-	}
-	if err := service.Ask(ctx, p, func(ctx context.Context) error { return a.health(ctx, r, s, p) }); err != nil {
-		return err
-	}
-	return service.Workers(p)
-}
-
-func (a *agent) reload(context.Context, *ocf.Request) error {
-	return nil // health checks read their parameters anew each time
-}
-
-// validate looks at the host, at level 10. It is silent if all is well.
-func (a *agent) validate(_ context.Context, r *ocf.Request) error {
-	if r.Level < 10 {
-		return nil
-	}
-	s := a.settings(r)
+// host is what validate-all looks at on this node.
+func (a *agent) host(r *ocf.Request, s settings) error {
 	c, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
 	if err != nil {
-		return err
-	}
-	if _, err := r.LookPath(a.binary); err != nil {
 		return err
 	}
 	if _, err := service.Account(a.user, ""); err != nil {
@@ -147,6 +116,8 @@ func (a *agent) validate(_ context.Context, r *ocf.Request) error {
 			return ocf.Errorf(ocf.Args, "%w", err)
 		}
 	}
-	service.UnitHints(r, s.prog+".service", "openstack-"+s.prog+".service")
+	if a.unit == "" {
+		service.UnitHints(r, s.prog+".service", "openstack-"+s.prog+".service")
+	}
 	return nil
 }

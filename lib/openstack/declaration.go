@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/rpcping"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -103,11 +104,11 @@ const (
 
 // params are the agent's parameters.
 type params struct {
-	binary, config, plugin, user, pid, log, url, web, cleanup string
-	consolePort                                               int
-	zeromq                                                    bool
-	additional                                                []string
-	unused                                                    string
+	unit, binary, config, plugin, user, pid, log, url, web, cleanup string
+	consolePort                                                     int
+	zeromq                                                          bool
+	additional                                                      []string
+	unused                                                          string
 }
 
 type agent struct {
@@ -120,26 +121,30 @@ type agent struct {
 // New makes the agent.
 func (d Declaration) New() ocf.Agent {
 	a := &agent{Declaration: d}
+	run := service.Of(a.daemon)
 	// A broker that came back is found again by the services within half a minute.
-	monitors := []ocf.Action{{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 10 * time.Second, Run: a.monitor}}
+	monitors := []ocf.Action{{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 10 * time.Second, Run: run.Monitor}}
 	if d.Bus.Topic != "" {
-		monitors = append(monitors, ocf.Action{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor})
+		monitors = append(monitors, ocf.Action{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: run.Monitor})
 	}
 	if d.Probe.Method != "" || d.Cache {
-		monitors = append(monitors, ocf.Action{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 60 * time.Second, Depth: 20, Run: a.monitor})
+		monitors = append(monitors, ocf.Action{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 60 * time.Second, Depth: 20, Run: run.Monitor})
 	}
 	return ocf.Agent{
 		Name: d.Agent, Version: "1.0",
 		Short:      d.Title,
 		Long:       d.describe(),
 		Parameters: a.parameters(),
+		Validate: func(r *ocf.Request) error {
+			return service.UnitAlone(r, a.unit, "user", "pid", "log", "web", "additional_parameters")
+		},
 
-		StopUnidentified: a.stopUnidentified,
+		StopUnidentified: run.StopUnidentified,
 		Actions: append([]ocf.Action{
-			{Name: ocf.Start, Timeout: 120 * time.Second, Run: a.start},
-			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},
-			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: a.reload},
-			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},
+			{Name: ocf.Start, Timeout: 120 * time.Second, Run: run.Start},
+			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: run.Stop},
+			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: service.Reload},
+			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: run.ValidateAll},
 		}, monitors...),
 	}
 }

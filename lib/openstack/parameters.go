@@ -3,12 +3,14 @@ package openstack
 import (
 	"strings"
 
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 func (a *agent) parameters() []ocf.Parameter {
 	plural := strings.Join(a.Plugin.Files, ", ")
 	list := []ocf.Parameter{
+		service.UnitParameter(&a.unit, a.Binary+".service"),
 		{
 			Name: "binary", Value: ocf.String(&a.binary), Default: a.Binary, Short: "Program of the service",
 			Long: "A path, or a name that is looked for in the system's directories.",

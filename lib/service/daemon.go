@@ -30,8 +30,10 @@ type Daemon struct {
 	// Started is asked once the service serves; its error fails the start.
 	Started func(ctx context.Context) error
 
-	// Questions are what a monitor asks of the process, in this order.
+	// Questions are what a monitor asks of the process, in this order; without any it is Answers.
 	Questions []Question
+	// Workers: it is served by its child processes, so that a frozen one is a handicap.
+	Workers bool
 	// Judge has the last word about what a monitor found: of p, or of no process
 	// where p is nil. Without it what was found is the monitor's answer.
 	Judge func(ctx context.Context, p *daemon.Process, found error) error
@@ -51,7 +53,8 @@ type Daemon struct {
 
 // Question is one thing that a monitor asks of a process that runs.
 type Question struct {
-	Level int // from which on it is asked
+	Level int  // from which on it is asked
+	Slow  bool // it may take long, and ends with the process: nobody is there to answer it then
 	// Ask returns nil, a handicap (an error with the code ocf.Degraded), or what is
 	// wrong. The first wrong ends the monitor; a handicap is told if nothing is wrong.
 	Ask func(ctx context.Context, p *daemon.Process) error
@@ -204,12 +207,15 @@ func (d Daemon) ask(ctx context.Context, r *ocf.Request, p *daemon.Process) erro
 	if err := Thawed(p); err != nil {
 		return err
 	}
+	if d.Questions == nil {
+		d.Questions = []Question{{Ask: func(ctx context.Context, _ *daemon.Process) error { return d.Answers(ctx) }}}
+	}
 	var handicaps []error
 	for _, q := range d.Questions {
 		if q.Level > r.Level {
 			continue
 		}
-		err := q.Ask(ctx, p)
+		err := q.ask(ctx, p)
 		switch {
 		case err == nil:
 		case ocf.CodeOf(err) == ocf.Degraded:
@@ -218,14 +224,29 @@ func (d Daemon) ask(ctx context.Context, r *ocf.Request, p *daemon.Process) erro
 			return Because(p, err)
 		}
 	}
-	switch len(handicaps) {
-	case 0:
-		return nil
-	case 1:
+	switch {
+	case len(handicaps) == 1:
 		return Because(p, handicaps[0])
+	case len(handicaps) > 1:
+		return Because(p, ocf.Errorf(ocf.Degraded, "%w", errors.Join(handicaps...)))
+	case d.Workers:
+		return Workers(p)
 	}
-	return Because(p, ocf.Errorf(ocf.Degraded, "%w", errors.Join(handicaps...)))
+	return nil
 }
 
-// AskWorkers is a question for a service that is served by child processes.
-func AskWorkers(_ context.Context, p *daemon.Process) error { return Workers(p) }
+func (q Question) ask(ctx context.Context, p *daemon.Process) error {
+	if !q.Slow {
+		return q.Ask(ctx, p)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if p.Wait(ctx) == nil {
+			cancel()
+		}
+	}()
+	defer func() { cancel(); <-watched }() // p is the caller's again
+	return q.Ask(ctx, p)
+}

@@ -144,21 +144,6 @@ func Because(p *daemon.Process, err error) error {
 	return fmt.Errorf("%s: %w", p, err)
 }
 
-// Ask asks a question that may take long, such as one over a message bus, until
-// the process ends: from then on nobody is there to answer it.
-func Ask(ctx context.Context, p *daemon.Process, question func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		if p.Wait(ctx) == nil {
-			cancel()
-		}
-	}()
-	defer func() { cancel(); <-watched }() // p is the caller's again
-	return Because(p, question(ctx))
-}
-
 // Serves tells whether an answer means that clients are served, be it with a
 // handicap.
 func Serves(err error) bool {

@@ -25,7 +25,7 @@ import (
 type site struct {
 	t        *testing.T
 	dir      string
-	svc      service.Service
+	svc      service.Daemon
 	launches chan struct{}
 }
 
@@ -42,7 +42,11 @@ func newSite(t *testing.T) *site {
 	if err := os.WriteFile(s.path("served"), program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.svc = service.Service{
+	s.svc.Launch = func(context.Context, string) (daemon.Command, error) {
+		s.launches <- struct{}{}
+		return daemon.Command{Path: s.path("served"), Args: []string{"600"}}, nil
+	}
+	s.svc.Service = service.Service{
 		Name: "test service", On: s.dir,
 		Identity: daemon.Identity{Name: "test service", Executables: []string{s.path("served")}},
 		Answers: func(context.Context) error {
@@ -74,27 +78,11 @@ func (s *site) answer(text string) {
 // call runs an action as an agent would.
 func (s *site) call(action string, timeout time.Duration) ocftest.Result {
 	agent := func() ocf.Agent {
+		run := service.Of(func(*ocf.Request) service.Daemon { return s.svc })
 		return ocf.Agent{Name: "test", Version: "1", Short: "s", Long: "l", Actions: []ocf.Action{
-			{Name: ocf.Start, Timeout: time.Minute, Run: func(ctx context.Context, r *ocf.Request) error {
-				return s.svc.Start(ctx, r, func(context.Context) (daemon.Command, error) {
-					s.launches <- struct{}{}
-					return daemon.Command{Path: s.path("served"), Args: []string{"600"}}, nil
-				})
-			}},
-			{Name: ocf.Stop, Timeout: time.Minute, Run: func(ctx context.Context, r *ocf.Request) error {
-				return s.svc.Stop(ctx, r, daemon.StopOptions{})
-			}},
-			{Name: ocf.Monitor, Timeout: time.Minute, Interval: time.Minute, Run: func(ctx context.Context, r *ocf.Request) error {
-				p, err := s.svc.Find(ctx, r)
-				if err != nil {
-					return err
-				}
-				if p == nil {
-					return s.svc.NotRunning()
-				}
-				defer p.Close()
-				return service.Because(p, s.svc.Answers(ctx))
-			}},
+			{Name: ocf.Start, Timeout: time.Minute, Run: run.Start},
+			{Name: ocf.Stop, Timeout: time.Minute, Run: run.Stop},
+			{Name: ocf.Monitor, Timeout: time.Minute, Interval: time.Minute, Run: run.Monitor},
 		}}
 	}
 	return ocftest.InProcess(agent)(context.Background(), ocftest.Call{Action: action, Timeout: timeout, Env: []string{"HA_RSCTMP=" + s.dir}})
@@ -224,29 +212,27 @@ func TestBecause(t *testing.T) {
 	because("has just died")
 }
 
-// A question that would wait to the end of its time ends with the process.
-func TestAsk(t *testing.T) {
+// A question that would wait to the end of its time ends with the process; handicaps are told together.
+func TestQuestions(t *testing.T) {
 	s := newSite(t)
 	s.want(ocf.Start, ocf.OK, "")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	p, err := s.svc.Identity.Find(ctx)
-	if err != nil || p == nil {
-		t.Fatal(p, err)
+	handicap := func(words string) service.Question {
+		return service.Question{Ask: func(context.Context, *daemon.Process) error { return ocf.Errorf(ocf.Degraded, "%s", words) }}
 	}
-	defer p.Close()
-	if err := service.Ask(ctx, p, func(context.Context) error { return nil }); err != nil {
-		t.Error(err)
-	}
-	err = service.Ask(ctx, p, func(ctx context.Context) error {
+	s.svc.Questions = []service.Question{handicap("a full disk"), handicap("a missing backup"), {Level: 10, Ask: func(context.Context, *daemon.Process) error {
+		t.Error("a question of level 10 was asked")
+		return nil
+	}}}
+	s.want(ocf.Monitor, ocf.Degraded, "a full disk; a missing backup")
+	s.svc.Questions = append(s.svc.Questions, service.Question{Slow: true, Ask: func(ctx context.Context, p *daemon.Process) error {
 		if err := p.Signal(syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
 		<-ctx.Done()
 		return ctx.Err()
-	})
-	if ctx.Err() != nil || ocf.CodeOf(err) != ocf.Generic || !strings.Contains(err.Error(), "has just died") {
-		t.Errorf("got %v", err)
+	}})
+	if r := s.want(ocf.Monitor, ocf.Generic, "has just died"); r.Elapsed > 40*time.Second {
+		t.Errorf("it was waited for: %s", r)
 	}
 }
 
