@@ -139,7 +139,8 @@ func (a *agent) command(s settings, binary string, wrapper mycnf.Options) daemon
 		Umask: 0o007, Output: s.log,
 		Limits: []daemon.Limit{{Resource: unix.RLIMIT_NOFILE, Value: 32768}},
 	}
-	if s.memlock {
+	if s.memlock { // as its unit would
+		c.Capabilities = []uintptr{unix.CAP_IPC_LOCK}
 		c.Limits = append(c.Limits, daemon.Limit{Resource: unix.RLIMIT_MEMLOCK, Value: unix.RLIM_INFINITY})
 	}
 	safe := func(name string) string { v, _ := wrapper.Get(name); return v }

@@ -34,6 +34,8 @@ type Command struct {
 	Umask       int // 0 is 022
 	Nice        int // 0 leaves it as it is
 	Limits      []Limit
+	// Capabilities are kept over the change of user, such as unix.CAP_IPC_LOCK; one that we have not is left out.
+	Capabilities []uintptr
 	// Output is a file that standard output and error are appended to; it is created for User, mode 0640.
 	// "" is /dev/null.
 	Output string
@@ -304,7 +306,7 @@ func (c Command) launch() (*os.Process, error) {
 		Dir:   dir,
 		Env:   append(who.env(), c.Env...),
 		Files: []*os.File{null, out, out},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: who.credential},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: who.credential, AmbientCaps: held(c.Capabilities)},
 	}
 	argv := append([]string{c.Path}, c.Args...)
 
@@ -328,6 +330,20 @@ func (c Command) launch() (*os.Process, error) {
 		return nil, fmt.Errorf("%s as user %s in %s: %w", c.Path, who.name, dir, r.err)
 	}
 	return r.child, nil
+}
+
+// held are those of the capabilities that we have.
+func held(capabilities []uintptr) (list []uintptr) {
+	var data [2]unix.CapUserData // 32 capabilities each
+	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]); err != nil {
+		return nil
+	}
+	for _, c := range capabilities {
+		if data[c/32].Permitted&(1<<(c%32)) != 0 {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // fork must run on a locked thread that is thrown away afterwards.
