@@ -37,15 +37,6 @@ func TestWhatToolsSay(t *testing.T) {
 		args               string
 	}{
 		{
-			"pcs, without its remarks", "pcs", `echo "Warning: deprecated" >&2; echo "Error: Resource 'db' already exists" >&2; exit 1`,
-			func() error { return PCS(t.Context(), "", "resource", "create", "db", "x") }, "Resource 'db' already exists", "resource create db x",
-		},
-		{
-			"pcs, that says it otherwise", "pcs", `echo "Traceback:" >&2; echo " line 1" >&2; exit 1`,
-			func() error { return PCS(t.Context(), "", "status") }, "Traceback: line 1", "status",
-		},
-		{"pcs on a file", "pcs", "", func() error { return PCS(t.Context(), "/cib.xml", "resource", "enable", "db") }, "", "-f /cib.xml resource enable db"},
-		{
 			"crm_verify", "crm_verify", `echo "(unpack_resources) 	error: Resource start-up disabled" >&2; exit 78`,
 			func() error { return VerifyCIB(t.Context(), "f") }, "crm_verify: (unpack_resources) error: Resource start-up disabled", "--xml-file f --verbose",
 		},
