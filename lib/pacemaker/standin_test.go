@@ -38,11 +38,7 @@ func TestWhatToolsSay(t *testing.T) {
 	}{
 		{
 			"crm_verify", "crm_verify", `echo "(unpack_resources) 	error: Resource start-up disabled" >&2; exit 78`,
-			func() error { return VerifyCIB(t.Context(), "f") }, "crm_verify: (unpack_resources) error: Resource start-up disabled", "--xml-file f --verbose",
-		},
-		{
-			"haproxy", "haproxy", `echo "[ALERT] (1) : config : parsing [f:2]" >&2; exit 1`,
-			func() error { return CheckHAProxy(t.Context(), "f") }, "haproxy -c: [ALERT] (1) : config : parsing [f:2]", "-c -f f",
+			func() error { return VerifyCIB(t.Context(), &Element{Name: "cib"}) }, "crm_verify: (unpack_resources) error: Resource start-up disabled", "--xml-file /dev/fd/3 --verbose",
 		},
 		{"the cluster is idle", "crm_resource", "", func() error { return WaitIdle(t.Context(), 90*time.Second) }, "", "--wait --timeout 90s"},
 		{
