@@ -209,7 +209,8 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup,
 	out := filepath.Join(s.dir, "start.out") // what it says before it detaches
 	_ = os.Remove(out)
 	r.Step("waiting for HAProxy to serve")
-	p, err := daemon.Start(ctx, daemon.Command{Name: "HAProxy", Path: program, Args: args, Env: c.env, Output: out, Forks: &id, KillUnready: old != nil, Log: r.Log}, func(ctx context.Context) error {
+	command := daemon.Command{Name: "HAProxy", Path: program, Args: args, Env: c.env, Output: out, Forks: &id, KillUnready: old != nil}
+	p, err := service.Launch(ctx, r, func(context.Context) (daemon.Command, error) { return command, nil }, func(ctx context.Context) error {
 		ctx, cancel := within(ctx)
 		defer cancel()
 		master := haproxy.API{Address: s.master}
@@ -227,7 +228,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup,
 		return ocf.Errorf(ocf.Generic, "HAProxy does not start: %s", words)
 	}
 	if err != nil {
-		return ocf.Errorf(ocf.Generic, "%w", err)
+		return err
 	}
 	return p.Close()
 }

@@ -17,8 +17,17 @@ import (
 // Ask runs a program to its end and returns what it said, and an error if its status was not 0. It runs as Start
 // would run it, by Path, Args, Env, Dir, User and Group, but may not make, open for writing or remove any file: a server
 // that is asked for its options tries to, in its data directory. When the context ends it is killed, and not waited for if
-// it hangs in the kernel.
+// it hangs in the kernel; if somebody else kills it, it is asked once more.
 func Ask(ctx context.Context, c Command) (stdout, stderr []byte, err error) {
+	stdout, stderr, err = ask(ctx, c)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL {
+		return ask(ctx, c)
+	}
+	return stdout, stderr, err
+}
+
+func ask(ctx context.Context, c Command) (stdout, stderr []byte, err error) {
 	who, err := resolveUser(c.User, c.Group)
 	if err != nil {
 		return nil, nil, err

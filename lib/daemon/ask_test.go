@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAsk(t *testing.T) {
@@ -26,6 +28,19 @@ func TestAsk(t *testing.T) {
 	}
 	if _, _, err = Ask(t.Context(), Command{Path: filepath.Join(dir, "none")}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no such program: %v", err)
+	}
+	fifo := filepath.Join(dir, "fifo") // can be read from and written to on a read-only file system
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, _ = f.WriteString("kill\nsay\n")
+	if out, _, err = Ask(t.Context(), sh("read todo <"+fifo+"; test $todo = say || kill -9 $$; echo said")); string(out) != "said\n" || err != nil {
+		t.Errorf("one that was killed once: %q, %v", out, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

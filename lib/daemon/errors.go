@@ -3,7 +3,10 @@ package daemon
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // DoubtError says that a process may or may not be the daemon. Nothing must be concluded from it, neither
@@ -24,30 +27,57 @@ func (e *DoubtError) Unwrap() error { return e.Err }
 type DiedError struct {
 	Name   string
 	PID    int
-	After  time.Duration // since it was started
-	Status string        // "exit status 1", "signal: killed"
-	Words  []string      // the informative lines it logged since this start, oldest first, at most 5
-	Logs   []string      // the files they are from, for those who want to read more
+	After  time.Duration  // since it was started
+	Status string         // "exit status 1", "signal: killed"
+	Signal syscall.Signal // that ended it; 0: it ended by itself
+	Words  []string       // the informative lines it logged since this start, oldest first, at most 5
+	Logs   []string       // the files they are from, for those who want to read more
 }
 
 func (e *DiedError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s died %s after its start: ", e.Name, e.After.Round(10*time.Millisecond))
-	// What it said comes before how it ended, for crm_mon shows 128 bytes.
+	fmt.Fprintf(&b, "%s died %s after its start", e.Name, e.After.Round(10*time.Millisecond))
+	// crm_mon shows 128 bytes: what it said comes before how it ended, unless somebody else ended it.
 	end := e.Status
-	if len(e.Logs) > 0 {
-		end += "; log: " + strings.Join(e.Logs, ", ")
+	switch e.Signal {
+	case 0:
+	case unix.SIGKILL:
+		end = "killed by somebody, or for lack of memory: see the kernel's log"
+		fmt.Fprintf(&b, " of SIGKILL")
+	default:
+		fmt.Fprintf(&b, " of %s", unix.SignalName(e.Signal))
 	}
+	b.WriteString(": ")
+	logs := ""
+	if len(e.Logs) > 0 {
+		logs = "; log: " + strings.Join(e.Logs, ", ")
+	}
+	if e.Signal == unix.SIGKILL {
+		b.WriteString(end)
+		if len(e.Words) > 0 {
+			b.WriteString("; it had said: " + strings.Join(e.Words, " | "))
+		}
+		return b.String() + logs
+	}
+	end += logs
 	switch {
 	case len(e.Words) > 0:
 		fmt.Fprintf(&b, "%s (%s)", strings.Join(e.Words, " | "), end)
 	case len(e.Logs) > 0:
-		fmt.Fprintf(&b, "it logged nothing (%s)", end)
+		fmt.Fprintf(&b, "it logged no error (%s)", end)
 	default:
 		b.WriteString(end)
 	}
 	return b.String()
 }
+
+// Killed says that it was ended from outside, so that it may come up if it is started once more.
+func (e *DiedError) Killed() bool {
+	return e.Signal == unix.SIGKILL || e.Status == vanished && len(e.Words) == 0
+}
+
+// vanished is the status of a daemon that was nobody's child.
+const vanished = "it vanished after its start"
 
 // FrozenError says that a daemon was stopped by a signal (SIGSTOP and its kin) before it was ready. It is still there.
 type FrozenError struct {

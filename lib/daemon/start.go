@@ -110,9 +110,9 @@ func Start(ctx context.Context, c Command, ready func(context.Context) error) (*
 	frozen, looks := time.NewTicker(freezeLook), 0
 	defer frozen.Stop()
 	var last error
-	died := func(status string) error {
+	died := func(how ending) error {
 		return &DiedError{
-			Name: c.Name, PID: child.Pid, After: time.Since(began), Status: status,
+			Name: c.Name, PID: child.Pid, After: time.Since(began), Status: how.status, Signal: how.signal,
 			Words: words.last(ctx), Logs: words.names(),
 		}
 	}
@@ -182,7 +182,12 @@ func frozenState(p *Process) byte {
 // fate is what becomes of a started child.
 type fate struct {
 	daemon chan *Process // gets the daemon once
-	died   chan string   // gets how it ended
+	died   chan ending   // gets how it ended
+}
+
+type ending struct {
+	status string
+	signal syscall.Signal
 }
 
 // orphanSearch is how long the daemon of a child that exited with 0 is looked for.
@@ -191,7 +196,7 @@ const orphanSearch = 500 * time.Millisecond
 // follow reaps the child and, if it forks, finds the daemon it leaves behind. The goroutine lives as long
 // as the child, so that a caller that stays around sees no zombie.
 func (c Command) follow(ctx context.Context, child *os.Process, p *Process) *fate {
-	f := &fate{daemon: make(chan *Process, 1), died: make(chan string, 1)}
+	f := &fate{daemon: make(chan *Process, 1), died: make(chan ending, 1)}
 	if c.Forks == nil {
 		f.daemon <- p
 	}
@@ -199,10 +204,14 @@ func (c Command) follow(ctx context.Context, child *os.Process, p *Process) *fat
 		state, err := child.Wait()
 		switch {
 		case err != nil:
-			f.died <- err.Error()
+			f.died <- ending{status: err.Error()}
 			return
 		case c.Forks == nil || !state.Success():
-			f.died <- state.String()
+			how := ending{status: state.String()}
+			if w, ok := state.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+				how.signal = w.Signal()
+			}
+			f.died <- how
 			return
 		}
 		search, cancel := context.WithTimeout(ctx, orphanSearch)
@@ -212,7 +221,7 @@ func (c Command) follow(ctx context.Context, child *os.Process, p *Process) *fat
 			if daemon != nil {
 				f.daemon <- daemon
 				if daemon.Wait(ctx) == nil {
-					f.died <- "it vanished after its start"
+					f.died <- ending{status: vanished}
 				}
 				return
 			}
@@ -222,7 +231,7 @@ func (c Command) follow(ctx context.Context, child *os.Process, p *Process) *fat
 			case <-time.After(2 * firstAsk):
 			}
 			if search.Err() != nil && err == nil {
-				f.died <- "it exited with status 0 and left no daemon behind"
+				f.died <- ending{status: "it exited with status 0 and left no daemon behind"}
 				return
 			}
 		}

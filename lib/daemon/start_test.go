@@ -443,6 +443,27 @@ func TestInformative(t *testing.T) {
 			[]string{"error a", "error b", "error c", "error d", "error e", "error f"},
 			[]string{"error a", "error b", "error c", "error e", "error f"},
 		},
+		{"a warning is no last word", []string{"2026-11-26  7:21:32 0 [Warning] Could not increase number of max_open_files to more than 1024", "2026-11-26  7:21:33 0 [Note] InnoDB: errors: none"}, nil},
+		{"nor is one of another daemon", []string{
+			"2026-11-26 07:21:33 [Broker] warning Cannot set thread names", "[NOTICE]   (12) : haproxy version is 2.6, cannot say more",
+			"2026-11-26 07:21:34.999 2196 WARNING oslo_config.cfg [None req-50ced0ef - - - - - -] Deprecated: unable to go on",
+		}, nil},
+		{
+			"what speaks of warnings is no warning",
+			[]string{"2026-11-26 07:21:33 [Broker] critical Unexpected error: warning was fatal"},
+			[]string{"Unexpected error: warning was fatal"},
+		},
+		{
+			"advice that destroys data is not passed on",
+			[]string{"2026-11-26  7:21:32 0 [ERROR] mariadbd: Aria recovery failed. Please run aria_chk -r on all Aria tables (*.MAI) and delete all aria_log.######## files"},
+			[]string{"mariadbd: Aria recovery failed. (Its advice to repair or delete is in the log: copy the data first)"},
+		},
+		{
+			"nor within other words",
+			[]string{"[ERROR] Crash recovery failed. Either correct the problem (if it's, for example, out of memory error) and restart, or delete tc log and start server with --tc-heuristic-recover={commit|rollback}"},
+			[]string{"[ERROR] Crash recovery failed. (Its advice to repair or delete is in the log: copy the data first)"},
+		},
+		{"what could not be deleted is no advice", []string{"error: cannot delete port 7"}, []string{"error: cannot delete port 7"}},
 		{"cleaned", []string{"\x1b[31merror\tx\r"}, []string{"[31merror x"}},
 		{
 			"without what stands before the message",

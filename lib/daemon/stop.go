@@ -136,7 +136,7 @@ func end(ctx context.Context, procs []*Process, o StopOptions) error {
 			}
 		}
 		for _, generation := range [][]*Process{elders, young} {
-			errs = append(errs, ask(generation, o)...)
+			errs = append(errs, askAll(generation, o)...)
 			wait(grace, generation)
 		}
 	}
@@ -160,7 +160,7 @@ func end(ctx context.Context, procs []*Process, o StopOptions) error {
 	return errors.Join(append([]error{alive}, errs...)...)
 }
 
-func ask(procs []*Process, o StopOptions) (errs []error) {
+func askAll(procs []*Process, o StopOptions) (errs []error) {
 	for _, p := range procs {
 		st, err := p.Stat()
 		if err == nil {

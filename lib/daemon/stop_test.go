@@ -232,7 +232,15 @@ func TestErrorsAreForOperators(t *testing.T) {
 		},
 		{
 			&DiedError{Name: "qpidd", PID: 7, Status: "exit status 1", Logs: []string{"/var/log/q"}},
-			"qpidd died 0s after its start: it logged nothing (exit status 1; log: /var/log/q)",
+			"qpidd died 0s after its start: it logged no error (exit status 1; log: /var/log/q)",
+		},
+		{
+			&DiedError{Name: "mysqld", Signal: unix.SIGKILL, Status: "signal: killed", Words: []string{"a"}, Logs: []string{"/var/log/q"}},
+			"mysqld died 0s after its start of SIGKILL: killed by somebody, or for lack of memory: see the kernel's log; it had said: a; log: /var/log/q",
+		},
+		{
+			&DiedError{Name: "mysqld", Signal: unix.SIGABRT, Status: "signal: aborted (core dumped)", Words: []string{"a"}},
+			"mysqld died 0s after its start of SIGABRT: a (signal: aborted (core dumped))",
 		},
 		{
 			&NotReadyError{Name: "qpidd", PID: 7, After: time.Second, Last: errors.New("refused"), Killed: true, Cause: context.DeadlineExceeded},

@@ -87,9 +87,24 @@ const (
 	head = `^\s*\[?\d{4}-?\d\d-?\d\d[T ]\s*\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+(?:\d+\s+)?(?:\[\w+\]\s+)*(?:[A-Z]+ [\w.]+ \[[^\]]*\] |(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?`
 	// How logs mark the level of a line.
 	marked = `(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `
+	// The levels, among what stands before a message, that no daemon dies of.
+	harmless = `(?i)(?:^|[\s\[])(?:note|notice|warning|info|debug|trace)(?:[\]\s:]|$)`
+	// What tells the reader to change or delete files of the daemon's.
+	advice = `(?i)\b(?:please|either|you (?:can|may|should|must|need|have)|try to|safe to)\b.*\b(?:delete|remove|drop|truncate|repair|aria_chk|myisamchk|force[-_]recovery|tc-heuristic-recover|rm)\b`
 	// What differs between repetitions of a message: time stamps, pids, counters.
 	varying = `[0-9]+`
 )
+
+// without leaves out sentences that advise to change or delete files: obeyed without a look at the storage, they
+// destroy sound data.
+func without(advice *regexp.Regexp, text string) string {
+	sentences := strings.SplitAfter(text, ". ")
+	kept := slices.DeleteFunc(slices.Clone(sentences), advice.MatchString)
+	if len(kept) == len(sentences) {
+		return text
+	}
+	return strings.Join(append(kept, "(Its advice to repair or delete is in the log: copy the data first)"), "")
+}
 
 // informative picks at most maxWords lines, without their heads: those that speak of trouble, or else the last ones.
 // The first complaints name the cause and the last ones the consequence, so of many the middle goes. Repetitions
@@ -99,8 +114,15 @@ func informative(lines []string) []string {
 	seen := map[string]bool{}
 	telling, head := regexp.MustCompile(telling), regexp.MustCompile(head)
 	marked, varying := regexp.MustCompile(marked), regexp.MustCompile(varying)
+	harmless, advice := regexp.MustCompile(harmless), regexp.MustCompile(advice)
 	for _, line := range lines {
-		said := words.Line(head.ReplaceAllString(line, ""))
+		before := head.FindString(line)
+		text := line[len(before):]
+		level, _, _ := strings.Cut(text, " ")
+		if harmless.MatchString(before + level) {
+			continue
+		}
+		said := words.Line(without(advice, text))
 		if key := varying.ReplaceAllString(said, "0"); said == "" || seen[key] {
 			continue
 		} else {

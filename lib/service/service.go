@@ -155,25 +155,54 @@ func Serves(err error) bool {
 // daemon is started. Of two starts at once, one waits for the other.
 func (s Service) Start(ctx context.Context, r *ocf.Request, launch func(context.Context) (daemon.Command, error)) error {
 	return s.once(ctx, r, func(ctx context.Context) error {
-		c, err := launch(ctx)
-		if err != nil {
-			return err
-		}
-		if c.Log == nil {
-			c.Log = r.Log
-		}
 		r.Step("waiting for the %s to serve", s.Name)
-		p, err := daemon.Start(ctx, c, s.ready)
+		p, err := Launch(ctx, r, launch, s.ready)
 		var late *daemon.NotReadyError
 		switch {
 		case err == nil:
 			return p.Close()
 		case errors.As(err, &late) && late.Process != nil:
 			_ = late.Process.Close()
-			return ocf.Errorf(ocf.Generic, "%w; it may still be on its way: see its log %s, and give start a longer timeout", err, c.Output)
+			return ocf.Errorf(ocf.Generic, "%w; it may still be on its way: see its log, and give start a longer timeout", err)
 		}
-		return ocf.Errorf(ocf.Generic, "%w", err)
+		return err
 	})
+}
+
+// Launch starts a daemon as launch says, which checks what must be so on this
+// node, and waits until it is ready. After a death launch checks again, for what
+// the daemon said last was said without knowing that its storage went away: what
+// it finds now comes first. A daemon that was killed is started once more, if
+// there is as much time left as it had: Pacemaker would ban its group from the
+// node until somebody comes.
+func Launch(ctx context.Context, r *ocf.Request, launch func(context.Context) (daemon.Command, error), ready func(context.Context) error) (*daemon.Process, error) {
+	c, cause := launch(ctx)
+	if cause != nil {
+		return nil, cause
+	}
+	for again := false; ; again = true {
+		if c.Log == nil {
+			c.Log = r.Log
+		}
+		p, err := daemon.Start(ctx, c, ready)
+		var died *daemon.DiedError
+		switch {
+		case err == nil:
+			return p, nil
+		case !errors.As(err, &died):
+			return nil, ocf.Errorf(ocf.Generic, "%w", err)
+		}
+		if ctx.Err() != nil {
+			return nil, ocf.Errorf(ocf.Generic, "%w", err)
+		}
+		if c, cause = launch(ctx); cause != nil {
+			return nil, ocf.Errorf(ocf.CodeOf(cause), "%w; so %w", cause, err)
+		}
+		if !died.Killed() || again || Remaining(ctx) < died.After {
+			return nil, ocf.Errorf(ocf.Generic, "%w", err)
+		}
+		r.Log.Warn("it was killed during its start and is started once more", "error", err)
+	}
 }
 
 // once calls start unless the service runs; it then waits for that to serve.

@@ -370,3 +370,56 @@ func TestMeant(t *testing.T) {
 		})
 	}
 }
+
+// TestLaunch: a daemon that is killed while it starts is started once more; the storage is asked before its last words
+// are believed.
+func TestLaunch(t *testing.T) {
+	const killed, dies, lives = "kill -9 $$", "echo '[ERROR] recovery failed'; exit 1", "exec sleep 600"
+	for name, c := range map[string]struct {
+		scripts  []string // of the launches; "" finds that the storage is gone
+		launched int      // how many of them are made
+		code     ocf.Code
+		words    []string
+	}{
+		"killed once":                  {[]string{killed, lives}, 2, ocf.OK, nil},
+		"killed twice":                 {[]string{killed, killed, lives}, 3, ocf.Generic, []string{"of SIGKILL", "lack of memory"}},
+		"dies by itself":               {[]string{dies, lives}, 2, ocf.Generic, []string{"recovery failed"}},
+		"dies of its storage":          {[]string{dies, ""}, 2, ocf.Generic, []string{"not mounted; so", "recovery failed"}},
+		"killed, its storage is gone":  {[]string{killed, "", lives}, 2, ocf.Generic, []string{"not mounted; so", "of SIGKILL"}},
+		"the storage is gone at first": {[]string{"", lives}, 1, ocf.Generic, []string{"not mounted"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, launched := t.TempDir(), 0
+			agent := func() ocf.Agent {
+				return ocf.Agent{Name: "test", Version: "1", Short: "s", Long: "l", Actions: []ocf.Action{
+					{Name: ocf.Start, Timeout: time.Minute, Run: func(ctx context.Context, r *ocf.Request) error {
+						script := ""
+						p, err := service.Launch(ctx, r, func(context.Context) (daemon.Command, error) {
+							script = c.scripts[launched]
+							launched++
+							if script == "" {
+								return daemon.Command{}, ocf.Errorf(ocf.Generic, "not mounted")
+							}
+							return daemon.Command{Name: "served", Path: "/bin/sh", Args: []string{"-c", script}, Output: filepath.Join(dir, "log")}, nil
+						}, func(context.Context) error {
+							if script == lives {
+								return nil
+							}
+							return errors.New("not yet")
+						})
+						if err != nil {
+							return err
+						}
+						defer p.Close()
+						return p.Signal(syscall.SIGKILL)
+					}},
+				}}
+			}
+			r := ocftest.InProcess(agent)(context.Background(), ocftest.Call{Action: ocf.Start, Timeout: time.Minute})
+			if r.Code != c.code || launched != c.launched {
+				t.Errorf("want %d after %d launches, got %d: %s", c.code, c.launched, launched, r)
+			}
+			r.Says(t, "start", c.words...)
+		})
+	}
+}

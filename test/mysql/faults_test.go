@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +25,32 @@ import (
 // running and its storage mounted.
 func TestFaults(t *testing.T) {
 	box.Rows(t, newHost, []box.Row[*host]{
+		{"killed once while it starts", func(h *host) {
+			start := h.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
+			box.Until(h.T, "it starts", func() bool { return len(serving()) > 0 })
+			box.Signal(h.T, syscall.SIGKILL, serving()...)
+			if r := <-start; r.Code != ocf.OK || !strings.Contains(r.Stderr, "started once more") {
+				h.T.Errorf("start: %s", r)
+			}
+			h.Running()
+		}},
+		{"killed whenever it starts", func(h *host) {
+			start := h.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
+			for {
+				select {
+				case r := <-start:
+					r.Says(h.T, "start", "of SIGKILL", "lack of memory")
+					if r.Code != ocf.Generic {
+						h.T.Errorf("start: %s", r)
+					}
+					return
+				default:
+					for _, pid := range serving() {
+						_ = syscall.Kill(pid, syscall.SIGKILL)
+					}
+				}
+			}
+		}},
 		{"frozen by SIGSTOP", func(h *host) {
 			h.Start()
 			h.Signal(syscall.SIGSTOP)
@@ -421,5 +449,12 @@ func TestFaults(t *testing.T) {
 			h.With("test_table", "app.nowhere").Monitor(10, ocf.Degraded, "app.nowhere")
 			h.With("test_table", "app.nowhere").Monitor(0, ocf.OK)
 		}},
+	})
+}
+
+// serving are servers that were not only asked for their options.
+func serving() []int {
+	return box.Pids(func(p box.Process) bool {
+		return filepath.Base(p.Exe) == "mariadbd" && !slices.Contains(p.Args, "--help")
 	})
 }
