@@ -29,7 +29,7 @@ func TestAsk(t *testing.T) {
 	if _, _, err = Ask(t.Context(), Command{Path: filepath.Join(dir, "none")}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no such program: %v", err)
 	}
-	fifo := filepath.Join(dir, "fifo") // can be read from and written to on a read-only file system
+	fifo := filepath.Join(t.TempDir(), "fifo") // can be read from and written to on a read-only file system
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
