@@ -130,7 +130,7 @@ func inStep(t *testing.T, s *stage) {
 
 var joining = regexp.MustCompile(`host="([^"]*)" value="joining (?:[^ "]* )?(\d+)"`)
 
-// tear takes away the end of the last record of a queue's journal, as if it had been half written. That the record is one
+// tear takes away the end of the last record of an idle queue's journal, as if it had been half written. That the record is one
 // of several that were written at once is what has recovery write, too.
 const tear = `
 import glob, os
@@ -155,11 +155,6 @@ func tornTail(t *testing.T, s *stage) {
 	s.steady(t, s.others(old)...)
 	s.durable(t, "torn", 500)
 	s.durable(t, "sacrifice", 20)
-	s.pcs(t, "property set maintenance-mode=true")
-	s.idle(t)
-	if err := signal(step(t), s.Node(primary), "KILL"); err != nil {
-		t.Fatal(err)
-	}
 	s.in(t, primary, "/usr/bin/python3", "-c", tear)
 	ctx := step(t)
 	for _, n := range s.Nodes() {
@@ -175,7 +170,6 @@ func tornTail(t *testing.T, s *stage) {
 	if err := s.WaitStable(step(t)); err != nil {
 		t.Fatal(err)
 	}
-	s.pcs(t, "property set maintenance-mode=false")
 	s.pcs(t, "node unstandby "+old)
 	stamps := map[string]int64{}
 	err := s.watch.Wait(step(t), "nothing was promoted", func(now map[string]qmf.HAStatus) bool {
