@@ -148,7 +148,7 @@ func (h *Held) String() string {
 
 // Look asks the node's broker for ever, on a connection for as long as that lasts.
 func (h *Held) Look(ctx context.Context, c *cluster.Cluster, n *cluster.Node) {
-	tick := time.NewTicker(askEvery)
+	tick := time.NewTicker(3 * askEvery) // for the queues are many
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		_ = h.ask(ctx, tick.C, c, n)
