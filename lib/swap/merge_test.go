@@ -64,8 +64,8 @@ func TestTakeBackOfASetThatCame(t *testing.T) {
 // ordered has the order of operations by their ids: it does not matter to Pacemaker.
 func ordered(e *pacemaker.Element) *pacemaker.Element {
 	c := e.Clone()
-	if ops := c.Child("operations"); ops != nil && len(ops.Children) == 2 && ops.Children[0].Attr("id") > ops.Children[1].Attr("id") {
-		ops.Children[0], ops.Children[1] = ops.Children[1], ops.Children[0]
+	if ops := c.Child("operations"); ops != nil {
+		sortByID(ops)
 	}
 	return c
 }
