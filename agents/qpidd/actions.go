@@ -95,7 +95,8 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary s
 	}
 	return daemon.Command{
 		Path: binary, Args: a.options(s), User: a.user, Group: a.group, Output: a.log, PIDFile: a.pid, KillUnready: true,
-		Env: []string{"QPID_DAEMON=no"}, // goes before daemon=yes in the file: what has forked cannot be watched
+		// These go before what the file says: what has forked cannot be watched, and data_dir is what ours is told by.
+		Env: []string{"QPID_DAEMON=no", "QPID_NO_DATA_DIR=no"},
 	}, nil
 }
 

@@ -84,7 +84,7 @@ const (
 	telling = `(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal`
 	// What a log line begins with: date and time as in RFC 3339, more or less, the number of a thread or process, the
 	// level, and of oslo.log's lines the logger and the request. crm_mon has no room for it.
-	head = `^\s*\[?\d{4}-?\d\d-?\d\d[T ]\s*\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+(?:\d+\s+)?(?:\[\w+\]\s+)*(?:[A-Z]+ [\w.]+ \[[^\]]*\] |(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?`
+	head = `^\s*\[?\d{4}-?\d\d-?\d\d[T ]\s*\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+(?:\d+\s+)?(?:\[\w+\]\s+)*(?:[A-Z]+ [\w.]+ \[[^\]]*\] |(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?(?:Unexpected error: )?`
 	// How logs mark the level of a line.
 	marked = `(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal `
 	// The levels, among what stands before a message, that no daemon dies of.

@@ -102,13 +102,22 @@ chown -R daemon db pw`, dir)
 			h.configure("auth=no", "listen-disable=tcp", "ssl-port=5698", "ssl-cert-db="+file("db"), "ssl-cert-password-file="+file("pw"), "ssl-cert-name=broker")
 			h.tls(file)
 		}},
-		{"a plain port that refuses", func(h *host) {
+		{"require-encryption", func(h *host) {
 			h.configure("auth=no", "require-encryption=yes", "ssl-port=5698", "ssl-cert-db="+file("db"), "ssl-cert-password-file="+file("pw"), "ssl-cert-name=broker")
 			h.tls(file)
 		}},
 		{"one port for both", func(h *host) {
 			h.configure("auth=no", fmt.Sprintf("ssl-port=%d", port), "ssl-cert-db="+file("db"), "ssl-cert-password-file="+file("pw"), "ssl-cert-name=broker")
 			h.tls(file)
+		}},
+		{"as katello has it", func(h *host) {
+			text := fmt.Sprintf("#cluster-mechanism=ANONYMOUS\nlog-enable=error+\nlog-to-syslog=yes\nauth=no\nrequire-encryption=yes\nssl-require-client-authentication=yes\nssl-port=5698\nssl-cert-db=%s\nssl-cert-password-file=%s\nssl-cert-name=broker\n\nport=%d\ninterface=lo\n", file("db"), file("pw"), port)
+			if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+				h.T.Fatal(err)
+			}
+			h.Start()
+			h.Monitor(0, ocf.Degraded, "certificate")
+			h.With("ssl_cert", file("check.pem"), "ssl_ca", file("ca.pem")).Monitor(20, ocf.OK)
 		}},
 		{"clients must have a certificate", func(h *host) {
 			h.configure("auth=no", "listen-disable=tcp", "ssl-port=5698", "ssl-cert-db="+file("db"), "ssl-cert-password-file="+file("pw"), "ssl-cert-name=broker", "ssl-require-client-authentication=yes")
@@ -198,6 +207,28 @@ func TestFile(t *testing.T) {
 			}
 			h.Start()
 			h.Monitor(10, ocf.OK)
+		}},
+		{"as pulp's guide has it: no-data-dir", func(h *host) {
+			h.configure("auth=no", "no-data-dir=yes", "log-enable=info+", "ssl-port=5698")
+			h.Start() // with the parameter data_dir, by which it is told from others
+			if _, err := os.Stat(dataDir + "/lock"); err != nil {
+				h.T.Error(err)
+			}
+			h.Monitor(20, ocf.OK)
+			h.Stop()
+			delete(h.Params, "data_dir")
+			h.Want(ocf.Start, ocf.Configured, "no-data-dir")
+		}},
+		{"as the puppet module has it", func(h *host) {
+			h.configure("log-enable=error+", "log-to-syslog=yes", "auth=no", "max-connections=5000", "session-max-unacked=10", "mgmt-pub-interval=5", "default-queue-limit=1073741824")
+			h.Start()
+			h.Monitor(20, ocf.OK)
+		}},
+		{"a key of an older broker, and a misspelt one", func(h *host) {
+			for _, key := range []string{"cluster-mechanism=DIGEST-MD5 ANONYMOUS", "link-maintenace-interval=2"} {
+				h.configure("auth=no", key)
+				h.Want(ocf.Start, ocf.Generic, key[:12])
+			}
 		}},
 		{"mgmt-enable=no, and a store", func(h *host) {
 			if h.kind != broker.Real {
