@@ -109,8 +109,13 @@ func (a *agent) options(s settings) []string {
 		}
 	}
 	add("config", s.config)
-	add("data-dir", s.dataDir)
-	add("port", s.port)
+	// What the file says the broker reads there: so it shows to be one that the file was for, when that is changed.
+	if a.dataDir != "" || s.conf["data-dir"] == "" {
+		add("data-dir", s.dataDir)
+	}
+	if a.port != 0 {
+		add("port", s.port)
+	}
 	add("interface", a.iface)
 	add("pid-dir", a.pidDir)
 	add("module-dir", a.moduleDir)

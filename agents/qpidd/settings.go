@@ -283,15 +283,27 @@ func (a *agent) claims(s settings) []daemon.Claim {
 		if cmp.Or(a.more("interface"), a.iface, s.conf["interface"]) == "" {
 			at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
 		}
-		list = append(list, daemon.Claim{Says: "has our address " + at.String(), Test: daemon.ListensOn(at), Differs: daemon.WorksIn})
+		list = append(list, daemon.Claim{Says: "has our address " + at.String(), Test: daemon.ListensOn(at), Differs: worksIn})
 	}
 	if a.dataDir == "" && s.config != "" {
 		list = append(list, daemon.Claim{
-			Says: "was started by our " + s.config, Differs: daemon.WorksIn,
+			Says: "was started by our " + s.config, Differs: worksIn,
 			Test: daemon.StartedBy("--config", s.config, slices.Contains(configs, s.config), "--data-dir"),
 		})
 	}
 	return list
+}
+
+// worksIn says in which data directory a broker works: it holds its lock.
+func worksIn(_ context.Context, p *daemon.Process) string {
+	files, _ := p.Files()
+	dir := ""
+	for _, file := range files {
+		if d, ok := strings.CutSuffix(file, "/lock"); ok && (dir == "" || len(d) < len(dir)) { // not that of its paging directory
+			dir = d
+		}
+	}
+	return "works in " + cmp.Or(dir, "a directory that cannot be told")
 }
 
 // target is whom the health checks ask, and as whom. known is false when the

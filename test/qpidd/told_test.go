@@ -80,6 +80,25 @@ func TestListens(t *testing.T) {
 	})
 }
 
+// TestOurs: a broker that was started by our configuration file runs, whatever
+// became of the file.
+func TestOurs(t *testing.T) {
+	h := newHost(t)
+	delete(h.Params, "data_dir")
+	lines := []string{"auth=no", "data-dir=" + dataDir}
+	h.configure(lines...)
+	h.Start()
+	h.Monitor(10, ocf.OK)
+	box.Sh(t, "sed -i 's/port=%d/port=5698/; s,%s,/run/srv/other,' %s", port, dataDir, config)
+	h.Want(ocf.Monitor, ocf.Generic, "was started by our "+config, "works in /run/srv")
+	h.Want(ocf.Stop, ocf.Generic, "was started by our "+config)
+	h.Want(ocf.Start, ocf.Generic, "was started by our "+config)
+	h.configure(lines...)
+	h.Monitor(10, ocf.OK) // it lived
+	h.Want(ocf.Stop, ocf.OK)
+	h.Want(ocf.Monitor, ocf.NotRunning)
+}
+
 // TestTLS: a broker that takes TLS only.
 func TestTLS(t *testing.T) {
 	if h := newHost(t); h.kind != broker.Real {
