@@ -18,14 +18,16 @@ import (
 )
 
 const planHelp = `Reads a short description of a control plane, and writes the commands of pcs that make it, in order, as a shell
-script; what else is to do stands there as comments. pcs runs them on an empty CIB, crm_verify, crm_simulate and
-haproxy check what comes of it. Nothing is changed, and no cluster is needed, but the agents are.`
+script; what else is to do stands there as comments. The agents, crm_verify, crm_simulate and haproxy check what
+comes of it. Nothing is changed, and neither a cluster nor pcs is needed, but the agents are.`
 
-const applyHelp = `Compares the cluster with a description of a control plane, shows the difference, asks, and changes only that: one
-command of pcs after the other, up to the first that fails. It never deletes a resource. The cluster's configuration
-as it was is kept in ` + plan.Dir + `. A second call finds nothing left to do.
+const applyHelp = `Compares the cluster with a description of a control plane, shows the difference as commands of pcs, asks, and
+changes only that: all in one step, or nothing if somebody else changed the configuration meanwhile. pcs is not
+needed. It never deletes a resource, nor a parameter that the file does not know. The cluster's configuration as it
+was is kept in ` + plan.Dir + `, and the way back is told. A second call finds nothing left to do.
 
-HAProxy's configuration is written on this node alone; "plan --haproxy" writes it on the others.
+HAProxy's configuration is written on this node alone, and what was there is kept beside it; "plan --haproxy" writes
+it on the others.
 
 Exit codes: 0 all is as described; 1 an error, or not confirmed.`
 

@@ -10,8 +10,11 @@
 //	  - {node: node1, agent: fence_ipmilan, parameters: {ip: 10.0.0.1, username: admin, password_script: /etc/cluster/bmc1}}
 //	  - {node: node2, agent: fence_ipmilan, parameters: {ip: 10.0.0.2, username: admin, password_script: /etc/cluster/bmc2}}
 //
-// [Read] reads it and names the line of all that is wrong. [New] makes the plan and has pcs, crm_verify, crm_simulate
-// and haproxy check it, without a cluster. [Apply] compares it with a cluster, and changes what differs and no more:
-// what was built from the file on an empty CIB is compared with the cluster's, and the commands that follow are tried
-// on a copy first, after which nothing may be left to do. It never deletes a resource.
+// [Read] reads it and names the line of all that is wrong. [New] makes the plan and has the agents' meta-data, crm_verify,
+// crm_simulate and the load balancer check it, without a cluster. [Apply] compares it with a cluster, and changes what
+// differs and no more: what was built from the file on an empty CIB is compared with the cluster's, the steps that follow
+// are done to a copy, after which nothing may be left to do, and the copy becomes the cluster's CIB in one patch. It never
+// deletes a resource.
+//
+// A step is shown as a command of pcs, and done by an edit of a CIB that says the same (edit.go).
 package plan

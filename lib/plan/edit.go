@@ -187,8 +187,8 @@ func (e *editor) addOperation(primitive *pacemaker.Element, op operation) {
 	ops.Add(el)
 }
 
-// advised are the operations that the agent's meta-data has, but for those of a name that the file has. Those of a
-// fence agent that are advised are not for the cluster to schedule, but for the monitor.
+// advised are the operations that the agent's meta-data has, but for those of a name that the file has. Of a fence agent
+// only the monitor is for the cluster to run as one.
 func advised(p *primitive, meta *pacemaker.Element) []operation {
 	var list []operation
 	monitored := false
@@ -248,7 +248,7 @@ func fits(p *primitive, meta *pacemaker.Element) error {
 		}
 	}
 	for _, s := range p.parameters {
-		if !known[s.Name] && (!fence || !strings.HasPrefix(s.Name, "pcmk_")) && s.Name != "trace_ra" && s.Name != "trace_file" {
+		if !known[s.Name] && (!fence || !strings.HasPrefix(s.Name, "pcmk_")) {
 			return fmt.Errorf("%s: %s has no parameter %q: `pcs resource describe %s` lists them", p.id, p.agent, s.Name, p.agent)
 		}
 	}

@@ -87,6 +87,14 @@ func example(ctx context.Context, t *testing.T, n *cluster.Node, name string) {
 	if made, planned := configuration(ctx, t, n, dir+"/new.xml"), configuration(ctx, t, n, cib); made == nil || !made.Equal(planned) {
 		t.Errorf("pcs makes of the commands\n%s\nand not what was planned:\n%s", made, planned)
 	}
+	// As the README has it.
+	if name == "minimal" {
+		trace := "cd " + dir + " && pcs -f new.xml resource update mysql trace_ra=1"
+		if res, _ := n.Shell(ctx, trace); res.Code == 0 {
+			t.Error("pcs takes trace_ra without --force: the README says otherwise")
+		}
+		n.MustExec(ctx, t, "/bin/sh", "-c", trace+" --force")
+	}
 	if strings.Contains(string(text), "haproxy") {
 		n.MustExec(ctx, t, "openstack-ocf", "plan", "--haproxy", cfg, "/root/"+in)
 		n.MustExec(ctx, t, "haproxy", "-c", "-f", cfg)
