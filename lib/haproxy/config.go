@@ -16,7 +16,7 @@ import (
 // itself can tell what they mean.
 type Config struct {
 	Sockets     []string // of the runtime API (`stats socket`), as API.Address wants them
-	Binds       []Bind   // of frontends and listen sections that are not disabled
+	Binds       []Bind   // of frontends, listen and log-forward sections that are not disabled
 	Chroot      string
 	User, Group string
 	// Unset are the lines whose address depends on an environment variable that is not set, of which HAProxy
@@ -191,13 +191,13 @@ func (r *reader) end() {
 }
 
 func (r *reader) keyword(w, unset []string) {
-	proxy := r.section == "frontend" || r.section == "listen"
+	listener := r.section == "frontend" || r.section == "listen" || r.section == "log-forward"
 	switch {
 	case r.section == "global":
 		r.global(w, unset)
 	case w[0] == "disabled", w[0] == "enabled":
 		r.isOff = w[0] == "disabled"
-	case proxy && w[0] == "bind" && len(w) > 1:
+	case listener && w[0] == "bind" && len(w) > 1:
 		r.bind(w, unset)
 	case w[0] == "server" && len(w) > 2:
 		_, more := r.env.expand(w[2])

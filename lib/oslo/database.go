@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,55 +104,15 @@ func parseDatabase(text string) (Database, error) {
 // asPyMySQL fills in what SQLAlchemy's mysql dialects and PyMySQL 1.0 make of the URL's parameters and of the
 // option file that they may name. What they fail on is an error: the service does not reach its database either.
 func (d *Database) asPyMySQL(home string) error {
-	p := params{values: d.Params}
-	d.User, d.Name = cmp.Or(p.get("user"), d.User), cmp.Or(p.get("database"), d.Name, p.get("db"))
-	d.Host, d.Socket, d.Source = cmp.Or(p.get("host"), d.Host), p.get("unix_socket"), p.get("bind_address")
-	d.Password = cmp.Or(Secret(p.get("password")), d.Password, Secret(p.get("passwd")))
-	ca, capath, cert, key := p.get("ssl_ca"), p.get("ssl_capath"), p.get("ssl_cert"), p.get("ssl_key")
-	port, named := strconv.Itoa(d.Port), p.bool("ssl_check_hostname", true)
-	wanted := ca != "" || capath != "" || cert != "" || key != "" || p.get("ssl_cipher") != "" || d.Params.Has("ssl_check_hostname")
-	if port == "0" {
-		port = ""
+	p := &params{values: d.Params}
+	args := arguments{
+		user: cmp.Or(p.get("user"), d.User), password: cmp.Or(p.get("password"), d.Password.Reveal(), p.get("passwd")),
+		host: cmp.Or(p.get("host"), d.Host), database: cmp.Or(p.get("database"), d.Name, p.get("db")),
+		socket: p.get("unix_socket"), source: p.get("bind_address"),
+		ca: p.get("ssl_ca"), capath: p.get("ssl_capath"), cert: p.get("ssl_cert"), key: p.get("ssl_key"), cipher: p.get("ssl_cipher"),
 	}
-
-	group, file := p.get("read_default_group"), p.get("read_default_file")
-	if group != "" && file == "" {
-		file = "/etc/my.cnf"
-	}
-	if file != "" {
-		if rest, found := strings.CutPrefix(file, "~/"); found {
-			if home == "" {
-				return errors.New("read_default_file is below ~, and whose that is cannot be told: write an absolute path")
-			}
-			file = filepath.Join(home, rest)
-		}
-		options, err := readOptionFile(file)
-		if err != nil {
-			return err
-		}
-		get := func(name string) string { return options.get(cmp.Or(group, "client"), name) }
-		d.User, d.Password, d.Host, d.Name = cmp.Or(d.User, get("user")), cmp.Or(d.Password, Secret(get("password"))), cmp.Or(d.Host, get("host")), cmp.Or(d.Name, get("database"))
-		d.Socket, d.Source, port = cmp.Or(d.Socket, get("socket")), cmp.Or(d.Source, get("bind-address")), cmp.Or(port, get("port"))
-		ca, capath, cert, key = cmp.Or(ca, get("ssl-ca")), cmp.Or(capath, get("ssl-capath")), cmp.Or(cert, get("ssl-cert")), cmp.Or(key, get("ssl-key"))
-		wanted = wanted || ca != "" || capath != "" || cert != "" || key != "" || get("ssl-cipher") != ""
-	}
-	switch n, err := parsePort(cmp.Or(port, "0")); {
-	case err != nil:
-		p.fail(errors.New("its port: " + err.Error()))
-	default:
-		d.Port = cmp.Or(n, 3306)
-	}
-
-	tls := &TLS{CAFile: ca, CAPath: capath, CertFile: cert, KeyFile: key}
-	tls.Verify = ca != "" || capath != ""
-	tls.VerifyName = tls.Verify && named
-	// Given to PyMySQL itself these leave nothing of what SQLAlchemy and the file said.
-	if verify, identity := p.get("ssl_verify_cert"), p.get("ssl_verify_identity"); verify != "" || identity != "" {
-		wanted, tls = true, &TLS{}
-		switch strings.ToLower(verify) {
-		case "required", "optional", "1", "true", "yes":
-			tls.Verify = true
-		}
+	if d.Port != 0 {
+		args.port = strconv.Itoa(d.Port)
 	}
 	if p.get("ssl") != "" {
 		p.fail(errors.New("ssl=... is no parameter that PyMySQL takes from a URL: name ssl_ca"))
@@ -159,10 +120,61 @@ func (d *Database) asPyMySQL(home string) error {
 	if p.get("port") != "" {
 		p.fail(errors.New("PyMySQL takes no port=... from a URL: write host:port"))
 	}
-	if wanted && p.get("ssl_disabled") == "" {
-		d.TLS = tls
-	}
+	p.fail(args.readFile(p.get("read_default_file"), p.get("read_default_group"), home))
+	port, err := parsePort(cmp.Or(args.port, "0"))
+	p.fail(err)
+	d.User, d.Password, d.Host, d.Name = args.user, Secret(args.password), args.host, args.database
+	d.Socket, d.Source, d.Port = args.socket, args.source, cmp.Or(port, 3306)
+	d.TLS = args.tls(p)
 	return p.err
+}
+
+// arguments are those of PyMySQL's connect; "" is not given.
+type arguments struct {
+	user, password, host, database, socket, source, port string
+	ca, capath, cert, key, cipher                        string
+}
+
+// readFile fills in what is not given from a group of an option file.
+func (a *arguments) readFile(file, group, home string) error {
+	if group != "" && file == "" {
+		file = "/etc/my.cnf"
+	}
+	if rest, found := strings.CutPrefix(file, "~/"); found {
+		if home == "" {
+			return errors.New("read_default_file is below ~, and whose that is cannot be told: write an absolute path")
+		}
+		file = filepath.Join(home, rest)
+	}
+	if file == "" {
+		return nil
+	}
+	options, err := readOptionFile(file)
+	if err != nil {
+		return err
+	}
+	for name, value := range map[string]*string{
+		"user": &a.user, "password": &a.password, "host": &a.host, "database": &a.database, "socket": &a.socket, "bind-address": &a.source, "port": &a.port,
+		"ssl-ca": &a.ca, "ssl-capath": &a.capath, "ssl-cert": &a.cert, "ssl-key": &a.key, "ssl-cipher": &a.cipher,
+	} {
+		*value = cmp.Or(*value, options.get(cmp.Or(group, "client"), name))
+	}
+	return nil
+}
+
+// tls is nil where nothing asks for it.
+func (a arguments) tls(p *params) *TLS {
+	t := &TLS{CAFile: a.ca, CAPath: a.capath, CertFile: a.cert, KeyFile: a.key, Verify: a.ca+a.capath != ""}
+	t.VerifyName = p.bool("ssl_check_hostname", true) && t.Verify
+	wanted := a.ca+a.capath+a.cert+a.key+a.cipher != "" || p.values.Has("ssl_check_hostname")
+	// Given to PyMySQL itself these leave nothing of what SQLAlchemy and the file said.
+	if verify, identity := p.get("ssl_verify_cert"), p.get("ssl_verify_identity"); verify+identity != "" {
+		wanted, t = true, &TLS{Verify: slices.Contains([]string{"required", "optional", "1", "true", "yes"}, strings.ToLower(verify))}
+	}
+	if !wanted || p.get("ssl_disabled") != "" {
+		return nil
+	}
+	return t
 }
 
 // params reads a URL's parameters, and keeps the first error.

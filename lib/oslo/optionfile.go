@@ -1,6 +1,7 @@
 package oslo
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -16,61 +17,80 @@ func readOptionFile(path string) (optionFile, error) {
 	if err != nil {
 		return nil, nil // as PyMySQL does
 	}
-	f := optionFile{}
-	seen := map[string]bool{} // "[section]" and "[section]name"
-	var section, name string
-	var level int // of the option's indentation
-	var value []string
+	r := optionReader{file: optionFile{}, seen: map[string]bool{}}
 	for i, line := range splitLines(string(b)) {
-		fail := func(what string) error {
-			return fmt.Errorf("%s:%d: %s, with which PyMySQL reads none of it", path, i+1, what)
+		if err := r.line(line); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w, with which PyMySQL reads none of it", path, i+1, err)
 		}
-		text := strings.TrimFunc(line, isSpace)
-		if text == "" || text[0] == '#' || text[0] == ';' {
-			if text == "" && name != "" && value != nil {
-				value = append(value, "")
-			}
-			continue
-		}
-		indent := len(line) - len(strings.TrimLeftFunc(line, isSpace))
-		if section != "" && name != "" && indent > level {
-			if value == nil {
-				return nil, fail("a line is indented after an option without a value")
-			}
-			value = append(value, text)
-			f[section][name] = strings.Join(value, "\n")
-			continue
-		}
-		level = indent
-		if end := strings.LastIndexByte(text, ']'); text[0] == '[' && end > 1 {
-			section, name, value = text[1:end], "", nil
-			if seen["["+section+"]"] && section != defaultGroup {
-				return nil, fail("a section is there twice")
-			}
-			seen["["+section+"]"] = true
-			if f[section] == nil {
-				f[section] = map[string]string{}
-			}
-			continue
-		}
-		if section == "" {
-			return nil, fail("a line stands before the first [section]")
-		}
-		name, value = text, nil
-		if at := strings.IndexAny(text, "=:"); at >= 0 {
-			name, value = strings.TrimRightFunc(text[:at], isSpace), []string{strings.TrimFunc(text[at+1:], isSpace)}
-		}
-		name = strings.ToLower(name)
-		if name == "" {
-			return nil, fail("an option has no name")
-		}
-		if seen["["+section+"]"+name] {
-			return nil, fail("an option is there twice")
-		}
-		seen["["+section+"]"+name] = true
-		f[section][name] = strings.Join(value, "")
 	}
-	return f, nil
+	return r.file, nil
+}
+
+type optionReader struct {
+	file          optionFile
+	seen          map[string]bool // "[section]" and "[section]name"
+	section, name string
+	level         int      // of the option's indentation
+	value         []string // its lines; nil: it has none
+}
+
+func (r *optionReader) line(line string) error {
+	text := strings.TrimFunc(line, isSpace)
+	if text == "" || text[0] == '#' || text[0] == ';' {
+		if text == "" && r.value != nil {
+			r.value = append(r.value, "")
+		}
+		return nil
+	}
+	indent := len(line) - len(strings.TrimLeftFunc(line, isSpace))
+	if r.name != "" && indent > r.level {
+		if r.value == nil {
+			return errors.New("a line is indented after an option without a value")
+		}
+		r.value = append(r.value, text)
+		r.file[r.section][r.name] = strings.Join(r.value, "\n")
+		return nil
+	}
+	r.level = indent
+	if end := strings.LastIndexByte(text, ']'); text[0] == '[' && end > 1 {
+		return r.begin(text[1:end])
+	}
+	if r.section == "" {
+		return errors.New("a line stands before the first [section]")
+	}
+	return r.option(text)
+}
+
+// once is an error for what is there already.
+func (r *optionReader) once(key, what string) error {
+	if r.seen[key] {
+		return errors.New(what + " is there twice")
+	}
+	r.seen[key] = true
+	return nil
+}
+
+func (r *optionReader) begin(section string) error {
+	r.section, r.name, r.value = section, "", nil
+	if r.file[section] == nil {
+		r.file[section] = map[string]string{}
+	}
+	if section == defaultGroup {
+		return nil
+	}
+	return r.once("["+section+"]", "a section")
+}
+
+func (r *optionReader) option(text string) error {
+	r.name, r.value = text, nil
+	if at := strings.IndexAny(text, "=:"); at >= 0 {
+		r.name, r.value = strings.TrimRightFunc(text[:at], isSpace), []string{strings.TrimFunc(text[at+1:], isSpace)}
+	}
+	if r.name = strings.ToLower(r.name); r.name == "" {
+		return errors.New("an option has no name")
+	}
+	r.file[r.section][r.name] = strings.Join(r.value, "")
+	return r.once("["+r.section+"]"+r.name, "an option")
 }
 
 // get is an option's value without the quotes around it, "" if it has none.
