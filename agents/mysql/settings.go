@@ -44,8 +44,7 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 			s.config = configs[i]
 		}
 	}
-	binary, _ := p.server(r)
-	said, err := p.answer(ctx, r, s.config, binary)
+	said, err := p.answer(ctx, r, s.config)
 	if err != nil {
 		err = s.unusable(err)
 	}
