@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/mycnf"
@@ -40,6 +41,9 @@ func (a *agent) identity(r *ocf.Request, s settings) daemon.Identity {
 	uses := daemon.UsesDir(s.datadir, "datadir")
 	return daemon.Identity{Name: "MySQL server", Executables: exes, PIDFile: s.pid, Test: func(ctx context.Context, p *daemon.Process) (bool, error) {
 		ours, err := uses(ctx, p)
+		if age, aerr := p.Age(); ours && aerr == nil && age > time.Minute {
+			return true, nil // so old is nobody who is only asked
+		}
 		if asked(ctx, p) {
 			return false, nil
 		}

@@ -60,7 +60,9 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 		return filepath.Join(s.datadir, path)
 	}
 	s.user, s.group = cmp.Or(p.user, said.User, "mysql"), p.group
-	s.socket = cmp.Or(in(opt("socket")), stockSocket(s.datadir))
+	if s.socket = in(opt("socket")); s.socket == "" {
+		s.socket = stockSocket(s.datadir)
+	}
 	s.pid = in(opt("pid-file"))
 	// The server's own default is a file named after the node among the data.
 	if host, _ := os.Hostname(); s.pid == "" || s.pid == filepath.Join(s.datadir, host+".pid") && p.pid == "" {
