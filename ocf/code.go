@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -53,6 +54,30 @@ func (c Code) String() string {
 		}
 	}
 	return fmt.Sprintf("exit code %d", int(c))
+}
+
+// crmFeatureSet is what Pacemaker says of itself to an agent.
+const crmFeatureSet = "OCF_RESKEY_crm_feature_set"
+
+// knowsDegraded says whether who runs the agent takes 190 and 191 for a service that runs. Pacemaker's executor does from
+// its commit c9877a055a on, between 2.0.4 (feature set 3.3.0) and 2.0.5 (3.6.1): 3.6.0 is what both sides of it call
+// themselves. An older one makes 1 of them and has the service restarted. Who gives no feature set is no Pacemaker: ocf-tester, drbd-reactor and a script
+// take 0 alone for healthy.
+func knowsDegraded(featureSet string) bool {
+	var major, minor, patch int
+	n, _ := fmt.Sscanf(featureSet, "%d.%d.%d", &major, &minor, &patch)
+	return n >= 2 && slices.Compare([]int{major, minor, patch}, []int{3, 6, 1}) >= 0
+}
+
+// undegraded is what a degraded service's code is but for the handicap.
+func undegraded(c Code) (Code, bool) {
+	switch c {
+	case Degraded:
+		return OK, true
+	case DegradedPromoted:
+		return RunningPromoted, true
+	}
+	return c, false
 }
 
 // Error is an action's result other than success: an exit code, and the reason

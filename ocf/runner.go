@@ -81,6 +81,12 @@ func Run(ctx context.Context, a Agent, c Call) Code {
 
 	err := a.run(ctx, r)
 	code := CodeOf(err)
+	if healthy, ok := undegraded(code); ok && !knowsDegraded(env[crmFeatureSet]) {
+		r.Log.Warn("degraded, which whoever runs this agent does not know as an exit code, so that it is told here only", "code", int(code), "reason", reason(err))
+		if code, err = healthy, nil; code != OK {
+			err = &Error{code, errors.New("promoted, and degraded: see the log")}
+		}
+	}
 	if err == nil {
 		l.trace("exit 0")
 		return OK

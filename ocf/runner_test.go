@@ -46,6 +46,35 @@ func call(ctx context.Context, a Agent, action string, env ...string) outcome {
 	return outcome{code, out.String(), err.String()}
 }
 
+// TestWhoKnowsDegraded: one that does not know 190 and 191 would restart a service that runs.
+func TestWhoKnowsDegraded(t *testing.T) {
+	for _, c := range []struct {
+		set  string
+		code Code
+		want Code
+	}{
+		{"3.6.1", Degraded, Degraded},
+		{"3.20.5", Degraded, Degraded},
+		{"3.20", DegradedPromoted, DegradedPromoted},
+		{"4.0.0", Degraded, Degraded},
+		{"3.3.0", Degraded, OK},
+		{"3.6.0", Degraded, OK},
+		{"3.0.14", Degraded, OK},
+		{"", Degraded, OK},
+		{"new", Degraded, OK},
+		{"3.3.0", DegradedPromoted, RunningPromoted},
+		{"", DegradedPromoted, RunningPromoted},
+		{"3.3.0", Generic, Generic},
+		{"", NotRunning, NotRunning},
+	} {
+		a := specimen(func(context.Context, *Request) error { return Errorf(c.code, "with a handicap") })
+		got := call(context.Background(), a, Monitor, crmFeatureSet+"="+c.set, "OCF_RESKEY_CRM_meta_interval=10000")
+		if got.code != c.want || !strings.Contains(got.stderr, "with a handicap") || (got.code == OK) == strings.Contains(got.stderr, "ocf-exit-reason:") {
+			t.Errorf("%q, %d: got %d %q, want %d", c.set, c.code, got.code, got.stderr, c.want)
+		}
+	}
+}
+
 func TestRunner(t *testing.T) {
 	well := func(context.Context, *Request) error { return nil }
 	fails := func(err error) func(context.Context, *Request) error {
@@ -67,9 +96,9 @@ func TestRunner(t *testing.T) {
 		"stop does not care":           {well, Stop, []string{"OCF_RESKEY_size=x"}, OK, "size="},
 		"stop of it knows not what":    {well, Stop, []string{"OCF_RESKEY_port=x"}, Generic, `cannot tell which one to stop: parameter port="x"`},
 		"the same without a group":     {well, Stop, []string{"OCF_RESKEY_file=relative/dir"}, Generic, `cannot tell which one to stop: parameter file="relative/dir"`},
-		"level reached":                {well, Monitor, []string{"OCF_CHECK_LEVEL=10"}, Degraded, "level ten"},
+		"level reached":                {well, Monitor, []string{"OCF_CHECK_LEVEL=10", crmFeatureSet + "=3.20.5"}, Degraded, "level ten"},
 		"level between falls back":     {well, Monitor, []string{"OCF_CHECK_LEVEL=9"}, OK, ""},
-		"level beyond falls back":      {well, Monitor, []string{"OCF_CHECK_LEVEL=30"}, Degraded, "level ten"},
+		"level beyond falls back":      {well, Monitor, []string{"OCF_CHECK_LEVEL=30", crmFeatureSet + "=3.20.5"}, Degraded, "level ten"},
 		"level garbage is 0":           {well, Monitor, []string{"OCF_CHECK_LEVEL=deep"}, OK, ""},
 		"validate-all is silent":       {well, ValidateAll, nil, OK, ""},
 		"validate-all warns of typos":  {well, ValidateAll, []string{"OCF_RESKEY_prot=1"}, OK, "parameter=prot"},

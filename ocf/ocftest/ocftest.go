@@ -55,6 +55,7 @@ func (c Call) environ() []string {
 	}
 	env := []string{
 		"OCF_ROOT=/usr/lib/ocf", "OCF_RA_VERSION_MAJOR=1", "OCF_RA_VERSION_MINOR=1", "OCF_RESOURCE_INSTANCE=test",
+		"OCF_RESKEY_crm_feature_set=3.20.5", // of a Pacemaker that knows degraded services
 		"OCF_RESKEY_CRM_meta_timeout=" + strconv.FormatInt(timeout.Milliseconds(), 10),
 		"OCF_RESKEY_CRM_meta_interval=" + strconv.FormatInt(c.Interval.Milliseconds(), 10),
 	}

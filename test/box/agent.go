@@ -282,7 +282,7 @@ func (a *Agent) recur(level int, argv ...string) (string, *os.ProcessState) {
 
 func (a *Agent) environ(level int, interval time.Duration) []string {
 	env := []string{
-		"OCF_RESOURCE_INSTANCE=test", "OCF_CHECK_LEVEL=" + strconv.Itoa(level),
+		"OCF_RESKEY_crm_feature_set=3.20.5", "OCF_RESOURCE_INSTANCE=test", "OCF_CHECK_LEVEL=" + strconv.Itoa(level),
 		"OCF_RESKEY_CRM_meta_timeout=20000", fmt.Sprintf("OCF_RESKEY_CRM_meta_interval=%d", interval.Milliseconds()),
 	}
 	for k, v := range a.Params {
