@@ -12,7 +12,8 @@ import (
 func Place() placement.Place {
 	return placement.Place{Balancer: &placement.Balancer{
 		File: func(parameter func(string) string) string {
-			return cmp.Or(parameter("config"), parameter("conffile"), "/etc/haproxy/haproxy.cfg")
+			first, _, _ := strings.Cut(cmp.Or(parameter("config"), parameter("conffile"), defaultConfig), " ") // of several files
+			return first
 		},
 		Config: balance,
 		Ours:   func(text string) bool { return strings.HasPrefix(text, written) },

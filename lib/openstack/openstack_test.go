@@ -256,6 +256,28 @@ func TestAnswersHTTP(t *testing.T) {
 	}
 }
 
+// TestElsewhere: an API is judged where it listens, not where its file says by now.
+func TestElsewhere(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
+	defer server.Close()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	conf := configuration{cfg: config(t, fmt.Sprintf("[DEFAULT]\nport = %d\n", free.Addr().(*net.TCPAddr).Port))}
+	a := agent{Declaration: Declaration{API: API{Host: []string{"DEFAULT.bind_host"}, Port: []string{"DEFAULT.port"}, Default: 1}}}
+	request(t, func(ctx context.Context, r *ocf.Request) {
+		err := a.answersHTTP(ctx, r, settings{}, conf, &daemon.Process{PID: os.Getpid()})
+		if ocf.CodeOf(err) != ocf.Degraded || !strings.Contains(err.Error(), server.URL) || !strings.Contains(err.Error(), free.Addr().String()) {
+			t.Errorf("got %v", err)
+		}
+		if err := a.answersHTTP(ctx, r, settings{}, conf, &daemon.Process{PID: 1}); ocf.CodeOf(err) != ocf.Generic {
+			t.Errorf("of a process that listens nowhere: %v", err)
+		}
+	})
+}
+
 // serve answers each connection with reply; "" hangs.
 func serve(t *testing.T, network, address, reply string) net.Addr {
 	t.Helper()

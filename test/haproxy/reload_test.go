@@ -92,6 +92,7 @@ func TestHitlessReload(t *testing.T) {
 		if g, err := get(url); err != nil || g != fmt.Sprint(n) {
 			t.Errorf("after reload %d, generation %q answers: %v", n, g, err)
 		}
+		h.echo(old) // which HAProxy would close after a minute of silence
 	}
 	for n := 1; n <= reloads; n++ {
 		reload(n, h.Agent)
@@ -99,7 +100,6 @@ func TestHitlessReload(t *testing.T) {
 	if pids := h.Pids(); pids[0] != m {
 		t.Errorf("the master is no longer pid %d: %v", m, pids)
 	}
-	h.echo(old)
 	t.Logf("%d reloads, the slowest took %v", reloads, slowest.Round(time.Millisecond))
 
 	// What SIGUSR2 cannot bring into effect is a new master, that takes over the sockets.
@@ -107,7 +107,6 @@ func TestHitlessReload(t *testing.T) {
 	for n := 1; n <= takeovers; n++ {
 		reload(100+n, h.With("additional_parameters", fmt.Sprintf("-n %d", 500+n)))
 	}
-	h.echo(old)
 	t.Logf("%d takeovers, the slowest took %v", takeovers, slowest.Round(time.Millisecond))
 
 	enough()
