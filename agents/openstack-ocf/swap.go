@@ -37,8 +37,11 @@ any doubt, on Ctrl-C and when the terminal is lost, all is as before again, and 
 configuration as it was, and what was done, is kept in ` + swap.Dir + `.
 
 If the swap itself is killed, its guard undoes it, and goes on trying until it can or somebody else has
-(` + swap.Dir + `/guard.log). If its node dies, the maintenance ends by itself after
-4 minutes, or at once by "swap --undo" on another node.
+(` + swap.Dir + `/guard.log). A second node watches too: it undoes the swap if its node dies,
+or if nobody else has before the maintenance ends, 4 minutes from its beginning (--within changes that).
+
+--undo takes back what the swap changed, and nothing else. What somebody changed since of the very same is a
+conflict: it is shown, and refused under --yes.
 
 Exit codes: 0 swapped, or nothing was left to do; 1 an error, before anything was changed; 2 wrong usage;
 3 refused, and nothing was changed; 4 rolled back, and all is as before; 5 rolled back, but look at the
@@ -210,7 +213,7 @@ func (s *swapper) show(p *swap.Plan) {
 	if len(p.Still) > 0 {
 		fmt.Fprintf(s.out, "%s: not changed, but left alone by the cluster meanwhile, for it depends on what is\n", strings.Join(p.Still, ", "))
 	}
-	fmt.Fprintf(s.out, "Then: %s are asked; the cluster leaves these resources alone meanwhile (seconds, 4 minutes at most); no service is restarted.\n", strings.Join(p.Nodes, ", "))
+	fmt.Fprintf(s.out, "Then: %s are asked; the cluster leaves these resources alone meanwhile (seconds, %s at most); no service is restarted.\n", strings.Join(p.Nodes, ", "), s.Hold())
 }
 
 func (s *swapper) confirm(ctx context.Context) error {

@@ -598,7 +598,7 @@ func (s *Swap) foresee(ctx context.Context, p *Plan) error {
 	p.Nodes = slices.Compact(p.Nodes)
 	for {
 		cib := p.cib.Clone()
-		mark(cib, marked(cib, p.Changes, p.Still, s.Whole), time.Now().Add(s.Within+spare(s.Within)))
+		mark(cib, marked(cib, p.Changes, p.Still, s.Whole), time.Now().Add(s.Hold()))
 		for _, c := range p.Changes {
 			put(cib, c.New)
 		}

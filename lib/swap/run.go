@@ -54,7 +54,7 @@ type held struct {
 func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	j, err := newJournal(s.Dir, journal{
 		Step: begun, Node: p.Node, Began: time.Now(), Versions: s.Version, Undoes: p.Undoes, Still: p.Still, Whole: s.Whole,
-		Within: s.Within, Until: time.Now().Add(s.Within + spare(s.Within)), Changes: p.Changes,
+		Within: s.Within, Until: time.Now().Add(s.Hold()), Changes: p.Changes,
 	}, p.cib)
 	if err != nil {
 		return err

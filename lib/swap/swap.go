@@ -16,9 +16,11 @@
 // What it does is in a journal on disk, and who does it in the CIB; three things undo what a dead swap began. A second
 // process, the guard, waits for the lock that the first holds, gets it from the kernel when that dies, and undoes; if it
 // cannot, it lets go of the lock and tries again after a while, until somebody has ended the swap. The next call on this
-// node does the same. And for the case that the whole node dies the maintenance carries its own end, which the cluster
-// itself keeps (a rule with a date); [Swap.Abandoned] ends it from another node before that. A swap that died after all
-// had been found to be right, or whose new agents have begun to manage since, is finished instead.
+// node does the same. For the case that the whole node dies, or both processes, a scout leaves a guard on a second node
+// ([Swap.Relieve]), with the journal: it undoes the swap when its node is gone, or before the maintenance ends. That end
+// the cluster itself keeps (a rule with a date); it must not come while nodes know a resource by the word of another agent
+// than it has, for then the cluster would restart it. [Swap.Abandoned] is for a person on another node. A swap that died
+// after all had been found to be right, or whose new agents have begun to manage since, is finished instead.
 //
 // # Services that run in a systemd unit
 //
@@ -153,6 +155,9 @@ const Within = 3 * time.Minute // also, with what [spare] makes of it, in the co
 // spare is for how much longer the maintenance holds, which the rollback begins anew: so long before its end the second
 // node's guard undoes what nobody else has.
 func spare(within time.Duration) time.Duration { return within / 3 }
+
+// Hold is for how long the maintenance holds at most.
+func (s *Swap) Hold() time.Duration { return s.Within + spare(s.Within) }
 
 const pace = 200 * time.Millisecond // of questions to the cluster
 
