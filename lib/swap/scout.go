@@ -16,8 +16,8 @@ const ScoutAgent = "swap-scout"
 // Scout declares an agent by which the swap asks all nodes, through the cluster, whether they have the agents in this
 // version, reaches the systemd units of other nodes, and has a second node watch. It manages nothing: its monitor always
 // answers that it does not run, its start only writes or removes drop-ins of units or leaves a guard, and its stop does
-// nothing. No agent of a service could
-// be asked in its place: one that found the service running would be told to stop it when the scout is removed.
+// nothing. No agent of a service could be asked in its place: one that found the service running would be told to stop it
+// when the scout is removed.
 func Scout(version string) ocf.Agent {
 	var wanted string
 	var agents, let, take []string

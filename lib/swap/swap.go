@@ -13,7 +13,7 @@
 //
 // # If the swap itself dies
 //
-// What it does is in a journal on disk, and who does it in the CIB; three things undo what a dead swap began. A second
+// What it does is in a journal on disk, and who does it in the CIB; four things undo what a dead swap began. A second
 // process, the guard, waits for the lock that the first holds, gets it from the kernel when that dies, and undoes; if it
 // cannot, it lets go of the lock and tries again after a while, until somebody has ended the swap. The next call on this
 // node does the same. For the case that the whole node dies, or both processes, a scout leaves a guard on a second node
