@@ -31,7 +31,7 @@ func number(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
-// TestCampaign strikes the cluster with faults, one to four at a time, while clients put durable and transient
+// TestCampaign strikes the cluster with faults, one to six at a time, while clients put durable and transient
 // messages, and then reads all back. FAULTS says how many in all (without: 8), SEED which; ROUND plays one round of them
 // alone. No acknowledged message may be lost: a durable one never, a transient one not as long as a broker lives that
 // had it; and no broker may be promoted behind a better one.
@@ -247,7 +247,7 @@ func (c *campaign) round(t *testing.T, round, most int) {
 	for _, l := range loads {
 		c.held.Expect(l.queue.name, func() int { n, _ := l.Acknowledged(); return n })
 	}
-	count := min(1+rng.IntN(4), most)
+	count := min(1+rng.IntN(6), most)
 	pause(t.Context(), rng, 3*time.Second)
 	began := time.Now()
 	for range count {

@@ -27,7 +27,9 @@ type Held struct {
 // holder is a node's broker as it last answered.
 type holder struct {
 	Answer
-	full map[string]bool // it held all that was acknowledged
+	since  time.Time       // when this process answered first
+	silent bool            // it does not answer now
+	full   map[string]bool // it held all that was acknowledged
 }
 
 // Answer is what a broker says of itself.
@@ -50,12 +52,13 @@ func NewHeld() *Held {
 func (h *Held) Expect(queue string, acknowledged func() int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.gone = nil
 	if h.queues[queue] = acknowledged; acknowledged == nil {
 		delete(h.queues, queue)
 	}
 }
 
-// Hit says that a fault strikes the node, which may end its broker.
+// Hit says that a fault strikes the node, which may end the broker that it has now, or have Pacemaker end it.
 func (h *Held) Hit(node string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -73,23 +76,29 @@ func (h *Held) Acknowledged() map[string]int {
 	return acked
 }
 
-// Heard takes a broker's answer; nil is none.
+// Heard takes a broker's answer; nil is none, which does not say that the broker is gone.
 func (h *Held) Heard(node string, acked map[string]int, a *Answer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before := h.nodes[node]
-	if before != nil && (a == nil || a.ID != before.ID) && !h.hits[node].After(before.At.Add(-stale)) {
+	if a == nil {
+		if before != nil {
+			before.silent = true
+		}
+		return
+	}
+	now := &holder{Answer: *a, since: a.At, full: map[string]bool{}}
+	switch {
+	case before == nil:
+	case before.ID == a.ID:
+		now.since = before.since
+	case h.hits[node].Before(before.since):
 		for q, full := range before.full {
-			if full {
+			if full && h.queues[q] != nil {
 				h.gone = append(h.gone, fmt.Sprintf("%s held all of %s, was struck by no fault, and was ended as %s", node, q, before.Status))
 			}
 		}
 	}
-	if a == nil {
-		delete(h.nodes, node)
-		return
-	}
-	now := &holder{*a, map[string]bool{}}
 	for q, n := range acked {
 		now.full[q] = n > 0 && a.Depth[q] >= n
 	}
@@ -103,7 +112,7 @@ func (h *Held) Heard(node string, acked map[string]int, a *Answer) {
 func (h *Held) promoted(node string, acked map[string]int, a *Answer) {
 	for q, n := range acked {
 		for other, o := range h.nodes {
-			if other == node || a.At.Sub(o.At) > stale || h.hits[other].After(o.At) || a.Depth[q] >= n || o.Depth[q] <= a.Depth[q] {
+			if other == node || o.silent || a.At.Sub(o.At) > stale || h.hits[other].After(o.At) || a.Depth[q] >= n || o.Depth[q] <= a.Depth[q] {
 				continue
 			}
 			h.wrong = append(h.wrong, fmt.Errorf("%s was promoted with %d of %d acknowledged messages of %s, and %s (%s) has %d", node, a.Depth[q], n, q, other, o.Status, o.Depth[q]))
@@ -120,7 +129,7 @@ func (h *Held) Err() error {
 	return err
 }
 
-// Gone are the brokers that held everything and were ended by no fault since the last call. With them may be gone what
+// Gone are the brokers that held everything of a queue that is expected, and were ended by no fault. With them may be gone what
 // is in no store.
 func (h *Held) Gone() []string {
 	h.mu.Lock()

@@ -36,8 +36,9 @@ func TestHeld(t *testing.T) {
 		{name: "it died before", said: []said{{"node3", 0, "c", qmf.Ready, 9}, {"node3", 1, "", "", 0}, {"node2", 2, "b", qmf.Active, 5}}},
 		{name: "it has not answered for long", said: []said{{"node3", 0, "c", qmf.Ready, 9}, {"node2", stale + 1, "b", qmf.Active, 5}}},
 		{name: "it was struck", hit: "node3", said: []said{{"node3", 0, "c", qmf.Ready, 9}, {"node2", 1, "b", qmf.Active, 5}}},
-		{name: "a fault ended one that held all", hit: "node3", said: []said{{"node3", 0, "c", qmf.Ready, acked}, {"node3", 1, "", "", 0}}},
-		{name: "no fault ended one that held all", said: []said{{"node3", 0, "c", qmf.Ready, acked}, {"node3", 1, "", "", 0}}, gone: "node3 held all of q"},
+		{name: "a fault ended one that held all", hit: "node3", said: []said{{"node3", 0, "c", qmf.Ready, acked}, {"node3", 1, "", "", 0}, {"node3", 2, "d", qmf.Joining, 0}}},
+		{name: "it did not answer once", said: []said{{"node3", 0, "c", qmf.Ready, acked}, {"node3", 1, "", "", 0}, {"node3", 2, "c", qmf.Ready, acked}}},
+		{name: "no fault ended one that held all", said: []said{{"node3", 0, "c", qmf.Ready, acked}, {"node3", 1, "", "", 0}, {"node3", 2, "d", qmf.Joining, 0}}, gone: "node3 held all of q"},
 		{name: "no fault ended one that did not", said: []said{{"node3", 0, "c", qmf.Ready, 9}, {"node3", 1, "d", qmf.Joining, 0}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
