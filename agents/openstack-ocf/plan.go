@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/plan"
 )
 
@@ -33,6 +34,9 @@ Exit codes: 0 all is as described; 1 an error, or not confirmed.`
 
 const replaceFlag = "replace-haproxy"
 
+// supported has a command refuse a cluster that is too old for it, in one line.
+func supported(c *cli.Context) error { return pacemaker.Supported(c.Context) }
+
 func planCommand() *cli.Command {
 	return &cli.Command{
 		Name: "plan", Usage: "write the commands that make a control plane, from its description", ArgsUsage: "CONTROLPLANE.yaml", Description: planHelp,
@@ -41,6 +45,7 @@ func planCommand() *cli.Command {
 			&cli.StringFlag{Name: "haproxy", Usage: "only write HAProxy's configuration, to `FILE`"},
 			&cli.BoolFlag{Name: "json", Usage: "write all of it as one JSON object"},
 		},
+		Before: supported,
 		Action: runPlan,
 	}
 }
@@ -53,6 +58,7 @@ func applyCommand() *cli.Command {
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 			&cli.BoolFlag{Name: replaceFlag, Usage: "replace an haproxy.cfg that openstack-ocf did not write"},
 		},
+		Before: supported,
 		Action: runApply,
 	}
 }

@@ -63,6 +63,7 @@ func swapCommand() *cli.Command {
 			&cli.BoolFlag{Name: "guard", Hidden: true, Usage: "wait for the swap that is under way, and undo it if it died"},
 		},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return cli.Exit(err, swapUsage) },
+		Before:       supported,
 		Action:       runSwap,
 	}
 }
