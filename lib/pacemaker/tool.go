@@ -59,7 +59,7 @@ func toolWith(ctx context.Context, within time.Duration, files []*os.File, input
 	switch {
 	case err == nil:
 		return out.String(), nil
-	case context.Cause(ctx) == errStalled:
+	case errors.Is(context.Cause(ctx), errStalled):
 		return out.String(), fmt.Errorf("%s has not got on for %s: %w", name, within, context.DeadlineExceeded)
 	case ctx.Err() != nil:
 		return out.String(), fmt.Errorf("%s did not end in time: %w", name, ctx.Err())
