@@ -99,10 +99,10 @@ func refuseWriting() error {
 		allow,
 		{Code: load, K: number},
 	}
-	for call, flags := range opens {
+	for _, open := range opens {
 		filter = append(filter,
-			unix.SockFilter{Code: equal, K: call, Jf: 4},
-			unix.SockFilter{Code: load, K: arguments + 8*flags},
+			unix.SockFilter{Code: equal, K: open[0], Jf: 4},
+			unix.SockFilter{Code: load, K: arguments + 8*open[1]},
 			unix.SockFilter{Code: anyBit, K: unix.O_WRONLY | unix.O_RDWR | unix.O_CREAT | unix.O_TRUNC, Jt: 1},
 			allow, refuse)
 	}

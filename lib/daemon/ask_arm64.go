@@ -6,6 +6,6 @@ const auditArch = unix.AUDIT_ARCH_AARCH64
 
 // System calls that open files, with the place of the flags among their arguments, and that change files by name.
 var (
-	opens   = map[uint32]uint32{unix.SYS_OPENAT: 2}
+	opens   = [][2]uint32{{unix.SYS_OPENAT, 2}}
 	changes = []uint32{unix.SYS_UNLINKAT, unix.SYS_MKDIRAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_TRUNCATE}
 )
