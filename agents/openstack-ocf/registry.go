@@ -61,6 +61,7 @@ func takeovers() map[string]takeover.Agent {
 	kinds := openstack.Takeovers()
 	maps.Copy(kinds, map[string]func() takeover.Kind{
 		"haproxy":              haproxy.Takeover,
+		"memcached":            memcached.Takeover,
 		"mysql-shared-storage": mysql.Takeover,
 		"qpidd":                qpidd.Takeover,
 	})

@@ -203,14 +203,24 @@ func TestFailures(t *testing.T) {
 }
 
 // swappedAndBack is what all the others must not end as, in the middle of a group: it works, and how long it takes is
-// when to kill it.
+// when to kill it. A monitor also looks where the service does not run; and what others change after the swap stays.
 func swappedAndBack(s *stand, _ *cluster.Node) {
+	s.n.MustExec(step(s.t), s.t, "pcs", "resource", "op", "add", "db", "monitor", "interval=11s", "timeout=30s", "role=Stopped")
+	must(s.t, s.c.WaitIdle(step(s.t)))
 	began := time.Now()
 	swap(s.t, s.n, 0, "--yes", "db")
 	s.took = time.Since(began)
 	s.as(ourDB)
-	swap(s.t, s.n, 0, "--yes", "--undo")
+	s.n.MustExec(step(s.t), s.t, "crm_resource", "--resource", "db", "--meta", "--set-parameter", "priority", "--parameter-value", "5")
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	says(s.t, swap(s.t, s.n, 0, "--yes", "--undo"), "what was changed stays")
 	s.as(oldDB)
+	if got := s.n.MustExec(step(s.t), s.t, "crm_resource", "--resource", "db", "--meta", "--get-parameter", "priority"); strings.TrimSpace(got) != "5" {
+		s.t.Errorf("their change is lost: %q", got)
+	}
+	s.n.MustExec(step(s.t), s.t, "crm_resource", "--resource", "db", "--meta", "--delete-parameter", "priority")
+	s.n.MustExec(step(s.t), s.t, "pcs", "resource", "op", "remove", "db", "monitor", "interval=11s", "timeout=30s", "role=Stopped")
+	must(s.t, s.c.WaitIdle(step(s.t)))
 }
 
 // recovered kills the server and mysqld_safe, which would restart it behind the cluster's back.
