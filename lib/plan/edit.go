@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,7 +167,8 @@ func (e *editor) create(p *primitive) error {
 func (e *editor) addOperation(primitive *pacemaker.Element, op operation) {
 	el := pacemaker.El("op", "id", e.free(primitive.Attr("id")+"-"+op["name"]+"-interval-"+op["interval"]))
 	var nested []placement.Setting
-	for name, value := range op {
+	for _, name := range slices.Sorted(maps.Keys(op)) {
+		value := op[name]
 		switch {
 		case name == "role":
 			el.Set(name, e.role(value))
