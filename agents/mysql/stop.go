@@ -6,6 +6,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/sockets"
 	"github.com/openstack-ocf/agents/lib/sqlping"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -67,11 +68,26 @@ func (a *agent) grace(ctx context.Context, r *ocf.Request, s settings, p *daemon
 		r.Log.Warn("no clean shutdown can be hoped for", "error", err)
 		return min(5*time.Second, left/4)
 	}
+	// MariaDB may lose a SIGTERM that comes during its start, and a second one too. Nothing was acknowledged yet.
+	if starting(s, p) {
+		return min(5*time.Second, left/4)
+	}
 	// To ask a frozen server would only be waited for; the stop thaws it.
 	if st, err := p.Stat(); err == nil && st.Stopped() || !a.preflushed(ctx, r, s) {
 		return left / 3
 	}
 	return 0
+}
+
+// starting tells a server that has not served anybody yet: it listens nowhere, and has not written its pid file, which
+// stays until a shutdown has written all pages.
+func starting(s settings, p *daemon.Process) bool {
+	if pid, err := daemon.ReadPID(s.pid); err == nil && pid == p.PID {
+		return false
+	}
+	names, err := sockets.Unix(p.PID)
+	ports, perr := sockets.Of(p.PID, sockets.Listen)
+	return err == nil && perr == nil && len(names)+len(ports) == 0
 }
 
 // preflushed tells whether the server answers, and has it write dirty pages

@@ -103,7 +103,7 @@ func (g *Guard) Running(ctx context.Context) (degraded, err error) {
 	case err != nil:
 		return nil, ocf.Errorf(ocf.Generic, "cannot tell what storage %s is on: %w", g.Dir, err)
 	case g.Shared && m.System:
-		return nil, ocf.Errorf(ocf.Generic, "the storage of %s is no longer mounted (the path is on %s now), and the service still runs: it must not go on", g.Dir, m)
+		return nil, ocf.Errorf(ocf.Generic, "the storage of %s is no longer mounted, and the service still runs: it must not go on (the path is on %s now)", g.Dir, m)
 	case m.ReadOnly:
 		return nil, ocf.Errorf(ocf.Generic, "storage %s has gone read-only and takes no writes: look at the kernel log for its errors", m)
 	}

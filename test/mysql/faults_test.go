@@ -319,6 +319,10 @@ func TestFaults(t *testing.T) {
 			h.Running()
 			h.Monitor(0, ocf.Generic)
 			h.Within(10 * time.Second).Stop()
+			box.Stubborn(h.T, "/run/mariadbd", datadir)
+			if r := h.Stop(); r.Elapsed > 15*time.Second { // of a minute
+				h.T.Errorf("a server that has not served yet was waited for: %v", r.Elapsed)
+			}
 		}},
 		{"uninterruptible sleep", func(h *host) {
 			h.Start()
