@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -414,56 +413,6 @@ func (a *account) env() []string {
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LANG=C", "HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name,
 	}
-}
-
-// resolveUser looks names up in /etc/passwd and /etc/group (os/user without cgo asks nobody else).
-func resolveUser(name, group string) (*account, error) {
-	u, err := user.Current()
-	if name != "" {
-		if u, err = user.Lookup(name); err != nil {
-			if byID, iderr := user.LookupId(name); iderr == nil {
-				u, err = byID, nil
-			}
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	gid := u.Gid
-	if group != "" {
-		g, err := user.LookupGroup(group)
-		if err != nil {
-			byID, iderr := user.LookupGroupId(group)
-			if iderr != nil {
-				return nil, err
-			}
-			g = byID
-		}
-		gid = g.Gid
-	}
-	a := &account{name: u.Username, home: u.HomeDir}
-	if a.uid, err = strconv.Atoi(u.Uid); err != nil {
-		return nil, fmt.Errorf("uid of user %s: %w", name, err)
-	}
-	if a.gid, err = strconv.Atoi(gid); err != nil {
-		return nil, fmt.Errorf("gid of group %s: %w", group, err)
-	}
-	if os.Geteuid() != 0 && a.uid == os.Geteuid() && a.gid == os.Getegid() {
-		return a, nil
-	}
-	ids, err := u.GroupIds()
-	if err != nil {
-		return nil, fmt.Errorf("groups of user %s: %w", a.name, err)
-	}
-	a.credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
-	for _, id := range ids {
-		n, err := strconv.ParseUint(id, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("groups of user %s: %w", a.name, err)
-		}
-		a.credential.Groups = append(a.credential.Groups, uint32(n))
-	}
-	return a, nil
 }
 
 // openLog opens a file for appending. The daemon's user may own the folder, so a symlink put there must not

@@ -334,7 +334,11 @@ func OwnDirs(account daemon.Account, dirs ...string) error {
 func Account(user, group string) (daemon.Account, error) {
 	a, err := daemon.Lookup(user, group)
 	if err != nil {
-		return a, ocf.Errorf(ocf.Args, "user %q and group %q, as whom the service would run: %w", user, group, err)
+		code := ocf.Args
+		if errors.Is(err, daemon.ErrNameService) {
+			code = ocf.Generic
+		}
+		return a, ocf.Errorf(code, "user %q and group %q, as whom the service would run: %w", user, group, err)
 	}
 	return a, nil
 }
