@@ -231,41 +231,41 @@ func advised(p *primitive, meta *pacemaker.Element) []operation {
 
 // fits checks a resource against its agent's meta-data.
 func fits(p *primitive, meta *pacemaker.Element) error {
-	given := map[string]bool{}
+	fence := strings.HasPrefix(p.agent, "stonith:")
+	given, known := map[string]bool{}, map[string]bool{}
+	for param := range meta.All("parameter") {
+		known[param.Attr("name")] = true
+	}
 	for _, s := range p.parameters {
 		given[s.Name] = true
-	}
-	fence := strings.HasPrefix(p.agent, "stonith:")
-	known := map[string]bool{}
-	var missing []string
-	for param := range meta.All("parameter") {
-		name := param.Attr("name")
-		known[name] = true
-		needed := param.Attr("required") == "1" && param.Attr("deprecated") != "1" && param.Child("deprecated") == nil && !given[name]
-		if fence && (name == "port" || name == "action") { // the cluster gives them
-			needed = false
-		}
-		if needed && !given[param.Attr("obsoletes")] && !replaced(meta, name, given) {
-			missing = append(missing, name)
-		}
-	}
-	for _, s := range p.parameters {
 		if !known[s.Name] && (!fence || !strings.HasPrefix(s.Name, "pcmk_")) {
 			return fmt.Errorf("%s: %s has no parameter %q: `pcs resource describe %s` lists them", p.id, p.agent, s.Name, p.agent)
 		}
 	}
-	if len(missing) > 0 {
+	if fence { // the cluster gives them
+		given["port"], given["action"] = true, true
+	}
+	if missing := required(meta, given); len(missing) > 0 {
 		return fmt.Errorf("%s: %s needs %s", p.id, p.agent, strings.Join(missing, ", "))
 	}
-	if slices.Contains(p.clone, placement.Setting{Name: "promotable", Value: "true"}) {
-		for a := range meta.All("action") {
-			if a.Attr("name") == "promote" {
-				return nil
-			}
-		}
+	promotes := func(e *pacemaker.Element) bool { return e.Name == "action" && e.Attr("name") == "promote" }
+	if slices.Contains(p.clone, placement.Setting{Name: "promotable", Value: "true"}) && !meta.Any(promotes) {
 		return fmt.Errorf("%s: %s cannot be promoted: `run: %s` is not for it", p.id, p.agent, asPromotable)
 	}
 	return nil
+}
+
+// required are the parameters that an agent needs and that are not given, by no name of theirs.
+func required(meta *pacemaker.Element, given map[string]bool) []string {
+	var missing []string
+	for param := range meta.All("parameter") {
+		name := param.Attr("name")
+		deprecated := param.Attr("deprecated") == "1" || param.Child("deprecated") != nil
+		if param.Attr("required") == "1" && !deprecated && !given[name] && !given[param.Attr("obsoletes")] && !replaced(meta, name, given) {
+			missing = append(missing, name)
+		}
+	}
+	return missing
 }
 
 // replaced tells whether a parameter is given by a deprecated name.

@@ -163,6 +163,7 @@ type validator struct {
 	*reader
 	agents map[string]placement.Agent
 	ids    map[string]int // lines
+	nodes  map[string]bool
 }
 
 func (v *validator) service(n ast.Node) service {
@@ -374,16 +375,39 @@ func (v *validator) check(cp *ControlPlane, seen map[string]int) {
 	if !validID(cp.cluster.s) {
 		v.errorf(cp.cluster.line, "cluster %q: want a name of letters, digits, - . and _", cp.cluster.s)
 	}
-	names := map[string]bool{}
-	addresses := map[netip.Addr]string{}
-	take := func(ip netip.Addr, line int, whose string) {
-		if other, taken := addresses[ip]; taken && ip.IsValid() {
-			v.errorf(line, "address %s of %s is that of %s", ip, whose, other)
+	v.nodes = map[string]bool{}
+	for _, n := range cp.nodes {
+		v.nodes[n.name.s] = true
+	}
+	switch {
+	case seen["nodes"] != 0 && len(cp.nodes) == 0:
+		v.errorf(seen["nodes"], "nodes is empty: want names and addresses, such as `nodes: {node1: 192.168.122.3, node2: 192.168.122.7}`")
+	case len(cp.nodes) == 1:
+		v.errorf(cp.nodes[0].name.line, "one node cannot take over from another: want two or more")
+	}
+	v.addresses(cp)
+	v.id(cp.group)
+	for _, s := range cp.storage {
+		v.id(s.id)
+	}
+	for _, s := range cp.services {
+		v.id(s.id)
+		v.known(s.nodes)
+	}
+	v.balanced(cp, seen)
+	v.fenced(cp, seen)
+}
+
+// addresses are each of one node or service.
+func (v *validator) addresses(cp *ControlPlane) {
+	whose := map[netip.Addr]string{}
+	take := func(ip netip.Addr, line int, who string) {
+		if other, taken := whose[ip]; taken && ip.IsValid() {
+			v.errorf(line, "address %s of %s is that of %s", ip, who, other)
 		}
-		addresses[ip] = whose
+		whose[ip] = who
 	}
 	for _, n := range cp.nodes {
-		names[n.name.s] = true
 		ip, err := address(n.value.s)
 		if err != nil {
 			v.errorf(n.value.line, "address %q of %s: want one such as 192.168.122.3%s", n.value.s, n.name.s, zoned(n.value.s))
@@ -393,54 +417,49 @@ func (v *validator) check(cp *ControlPlane, seen map[string]int) {
 	if cp.floatingIP.s != "" {
 		take(v.address(cp.floatingIP), cp.floatingIP.line, "the floating IP, which must be one that no node has by itself")
 	}
-	if seen["nodes"] != 0 && len(cp.nodes) == 0 {
-		v.errorf(seen["nodes"], "nodes is empty: want names and addresses, such as `nodes: {node1: 192.168.122.3, node2: 192.168.122.7}`")
-	}
-	if len(cp.nodes) == 1 {
-		v.errorf(cp.nodes[0].name.line, "one node cannot take over from another: want two or more")
-	}
-
-	v.id(cp.group)
-	for _, s := range cp.storage {
-		v.id(s.id)
-	}
-	balancer := cp.balancer()
-	ports := map[int]string{}
 	for _, s := range cp.services {
-		v.id(s.id)
 		if s.ip.s != "" {
 			take(v.address(s.ip), s.ip.line, s.id.s)
 		}
-		v.known(s.nodes, names)
+	}
+}
+
+// balanced: the APIs have a balancer, each its name, and at the floating IP a port.
+func (v *validator) balanced(cp *ControlPlane, seen map[string]int) {
+	ports := map[int]string{}
+	for _, s := range cp.services {
 		if p := s.port(); p != 0 && s.run.s == inGroup { // where the floating IP is
 			ports[p] = s.id.s
 		}
 	}
-	apis := map[string]int{}
+	lines := map[string]int{}
 	for _, a := range cp.apis {
-		v.known(a.nodes, names)
-		if line, taken := apis[a.name.s]; taken {
+		v.known(a.nodes)
+		if line, taken := lines[a.name.s]; taken {
 			v.errorf(a.name.line, "%s is there already, in line %d", a.name.s, line)
 			continue
 		}
-		apis[a.name.s] = a.name.line
+		lines[a.name.s] = a.name.line
 		if other, taken := ports[a.port]; taken && a.port != 0 {
 			v.errorf(a.name.line, "port %d of %s is that of %s", a.port, a.name.s, other)
 		}
 		ports[a.port] = a.name.s
 	}
-	switch {
+	switch balancer := cp.balancer(); {
 	case len(cp.apis) > 0 && balancer == nil:
 		v.errorf(seen["apis"], "nobody balances the apis: add one to the services, such as `- %s`", v.balancers())
 	case len(cp.apis) == 0 && balancer != nil:
 		v.errorf(balancer.id.line, "%s has nothing to balance: list the apis, such as `apis: [keystone, nova]`", balancer.id.s)
 	}
+}
 
+// fenced: some device fences each node.
+func (v *validator) fenced(cp *ControlPlane, seen map[string]int) {
 	fenced := map[string]bool{}
 	all := cp.unfenced
 	for _, d := range cp.fencing {
 		v.id(d.id)
-		v.known(d.nodes, names)
+		v.known(d.nodes)
 		all = all || len(d.nodes) == 0
 		for _, n := range d.nodes {
 			fenced[n.s] = true
@@ -505,9 +524,9 @@ func zoned(s string) string {
 	return ""
 }
 
-func (v *validator) known(nodes []word, names map[string]bool) {
+func (v *validator) known(nodes []word) {
 	for _, n := range nodes {
-		if !names[n.s] {
+		if !v.nodes[n.s] {
 			v.errorf(n.line, "%q is not one of the nodes", n.s)
 		}
 	}
