@@ -319,6 +319,8 @@ func TestFaults(t *testing.T) {
 			h.Running()
 			h.Monitor(0, ocf.Generic)
 			h.Within(10 * time.Second).Stop()
+		}},
+		{"starts, and loses a SIGTERM", func(h *host) {
 			box.Stubborn(h.T, "/run/mariadbd", datadir)
 			if r := h.Stop(); r.Elapsed > 15*time.Second { // of a minute
 				h.T.Errorf("a server that has not served yet was waited for: %v", r.Elapsed)

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -50,6 +51,7 @@ func (s *site) configure(text string) {
 // byHand starts the server as an operator does.
 func (s *site) byHand(more ...string) {
 	s.T.Helper()
+	_ = os.Remove(s.dir + "/e.log") // of an earlier start
 	args := slices.Concat([]string{"--defaults-file=" + s.config()}, small, []string{"--log-error=" + s.dir + "/e.log"}, more)
 	cmd := box.Background(s.T, "mariadbd", args...)
 	box.Until(s.T, "the server serves", func() bool {
@@ -177,6 +179,35 @@ func TestInDoubt(t *testing.T) {
 		one.Monitor(0, ocf.OK)
 		one.Want(ocf.Stop, ocf.OK)
 	})
+}
+
+// TestUnreadable: an option file that the server's account cannot read, or that all may write, is passed over by the
+// server, and the operator is told; a server that root started by the same file, and so read it, is never absent.
+func TestUnreadable(t *testing.T) {
+	const text = "[mysqld]\ndatadir=DIR/data\nsocket=DIR/s\n!includedir DIR/conf.d\n"
+	include := func(s *site, mode string) {
+		box.Sh(t, "mkdir -p %s/conf.d; printf '[mysqld]\\ndatadir=%s/old\\n' >%s/conf.d/a.cnf; chmod %s %s/conf.d/a.cnf", s.dir, s.dir, s.dir, mode, s.dir)
+	}
+	for mode, words := range map[string]string{"600": "cannot read", "666": "World-writable"} {
+		t.Run(mode, func(t *testing.T) {
+			s := newSite(t, text)
+			include(s, mode)
+			if r := s.Want(ocf.Start, ocf.OK); !strings.Contains(r.Stderr, words) || !strings.Contains(r.Stderr, "a.cnf") {
+				t.Errorf("nobody is told of a file of mode %s: %s", mode, r)
+			}
+			if cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", s.Running()[0])); cwd != s.dir+"/data" {
+				t.Errorf("it serves %s", cwd)
+			}
+			s.Stop()
+			s.byHand()
+			code, where := ocf.Generic, "/old, not on "
+			if mode == "666" {
+				code, where = ocf.OK, ""
+			}
+			s.Want(ocf.Monitor, code, where)
+			s.Stop()
+		})
+	}
 }
 
 // TestAsking: asking the server writes nothing among its data, and beside it no probe takes the asked for the server.
