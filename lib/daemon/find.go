@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -186,6 +187,13 @@ func (id Identity) look(ctx context.Context, m *matcher, p *Process) (ours bool,
 	began, doubts := time.Now(), 0
 	for {
 		ours, err = id.is(ctx, m, p)
+		if errors.Is(err, fs.ErrPermission) {
+			err = asOwner(p.dir, func() (err error) {
+				ours, err = id.is(ctx, m, p)
+				return err
+			})
+			return ours && err == nil, err
+		}
 		if err == nil || p.Exiting() {
 			return ours, err
 		}
@@ -198,6 +206,20 @@ func (id Identity) look(ctx context.Context, m *matcher, p *Process) (ours bool,
 			return false, err
 		}
 	}
+}
+
+// asOwner looks with the rights of the account that a process runs as. Root may be without the right to look at other
+// accounts' processes (CAP_DAC_OVERRIDE, CAP_SYS_PTRACE), and a stranger's must not keep us from knowing.
+func asOwner(dir string, look func() error) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return goneOr(err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || st.Uid == 0 || os.Geteuid() != 0 {
+		return look()
+	}
+	return Account{UID: int(st.Uid), GID: int(st.Gid)}.Do(look)
 }
 
 // scan looks at every process. dying are processes that have the daemon's name, or its executable, and are ending,
@@ -278,14 +300,21 @@ func (id Identity) scanOnce(ctx context.Context, kernel map[int]bool) (found, dy
 			}
 		case errors.Is(err, unix.ESRCH):
 			continue
-		default:
-			if !m.dismiss(root+"/"+name, id.Name) {
-				denied = pid
-			}
+		case m.dismiss(root+"/"+name, id.Name):
 			continue
 		}
 
 		p, err := open(id.Proc, pid)
+		if errors.Is(err, fs.ErrPermission) {
+			err = asOwner(root+"/"+name, func() (err error) {
+				p, err = open(id.Proc, pid)
+				return err
+			})
+		}
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EINVAL) {
+			denied = pid
+			continue
+		}
 		if err != nil {
 			if !errors.Is(err, os.ErrProcessDone) {
 				errs = append(errs, &DoubtError{PID: pid, Name: id.Name, Err: err})

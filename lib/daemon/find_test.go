@@ -468,3 +468,66 @@ func BenchmarkFind(b *testing.B) {
 		})
 	}
 }
+
+// TestRootWithoutCapabilities: root may be without the right to look at other accounts' processes. A stranger's is told
+// from ours all the same, and ours is found.
+func TestRootWithoutCapabilities(t *testing.T) {
+	needRoot(t)
+	const stage = "DAEMON_TEST_WITHOUT"
+	if os.Getenv(stage) == "" {
+		if _, err := exec.LookPath("setpriv"); err != nil {
+			t.Skip("SKIP: needs setpriv")
+		}
+		for _, without := range []string{"-dac_override,-dac_read_search", "-dac_override,-dac_read_search,-sys_ptrace"} {
+			cmd := exec.Command("setpriv", "--bounding-set="+without, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+			cmd.Env = append(os.Environ(), stage+"="+without)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", without, err, out)
+			}
+		}
+		return
+	}
+	top, err := os.MkdirTemp("", "daemon-test-") // not newSite's, whose end looks at everybody's processes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(top) })
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, exe := filepath.Join(top, "data"), filepath.Join(top, "served")
+	if err := errors.Join(os.Chmod(top, 0o755), os.WriteFile(exe, program, 0o755), os.Mkdir(data, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	id := Identity{Name: "served", Executables: []string{exe}, Test: UsesDir(data, "datadir")}
+	find := func(dir string) *Process {
+		t.Helper()
+		p, err := Start(t.Context(), Command{Path: exe, Args: []string{"600"}, Dir: dir, User: "nobody"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = p.Signal(unix.SIGKILL)
+			p.Close()
+		})
+		found, err := id.Find(t.Context())
+		if err != nil {
+			t.Errorf("one that works in %s: %v", dir, err)
+		}
+		if found != nil && found.PID != p.PID {
+			t.Errorf("found %v, want %v", found, p)
+		}
+		return found
+	}
+	if p := find("/"); p != nil {
+		t.Errorf("the stranger %v is taken for ours", p)
+	}
+	if p := find(data); p == nil {
+		t.Error("ours is not found")
+	}
+}
