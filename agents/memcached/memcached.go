@@ -21,7 +21,7 @@ nova-consoleauth and others keep their tokens in it.
 The monitor's level 0 is enough alone: the process is found by the port that it listens on, and answers.
 Level 10 has it store a value and give it back, and looks how many connections are left.`
 
-// agent holds the parameters; the actions are made by lib/service.
+// agent holds the parameters.
 type agent struct {
 	unit, binary, user, listen, log         string
 	port, memory, conns, connectionsPercent int
@@ -66,36 +66,23 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 	port := strconv.Itoa(a.port)
 	return service.Daemon{
 		Service: service.Service{
-			Name: "memcached", On: net.JoinHostPort(a.listen, port),
+			Name: "memcached", On: net.JoinHostPort(a.listen, port), Answers: a.answers,
 			Identity: daemon.Identity{
 				Name: "memcached", Executables: []string{a.binary},
 				Test: daemon.Any(daemon.HasOption(port, "-p", "--port"), daemon.Listens(uint16(a.port))),
 			},
-			Answers: a.answers,
 		},
-		Unit:   a.unit,
+		Unit: a.unit, User: a.user,
 		Binary: func() (string, error) { return r.LookPath(a.binary) },
-		Launch: func(_ context.Context, binary string) (daemon.Command, error) { return a.command(binary) },
-		Host:   func(context.Context, string) error { return a.account() },
-		Questions: []service.Question{
-			{Ask: func(ctx context.Context, _ *daemon.Process) error { return a.answers(ctx) }},
-			{Level: 10, Ask: a.remembers},
+		Launch: func(_ context.Context, binary string) (daemon.Command, error) { // as root, who may raise its limits
+			args := []string{"-u", a.user, "-l", a.listen, "-p", port, "-m", strconv.Itoa(a.memory), "-c", strconv.Itoa(a.conns)}
+			return daemon.Command{Path: binary, Args: append(args, a.additional...), Output: a.log, KillUnready: true}, nil
 		},
+		Questions: []service.Question{{Level: 10, Ask: a.remembers}},
 	}
 }
 
-// command is how it is started: by root, who may raise its limits, and in the foreground.
-func (a *agent) command(binary string) (daemon.Command, error) {
-	args := []string{"-u", a.user, "-l", a.listen, "-p", strconv.Itoa(a.port), "-m", strconv.Itoa(a.memory), "-c", strconv.Itoa(a.conns)}
-	return daemon.Command{Path: binary, Args: append(args, a.additional...), Output: a.log, KillUnready: true}, a.account()
-}
-
-func (a *agent) account() error {
-	_, err := service.Account(a.user, "")
-	return err
-}
-
-// answers is the question of level 0.
+// answers is the question of level 0, and what a start waits for.
 func (a *agent) answers(ctx context.Context) error {
 	return a.ask(ctx, func(s *memcache.Server) error { _, err := s.Version(); return err })
 }
@@ -115,16 +102,11 @@ func (a *agent) remembers(ctx context.Context, p *daemon.Process) error {
 }
 
 func (a *agent) ask(ctx context.Context, question func(*memcache.Server) error) error {
-	s, err := memcache.Dial(ctx, net.JoinHostPort(a.listen, strconv.Itoa(a.port)))
-	if err == nil {
-		defer s.Close()
-		err = question(s)
-	}
-	var refused *memcache.RefusedError
+	err := memcache.Ask(ctx, net.JoinHostPort(a.listen, strconv.Itoa(a.port)), question)
 	switch {
 	case err == nil || ocf.CodeOf(err) == ocf.Degraded:
 		return err
-	case errors.As(err, &refused): // it is alive, and says so itself
+	case errors.As(err, new(*memcache.RefusedError)): // it is alive, and says so itself
 		return ocf.Errorf(ocf.Degraded, "%w", err)
 	}
 	return ocf.Errorf(ocf.Generic, "does not serve: %w", err)

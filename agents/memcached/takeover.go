@@ -6,8 +6,12 @@ import (
 	"strings"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/takeover"
 )
+
+// Place is where it may stand in a control plane: anywhere.
+func Place() placement.Place { return placement.Place{Port: 11211, PortParameter: "port"} }
 
 // Takeover is how a running memcached is taken over.
 func Takeover() takeover.Kind {

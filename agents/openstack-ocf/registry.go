@@ -1,8 +1,6 @@
 package main
 
 import (
-	"maps"
-
 	"github.com/openstack-ocf/agents/agents/haproxy"
 	"github.com/openstack-ocf/agents/agents/memcached"
 	"github.com/openstack-ocf/agents/agents/mysql"
@@ -17,26 +15,40 @@ import (
 // agents are the provider's agents, by the names they are called by.
 func agents() map[string]func() ocf.Agent {
 	m := openstack.Agents()
-	maps.Copy(m, ownAgents())
+	for name, e := range own() {
+		m[name] = e.agent
+	}
+	m[swap.ScoutAgent] = scout
 	return m
 }
 
-func ownAgents() map[string]func() ocf.Agent {
-	return map[string]func() ocf.Agent{
-		"haproxy":              haproxy.New,
-		"memcached":            memcached.New,
-		"mysql-shared-storage": mysql.New,
-		"qpidd":                qpidd.New,
-		swap.ScoutAgent:        func() ocf.Agent { return swap.Scout(version) },
+// scout is no service: the swap has nodes probe by it.
+func scout() ocf.Agent { return swap.Scout(version) }
+
+// own are the agents with a package each: a line for every one.
+func own() map[string]entry {
+	return map[string]entry{
+		"haproxy":              {haproxy.New, haproxy.Place, haproxy.Takeover},
+		"memcached":            {memcached.New, memcached.Place, memcached.Takeover},
+		"mysql-shared-storage": {mysql.New, mysql.Place, mysql.Takeover},
+		"qpidd":                {qpidd.New, qpidd.Place, qpidd.Takeover},
 	}
+}
+
+// entry is what is known of an agent: its declaration, where it stands in a control plane, and how it takes a running
+// service over; nil where there is no such thing.
+type entry struct {
+	agent    func() ocf.Agent
+	place    func() placement.Place
+	takeover func() takeover.Kind
 }
 
 // places are the agents that a control plane can have, and where each may stand: all but the swap's own.
 func places() map[string]placement.Agent {
 	where := openstack.Places()
-	maps.Copy(where, map[string]placement.Place{
-		"haproxy": haproxy.Place(), "memcached": {}, "mysql-shared-storage": mysql.Place(), "qpidd": qpidd.Place(),
-	})
+	for name, e := range own() {
+		where[name] = e.place()
+	}
 	m := map[string]placement.Agent{}
 	for name, declare := range agents() {
 		if place, ok := where[name]; ok {
@@ -49,8 +61,11 @@ func places() map[string]placement.Agent {
 // find is agents()[name], without the declarations of all OpenStack services
 // where none of them is meant: a monitor of the database has no use for them.
 func find(name string) (func() ocf.Agent, bool) {
-	if agent, ok := ownAgents()[name]; ok {
-		return agent, true
+	if e, ok := own()[name]; ok {
+		return e.agent, true
+	}
+	if name == swap.ScoutAgent {
+		return scout, true
 	}
 	agent, ok := openstack.Agents()[name]
 	return agent, ok
@@ -59,12 +74,9 @@ func find(name string) (func() ocf.Agent, bool) {
 // takeovers are the agents with what they take over.
 func takeovers() map[string]takeover.Agent {
 	kinds := openstack.Takeovers()
-	maps.Copy(kinds, map[string]func() takeover.Kind{
-		"haproxy":              haproxy.Takeover,
-		"memcached":            memcached.Takeover,
-		"mysql-shared-storage": mysql.Takeover,
-		"qpidd":                qpidd.Takeover,
-	})
+	for name, e := range own() {
+		kinds[name] = e.takeover
+	}
 	m := map[string]takeover.Agent{}
 	for name, agent := range agents() {
 		m[name] = takeover.Agent{New: agent, Kind: kinds[name]}

@@ -42,6 +42,16 @@ func Dial(ctx context.Context, address string) (*Server, error) {
 	return &Server{address, conn, bufio.NewReader(conn)}, nil
 }
 
+// Ask connects to a server, asks, and ends the connection.
+func Ask(ctx context.Context, address string, question func(*Server) error) error {
+	s, err := Dial(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return question(s)
+}
+
 // Close ends the connection.
 func (s *Server) Close() error { return s.conn.Close() }
 

@@ -33,11 +33,5 @@ func reachesCache(ctx context.Context, r *ocf.Request, cfg *oslo.Config) error {
 func askMemcached(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	server, err := memcache.Dial(ctx, address)
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	_, err = server.Version()
-	return err
+	return memcache.Ask(ctx, address, func(s *memcache.Server) error { _, err := s.Version(); return err })
 }

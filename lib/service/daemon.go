@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/ocf"
@@ -25,12 +26,15 @@ type Daemon struct {
 	Unit string
 	// Binary is the path of the program that start runs; see [ocf.Request.LookPath].
 	Binary func() (string, error)
+	// User and Group are whom the program runs as, "" for root; they must be known here.
+	User, Group string
 	// Launch prepares this node for the daemon, and says how it is started.
 	Launch func(ctx context.Context, binary string) (daemon.Command, error)
 	// Started is asked once the service serves; its error fails the start.
 	Started func(ctx context.Context) error
 
-	// Questions are what a monitor asks of the process, in this order; without any it is Answers.
+	// Questions are what a monitor asks of the process, in this order; Answers comes
+	// first where none of them is of level 0.
 	Questions []Question
 	// Workers: it is served by its child processes, so that a frozen one is a handicap.
 	Workers bool
@@ -81,6 +85,9 @@ func (of Of) Start(ctx context.Context, r *ocf.Request) error {
 		err = d.startUnit(ctx, r)
 	} else {
 		err = d.Service.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) {
+			if err := d.account(); err != nil {
+				return daemon.Command{}, err
+			}
 			if err := d.guard(ctx); err != nil {
 				return daemon.Command{}, err
 			}
@@ -164,6 +171,9 @@ func (of Of) ValidateAll(ctx context.Context, r *ocf.Request) error {
 		return d.Unusable
 	}
 	binary, err := d.program()
+	if err == nil && d.Unit == "" {
+		err = d.account()
+	}
 	if err != nil || d.Host == nil {
 		return err
 	}
@@ -183,6 +193,14 @@ func (d Daemon) program() (string, error) {
 		return "", nil
 	}
 	return d.Binary()
+}
+
+func (d Daemon) account() error {
+	if d.User == "" && d.Group == "" {
+		return nil
+	}
+	_, err := Account(d.User, d.Group)
+	return err
 }
 
 func (d Daemon) guard(ctx context.Context) error {
@@ -207,8 +225,8 @@ func (d Daemon) ask(ctx context.Context, r *ocf.Request, p *daemon.Process) erro
 	if err := Thawed(p); err != nil {
 		return err
 	}
-	if d.Questions == nil {
-		d.Questions = []Question{{Ask: func(ctx context.Context, _ *daemon.Process) error { return d.Answers(ctx) }}}
+	if !slices.ContainsFunc(d.Questions, func(q Question) bool { return q.Level == 0 }) {
+		d.Questions = append([]Question{{Ask: func(ctx context.Context, _ *daemon.Process) error { return d.Answers(ctx) }}}, d.Questions...)
 	}
 	var handicaps []error
 	for _, q := range d.Questions {

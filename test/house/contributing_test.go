@@ -37,7 +37,7 @@ func TestContributingPointsAtWhatThereIs(t *testing.T) {
 				}
 			}
 			word = word[strings.LastIndex(word, "=")+1:] // PKG=./test/mysql
-			if room, _, ok := strings.Cut(strings.TrimPrefix(word, "./"), "/"); ok && strings.Contains(" agents lib ocf packaging test .ci ", " "+room+" ") {
+			if room, _, ok := strings.Cut(strings.TrimPrefix(word, "./"), "/"); ok && strings.Contains(" agents lib ocf packaging test .ci ", " "+room+" ") && !regexp.MustCompile(`[A-Z]{4}`).MatchString(word) {
 				if paths++; !exists(word) {
 					t.Errorf("there is no %s", word)
 				}
