@@ -8,10 +8,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // A tool that gets on is not ended, however long it takes; one that hangs is.
 func TestToolsAreBoundedByProgress(t *testing.T) {
+	needs.Installed(t, "seconds of a processor")
 	if _, err := tool(t.Context(), 500*time.Millisecond, "", "bash", "-c", "while [ $SECONDS -lt 3 ]; do :; done"); err != nil {
 		t.Error(err)
 	}
@@ -29,6 +32,7 @@ func TestToolsAreBoundedByProgress(t *testing.T) {
 
 // A change of the configuration alone, and one of the status too.
 func TestPatch(t *testing.T) {
+	needs.Installed(t, "cibadmin")
 	if _, err := os.Stat("/usr/sbin/cibadmin"); err != nil {
 		t.Skip("SKIP: needs cibadmin")
 	}

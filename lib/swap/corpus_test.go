@@ -11,6 +11,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // corpus are CIBs as people have them: those in the folder SWAP_CIBS, such as Pacemaker's own cts/scheduler/xml, or a few.
@@ -48,6 +49,7 @@ func corpus(t *testing.T) map[string]string {
 
 // What the swap makes of a valid CIB is valid, crm_verify says so, and what it takes back is what was there.
 func TestCorpus(t *testing.T) {
+	needs.Installed(t, "crm_verify")
 	if _, err := exec.LookPath("crm_verify"); err != nil {
 		t.Skip("SKIP: needs crm_verify")
 	}
