@@ -451,7 +451,7 @@ func TestInformative(t *testing.T) {
 		{
 			"what speaks of warnings is no warning",
 			[]string{"2026-11-26 07:21:33 [Broker] critical Unexpected error: warning was fatal"},
-			[]string{"Unexpected error: warning was fatal"},
+			[]string{"warning was fatal"},
 		},
 		{
 			"advice that destroys data is not passed on",

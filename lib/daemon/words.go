@@ -119,7 +119,7 @@ func informative(lines []string) []string {
 		before := head.FindString(line)
 		text := line[len(before):]
 		level, _, _ := strings.Cut(text, " ")
-		if harmless.MatchString(before + level) {
+		if harmless.MatchString(before+level) && !marked.MatchString(before) {
 			continue
 		}
 		said := words.Line(without(advice, text))
