@@ -64,26 +64,13 @@ func rabbit(ctx context.Context, c *call, a *Answer) {
 	}
 	returned := ch.NotifyReturn(make(chan amqp091.Return, 1))
 	closed := ch.NotifyClose(make(chan *amqp091.Error, 1))
-	if err := ch.Confirm(false); err != nil {
-		a.classify(step, err)
-		return
-	}
 	confirmed := ch.NotifyPublish(make(chan amqp091.Confirmation, 1))
 	body, err := c.body(queue)
 	if err != nil {
 		a.Err = err
 		return
 	}
-	deadline, _ := ctx.Deadline()
-	err = ch.PublishWithContext(step, c.bus.Exchange, a.Server, true, false, amqp091.Publishing{
-		ContentType:     "application/json",
-		ContentEncoding: "utf-8",
-		DeliveryMode:    amqp091.Transient,
-		// What the service did not take before we gave up, it shall never see.
-		Expiration: strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 1), 10),
-		Body:       body,
-	})
-	if err != nil {
+	if err := c.publish(step, ctx, ch, a.Server, body); err != nil {
 		a.classify(step, err)
 		return
 	}
@@ -119,16 +106,33 @@ func rabbit(ctx context.Context, c *call, a *Answer) {
 				a.is(Silent, errMute)
 				return
 			}
-			switch {
-			case err == nil:
-				a.classify(step, io.EOF)
-			case err.Code == amqp091.NotFound:
-				a.is(NoRoute, errors.New(err.Reason)) // the service has not even made its exchange
-			default:
-				a.classify(step, err)
-			}
+			a.hungUp(step, err)
 			return
 		}
+	}
+}
+
+// publish sends the request; what the service did not take before ctx ends, it shall never see.
+func (c *call) publish(step, ctx context.Context, ch *amqp091.Channel, server string, body []byte) error {
+	deadline, _ := ctx.Deadline()
+	return ch.PublishWithContext(step, c.bus.Exchange, server, true, false, amqp091.Publishing{
+		ContentType:     "application/json",
+		ContentEncoding: "utf-8",
+		DeliveryMode:    amqp091.Transient,
+		Expiration:      strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 1), 10),
+		Body:            body,
+	})
+}
+
+// hungUp says why the broker closed the channel.
+func (a *Answer) hungUp(step context.Context, err *amqp091.Error) {
+	switch {
+	case err == nil:
+		a.classify(step, io.EOF)
+	case err.Code == amqp091.NotFound:
+		a.is(NoRoute, errors.New(err.Reason)) // the service has not even made its exchange
+	default:
+		a.classify(step, err)
 	}
 }
 
@@ -201,7 +205,7 @@ func (c *call) listen(conn *amqp091.Connection) (*amqp091.Channel, string, <-cha
 			replies, err = ch.Consume(name, "", true, true, false, false, nil)
 		}
 		if err == nil {
-			return ch, name, replies, nil
+			return ch, name, replies, ch.Confirm(false)
 		}
 		last = fmt.Errorf("reply queue %s: %w", name, err)
 		var code *amqp091.Error
