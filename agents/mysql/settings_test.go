@@ -137,13 +137,13 @@ type verdict struct {
 	stderr string
 }
 
-func judge(t *testing.T, config, user string) verdict {
+func judge(t *testing.T, binary, config, user string) verdict {
 	t.Helper()
 	account, err := daemon.Lookup(user, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/usr/sbin/mariadbd", "--defaults-file="+config, "--verbose", "--help")
+	cmd := exec.Command(binary, "--defaults-file="+config, "--verbose", "--help")
 	cmd.Dir, cmd.Env = "/", []string{"HOME=/nonexistent"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(account.UID), Gid: uint32(account.GID)}}
 	var out, warned bytes.Buffer
@@ -162,13 +162,26 @@ func judge(t *testing.T, config, user string) verdict {
 // TestServerIsTheJudge: what the agent makes of hundreds of option files is what the server makes of them, while the
 // files change under the answer that it keeps.
 func TestServerIsTheJudge(t *testing.T) {
-	if _, err := os.Stat("/usr/sbin/mariadbd"); err != nil || os.Geteuid() != 0 {
-		t.Skip("SKIP: needs mariadbd, and root")
+	for name, mariaDB := range map[string]bool{"mariadbd": true, "mysqld of MySQL": false} {
+		t.Run(name, func(t *testing.T) {
+			binary := "/usr/sbin/" + strings.Fields(name)[0]
+			version, err := exec.Command(binary, "--version").Output()
+			if err != nil || strings.Contains(string(version), "MariaDB") != mariaDB || os.Geteuid() != 0 {
+				t.Skip("SKIP: needs " + name + ", and root")
+			}
+			serverIsTheJudge(t, binary)
+		})
 	}
+}
+
+func serverIsTheJudge(t *testing.T, binary string) {
 	if _, err := daemon.Lookup("mysql", ""); err != nil {
 		t.Skip("SKIP: needs the user mysql")
 	}
-	const files = 330
+	files := 330
+	if testing.Short() {
+		files = 40
+	}
 	dir, err := os.MkdirTemp("/tmp", "mysql-judge-")
 	if err != nil {
 		t.Fatal(err)
@@ -197,12 +210,12 @@ func TestServerIsTheJudge(t *testing.T) {
 	request := func(action string, interval int) *ocf.Request {
 		return ocf.NewRequest("mysql-shared-storage", action, "HA_RSCTMP="+dir+"/run", fmt.Sprintf("OCF_RESKEY_CRM_meta_interval=%d", interval))
 	}
-	p := &params{config: config}
+	p := &params{config: config, binary: binary}
 	refused, differing := 0, 0
 	for n := range files {
 		g.write(t)
 		s, err := p.settings(t.Context(), request(ocf.Monitor, 0))
-		v := judge(t, config, s.user)
+		v := judge(t, binary, config, s.user)
 		text := func() string {
 			b, _ := exec.Command("sh", "-c", "cd "+dir+"; head -n 40 my.cnf inc.cnf conf.d/*; ls -l . conf.d").CombinedOutput()
 			return fmt.Sprintf("seed %d, file %d\n%s\nstderr: %s", seed, n, b, v.stderr)
@@ -230,7 +243,10 @@ func TestServerIsTheJudge(t *testing.T) {
 			}
 			return path
 		}
-		want.socket, want.pid, want.log = in("socket", "/run/mysqld/mysqld.sock"), in("pid-file", ""), in("log-error", stockLog())
+		want.socket, want.pid, want.log = in("socket", stockSocket(want.datadir)), in("pid-file", ""), in("log-error", stockLog())
+		if v.values["log-error"] == "stderr" { // MySQL's default
+			want.log = stockLog()
+		}
 		if filepath.Ext(want.log) == "" {
 			want.log += ".err"
 		}
@@ -238,7 +254,7 @@ func TestServerIsTheJudge(t *testing.T) {
 			want.pid = want.besideSocket()
 		}
 		if strings.Contains(text(), "user") && g.IntN(2) == 0 {
-			if m := regexp.MustCompile(`because the user was set to '(\w+)' earlier`).FindStringSubmatch(judge(t, config, "root").stderr); m != nil && m[1] != s.user {
+			if m := regexp.MustCompile(`because the user was set to '(\w+)' earlier`).FindStringSubmatch(judge(t, binary, config, "root").stderr); m != nil && m[1] != s.user {
 				t.Fatalf("user %s, the server says %s\n%s", s.user, m[1], text())
 			}
 		}
@@ -249,7 +265,7 @@ func TestServerIsTheJudge(t *testing.T) {
 			differing++
 		}
 		// A recurring monitor, without a binary to ask, has it too.
-		again, err := (&params{config: config}).settings(t.Context(), request(ocf.Monitor, 10000))
+		again, err := (&params{config: config, binary: binary}).settings(t.Context(), request(ocf.Monitor, 10000))
 		if again.warnings = want.warnings; err != nil || fmt.Sprint(again) != fmt.Sprint(want) {
 			t.Fatalf("kept: %v, %v\n%s", again, err, text())
 		}
