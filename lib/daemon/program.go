@@ -23,13 +23,7 @@ func Program(path string) (executables []string, test Test) {
 	script := Script(filepath.Base(path))
 	line, err := firstLine(path)
 	if err != nil {
-		return append([]string{path}, interpreters...), func(ctx context.Context, p *Process) (bool, error) {
-			m := Identity{Executables: interpreters}.matcher()
-			if m.match(p.Exe, "") {
-				return script(ctx, p)
-			}
-			return true, nil
-		}
+		return append([]string{path}, interpreters...), ifInterpreted(interpreters, script)
 	}
 	words := strings.Fields(strings.TrimPrefix(line, "#!"))
 	if !strings.HasPrefix(line, "#!") || len(words) == 0 {
@@ -50,7 +44,19 @@ func Program(path string) (executables []string, test Test) {
 	if real, err := filepath.EvalSymlinks(interpreter); err == nil && filepath.Base(real) != filepath.Base(interpreter) {
 		executables = append(executables, filepath.Base(real))
 	}
-	return executables, script
+	return executables, ifInterpreted(executables, script)
+}
+
+// ifInterpreted tests what an interpreter runs. A process that runs something else may be what a script has executed in
+// its place; whether it is, is up to the names of executables.
+func ifInterpreted(by []string, script Test) Test {
+	m := Identity{Executables: by}.matcher()
+	return func(ctx context.Context, p *Process) (bool, error) {
+		if m.match(p.Exe, "") {
+			return script(ctx, p)
+		}
+		return true, nil
+	}
 }
 
 // firstLine reads as much of a file as the kernel looks at for "#!".

@@ -30,6 +30,7 @@ func TestProgram(t *testing.T) {
 		{"env", "#!/usr/bin/env -S python3 -u\n", "python3*", "/usr/bin/python3.11", []string{"python3", "-u", "/usr/bin/nova-api"}, true},
 		{"interpreter is a link", "#!" + dir + "/link\n", "cat", "/bin/cat", []string{"cat", path}, true},
 		{"script without a line's end", "#!/bin/bash", "bash*", "/bin/bash", []string{"bash", path}, true},
+		{"a script that executes the daemon", "#!/bin/sh\nexec /opt/nova \"$@\"\n", "sh*", "/opt/nova", []string{"/opt/nova", "--data-dir", "x"}, true},
 		{"removed, was a script", "", "python*", "/usr/bin/python3.11", []string{"/usr/bin/python3", "/usr/bin/nova-api"}, true},
 		{"removed, was another script", "", "python*", "/usr/bin/python3.11", []string{"/usr/bin/python3", "/usr/bin/x"}, false},
 		{"removed, was a binary", "", path, path + " (deleted)", nil, true},
@@ -46,7 +47,7 @@ func TestProgram(t *testing.T) {
 		}
 		f := newFixture(t)
 		f.add(100, proc{comm: "x", exe: c.exe, cwd: "/", cmdline: c.args})
-		p, err := Identity{Name: "nova-api", Executables: executables, Test: test, Proc: f.dir}.Find(t.Context())
+		p, err := Identity{Name: "nova-api", Executables: append(executables, "nova"), Test: test, Proc: f.dir}.Find(t.Context())
 		if err != nil || (p != nil) != c.want {
 			t.Errorf("%s: found %v, %v; want %v", c.name, p, err, c.want)
 		}

@@ -239,6 +239,17 @@ func TestFaults(t *testing.T) {
 			ha.Want(ocf.Promote, ocf.OK)
 			ha.Monitor(20, ocf.DegradedPromoted, "1 of 2 brokers")
 		}},
+		{"a wrapper that executes the broker", func(h *host) {
+			if h.kind != broker.Real {
+				h.T.Skip("SKIP: needs qpidd (the stand-in is a script itself)")
+			}
+			box.Sh(h.T, `printf '#!/bin/sh\nexec %%s "$@"\n' %s >/run/wrapper; chmod 755 /run/wrapper`, h.Params["binary"])
+			p := h.With("binary", "/run/wrapper")
+			p.Start()
+			p.Want(ocf.Monitor, ocf.OK)
+			p.Want(ocf.Stop, ocf.OK)
+			p.Want(ocf.Monitor, ocf.NotRunning)
+		}},
 		{"one broker with two addresses", func(h *host) {
 			ha := h.With("ha_cluster", "true", "ha_brokers_url", fmt.Sprintf("amqp:tcp:127.0.0.1:%d,tcp:[::1]:%[1]d", port))
 			ha.Start()
