@@ -391,20 +391,20 @@ func TestFaults(t *testing.T) {
 		{"an account that is REQUIRE SSL", func(h *host) {
 			box.Sh(h.T, "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout /run/tls.key -out /run/tls.pem 2>/dev/null; cp /run/tls.pem /run/ca.pem; chown mysql: /run/tls.key")
 			box.Sh(h.T, "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=other -keyout /dev/null -out /run/other.pem 2>/dev/null")
-			p := h.With("additional_parameters", "--ssl-cert=/run/tls.pem --ssl-key=/run/tls.key", "test_defaults_file", "/run/check.cnf")
+			p := h.With("additional_parameters", "--ssl-cert=/run/tls.pem --ssl-key=/run/tls.key", "test_defaults_file", "/run/tls.cnf")
 			p.Start()
 			h.sql("CREATE USER IF NOT EXISTS tls_me@localhost IDENTIFIED BY 'correct-horse' REQUIRE SSL")
 			for more, code := range map[string]ocf.Code{
 				"": ocf.Degraded, "ssl": ocf.OK, "ssl-ca=/run/ca.pem": ocf.OK, "ssl-ca=/run/ca.pem\nssl-verify-server-cert": ocf.OK,
 				"ssl-ca=/run/other.pem\nssl-verify-server-cert": ocf.Degraded, "ssl-ca=/run/none.pem": ocf.Degraded,
 			} {
-				if err := os.WriteFile("/run/check.cnf", []byte("[client]\nuser=tls_me\npassword=correct-horse\n"+more+"\n"), 0o600); err != nil {
+				if err := os.WriteFile("/run/tls.cnf", []byte("[client]\nuser=tls_me\npassword=correct-horse\n"+more+"\n"), 0o600); err != nil {
 					h.T.Fatal(err)
 				}
 				words := map[string]string{"": "REQUIRE SSL", "ssl-ca=/run/none.pem": "none.pem"}[more]
 				p.Monitor(0, code, words)
 			}
-			if err := os.WriteFile("/run/check.cnf", []byte("[mysqld]\nuser=tls_me\n"), 0o600); err != nil {
+			if err := os.WriteFile("/run/tls.cnf", []byte("[mysqld]\nuser=tls_me\n"), 0o600); err != nil {
 				h.T.Fatal(err)
 			}
 			p.Monitor(0, ocf.Degraded, "[client]")
