@@ -18,8 +18,8 @@ with open("%s/lock", "r+") as f:
 `
 
 // TestSlowStart is a primary that dies and takes long to come back, while a backup has everything. Pacemaker has the
-// starts of a clone's instances before a promotion, and so clients wait for a broker that nobody needs, unless what is
-// done about a failure of the primary is not a start.
+// starts of a clone's instances before a promotion, and so clients wait for a broker that nobody needs, unless the dead
+// primary's node is banned for a while.
 func TestSlowStart(t *testing.T) {
 	s := replicated(t)
 	s.replicates(t)
@@ -29,7 +29,7 @@ func TestSlowStart(t *testing.T) {
 		soon     bool
 	}{
 		{"as it is", "", "", false},
-		{"on-fail=demote", "update " + resource + " op monitor interval=3s role=Promoted timeout=20s on-fail=demote", "update " + resource + " op monitor interval=3s role=Promoted timeout=20s", true},
+		{"on-fail=demote", "update " + resource + " op monitor interval=3s role=Promoted timeout=20s on-fail=demote", "update " + resource + " op monitor interval=3s role=Promoted timeout=20s on-fail=restart", false},
 		{"migration-threshold=1", "meta " + resource + "-clone migration-threshold=1 failure-timeout=40s", "meta " + resource + "-clone migration-threshold= failure-timeout=", true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
