@@ -7,13 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 type params struct {
-	binary, pid, checkURL string
-	config, additional    []string
-	softStop              time.Duration
+	unit, binary, pid, checkURL string
+	config, additional          []string
+	softStop                    time.Duration
 }
 
 type agent struct{ *params }
@@ -39,6 +40,7 @@ environment. HAProxy 1.9 and later is managed, for the master's socket (-S).`
 func New() ocf.Agent {
 	p := &params{}
 	a := &agent{params: p}
+	run := service.Of(a.daemon)
 	return ocf.Agent{
 		Name: "haproxy", Version: "1.0",
 		Short:      "HAProxy load balancer with hitless reload",
@@ -46,10 +48,10 @@ func New() ocf.Agent {
 		Parameters: p.declare(),
 		Validate:   a.validateParameters,
 
-		StopUnidentified: a.stopUnidentified,
+		StopUnidentified: run.StopUnidentified,
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 60 * time.Second, Run: a.start},
-			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},
+			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: run.Stop},
 			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 2 * time.Second, Run: a.monitor},
 			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor},
 			{Name: ocf.ReloadAgent, Timeout: 60 * time.Second, Run: a.reload},
@@ -75,6 +77,7 @@ func aliases() map[string]string {
 
 func (p *params) declare() []ocf.Parameter {
 	list := []ocf.Parameter{
+		service.UnitParameter(&p.unit, "haproxy.service"),
 		{
 			Name: "config", Value: paths(&p.config), Default: defaultConfig, Identifies: true, Reloadable: true, Short: "Configuration files",
 			Long: "Files, or directories whose *.cfg files are read, in HAProxy's order and separated by spaces. A change to other\nfiles is a reload. Left at its default it is what haproxy.service names (EL's has /etc/haproxy/conf.d besides).\nHAProxy gets the environment of the unit, or of /etc/default/haproxy and /etc/sysconfig/haproxy.",
@@ -118,6 +121,10 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 		if r.Given(other) && r.Given(name) {
 			return ocf.Errorf(ocf.Configured, "%s and %s are both given, and are the same parameter: remove %s", name, other, other)
 		}
+	}
+	direct := []string{"config", "conffile", "binary", "binpath", "pid", "pidfile", "additional_parameters", "extraconf"}
+	if err := service.UnitAlone(r, a.unit, direct...); err != nil { // the unit says all of them
+		return err
 	}
 	for _, word := range a.additional {
 		if slices.Contains(own, word) {

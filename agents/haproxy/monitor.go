@@ -27,10 +27,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 		r.Step("looking for HAProxy's processes")
 		list, err := a.find(ctx, s)
 		if err == nil && len(list) == 0 {
-			if _, err := a.program(r); err != nil {
-				return err
-			}
-			return ocf.Errorf(ocf.NotRunning, "no HAProxy with %s or %s runs on this node", strings.Join(s.config, " "), s.pid)
+			return a.daemon(r).Absent()
 		}
 		if err == nil {
 			err = a.health(ctx, r, s, list)

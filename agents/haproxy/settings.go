@@ -1,12 +1,15 @@
 package haproxy
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/systemd"
@@ -32,11 +35,18 @@ func (p *params) settings() settings {
 	s.worker = filepath.Join(s.dir, "worker.sock")
 	s.extra = filepath.Join(s.dir, "stats.cfg")
 	s.refused = filepath.Join(s.dir, "refused")
-	unit, found := systemd.Read("/", "haproxy.service")
+	unit, found := systemd.Read("/", cmp.Or(p.unit, "haproxy.service"))
 	if s.env = unit.Env; !found {
 		s.env = append(systemd.ReadEnv("/etc/default/haproxy"), systemd.ReadEnv("/etc/sysconfig/haproxy")...)
 	}
-	if files := given(unit.Exec, "/"); slices.Equal(s.config, []string{defaultConfig}) && slices.Contains(files, defaultConfig) {
+	files := given(unit.Exec, "/")
+	if p.unit != "" {
+		if pids := values(unit.Exec, "-p"); len(pids) > 0 {
+			s.pid = pids[len(pids)-1]
+		}
+	}
+	asPackaged := slices.Equal(s.config, []string{defaultConfig})
+	if p.unit != "" && len(files) > 0 || asPackaged && slices.Contains(files, defaultConfig) {
 		s.config = files // EL's has conf.d besides
 	}
 	return s
@@ -99,9 +109,46 @@ func (p *params) args(s settings, c setup) []string {
 	return append(args, p.additional...)
 }
 
-// service is HAProxy for what all services have in common.
-func (a *agent) service(s settings) service.Service {
-	return service.Service{Name: "HAProxy", On: s.pid, Identity: a.identity(s)}
+// daemon is HAProxy for what all services have in common. Its monitor is its own:
+// what it asks are all of its processes.
+func (a *agent) daemon(r *ocf.Request) service.Daemon {
+	s := a.settings()
+	d := service.Daemon{
+		Service: a.service(r, s), Unit: a.unit,
+		Binary: func() (string, error) { return a.program(r) },
+		Guard:  func(context.Context) error { return guard(s.setup(), nil) },
+		Patience: func(ctx context.Context, _ *daemon.Process) daemon.StopOptions {
+			a.soft(ctx, r, s)
+			return daemon.StopOptions{Grace: min(hardStop, service.Remaining(ctx)/3)}
+		},
+		Stopped: func(context.Context) error {
+			for _, f := range []string{s.pid, s.master, s.worker, s.extra, s.refused, s.dir} {
+				_ = os.Remove(f)
+			}
+			return nil
+		},
+	}
+	if r.Named("config") || r.Named("conffile") {
+		d.Evidence = append(d.Evidence, s.runs)
+	}
+	if r.Named("pid") || r.Named("pidfile") {
+		d.Evidence = append(d.Evidence, daemon.Names("-p", a.pid))
+	}
+	return d
+}
+
+func (a *agent) service(r *ocf.Request, s settings) service.Service {
+	return service.Service{Name: "HAProxy", On: strings.Join(s.config, " ") + " or " + s.pid, Identity: a.identity(s), Answers: func(ctx context.Context) error {
+		list, err := a.find(ctx, s)
+		if err != nil {
+			return err
+		}
+		defer list.Close()
+		if len(list) == 0 {
+			return ocf.Errorf(ocf.Generic, "HAProxy's processes are not there yet")
+		}
+		return a.health(ctx, r, s, list)
+	}}
 }
 
 func (p *params) program(r *ocf.Request) (string, error) { return r.LookPath(p.binary) }

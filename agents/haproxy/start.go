@@ -15,6 +15,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -25,11 +26,14 @@ func (a *agent) begin(ctx context.Context, r *ocf.Request) (s settings, program 
 		return s, "", nil, err
 	}
 	r.Step("waiting for another start, stop or reload of HAProxy")
-	release, err = a.service(s).Lock(ctx, r)
+	release, err = a.service(r, s).Lock(ctx, r)
 	return s, program, release, err
 }
 
 func (a *agent) start(ctx context.Context, r *ocf.Request) error {
+	if a.unit != "" {
+		return service.Of(a.daemon).Start(ctx, r)
+	}
 	s, program, release, err := a.begin(ctx, r)
 	if err != nil {
 		return err
@@ -111,8 +115,8 @@ func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, 
 	if c.unreadable != nil {
 		return ocf.Errorf(ocf.Args, "the configuration cannot be read: %w", c.unreadable)
 	}
-	if len(c.Unset) > 0 {
-		return ocf.Errorf(ocf.Args, "not set in HAProxy's environment: %s: HAProxy would take any address; set it in the environment file of haproxy.service (/etc/default/haproxy, /etc/sysconfig/haproxy)", some(c.Unset))
+	if err := resolved(c); err != nil {
+		return err
 	}
 	if err := newEnough(ctx, r, program); err != nil {
 		return err
@@ -134,6 +138,25 @@ func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, 
 		if fi, err := os.Stat(c.Chroot); err != nil || !fi.IsDir() {
 			return ocf.Errorf(ocf.Args, "the chroot directory %s of %s is missing: make it, owned by root", c.Chroot, c)
 		}
+	}
+	return nil
+}
+
+// resolved refuses an address that depends on a variable without a value.
+func resolved(c setup) error {
+	if len(c.Unset) == 0 {
+		return nil
+	}
+	return ocf.Errorf(ocf.Args, "not set in HAProxy's environment: %s: HAProxy would take any address; set it in the environment file of haproxy.service (/etc/default/haproxy, /etc/sysconfig/haproxy)", some(c.Unset))
+}
+
+// guard is what must be so for a start, by whomever: HAProxy itself tells it too late, or not.
+func guard(c setup, running instances) error {
+	if err := resolved(c); err != nil {
+		return err
+	}
+	if err := bindable(c, running); err != nil {
+		return ocf.Errorf(ocf.Generic, "%w", err)
 	}
 	return nil
 }
@@ -378,7 +401,7 @@ func (a *agent) signal(ctx context.Context, r *ocf.Request, s settings, in *inst
 			return noAnswer(in.head, "master", err) // but a socket that was deleted comes back with the reload
 		}
 	}
-	if err := in.head.Signal(unix.SIGUSR2); err != nil {
+	if err := a.tell(ctx, in); err != nil {
 		return ocf.Errorf(ocf.Generic, "it cannot be told to reload: %w", err)
 	}
 	r.Step("waiting for the new worker of %s to serve", in)
@@ -406,6 +429,16 @@ func (a *agent) signal(ctx context.Context, r *ocf.Request, s settings, in *inst
 			return ocf.Errorf(ocf.Generic, "its new worker does not serve yet: %w", errors.Join(ctx.Err(), err))
 		}
 	}
+}
+
+// tell has it reload: by its unit where it lives there, whose ExecReload checks the configuration first.
+func (a *agent) tell(ctx context.Context, in *instance) error {
+	if a.unit != "" {
+		if pids, err := systemd.Processes(a.unit); err == nil && slices.Contains(pids, in.head.PID) {
+			return systemd.Do(ctx, "reload", a.unit)
+		}
+	}
+	return in.head.Signal(unix.SIGUSR2)
 }
 
 // errFailed says that HAProxy itself calls the reload failed.

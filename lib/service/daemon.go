@@ -153,7 +153,7 @@ func (of Of) Monitor(ctx context.Context, r *ocf.Request) error {
 		defer p.Close()
 		err = d.ask(ctx, r, p)
 	case err == nil:
-		err = d.absent()
+		err = d.Absent()
 	}
 	if d.Judge == nil {
 		return err
@@ -210,10 +210,15 @@ func (d Daemon) guard(ctx context.Context) error {
 	return d.Guard(ctx)
 }
 
-// absent is a monitor's answer when there is no process.
-func (d Daemon) absent() error {
+// Absent is a monitor's answer when there is no process.
+func (d Daemon) Absent() error {
 	if ocf.CodeOf(d.Unusable) == ocf.Configured {
 		return d.Unusable
+	}
+	if d.Unit != "" {
+		if err := d.stray(); err != nil {
+			return err
+		}
 	}
 	if _, err := d.program(); err != nil {
 		return err

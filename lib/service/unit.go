@@ -53,8 +53,8 @@ func hasUnit(unit string) error {
 	return nil
 }
 
-// find is Find, for a service in a unit: what its control group holds is the
-// service or in doubt, never absent; one that runs beside its unit is found too.
+// find is Find, and looks into the unit's control group first. One that runs
+// beside its unit is found too.
 func (d Daemon) find(ctx context.Context, r *ocf.Request) (*daemon.Process, error) {
 	if d.Unit == "" {
 		return d.Find(ctx, r)
@@ -62,19 +62,21 @@ func (d Daemon) find(ctx context.Context, r *ocf.Request) (*daemon.Process, erro
 	if group := systemd.Group(d.Unit); group != "" { // a hint that saves the scan
 		d.Identity.PIDFile, d.Identity.ReadPID = filepath.Join(group, "cgroup.procs"), systemd.FirstPID
 	}
-	p, err := d.Find(ctx, r)
-	if p != nil || err != nil {
-		return p, err
-	}
+	return d.Find(ctx, r)
+}
+
+// stray is nil if nothing runs in the unit: what does is the service or in doubt,
+// never absent.
+func (d Daemon) stray() error {
 	pids, err := systemd.Processes(d.Unit)
 	switch {
 	case err != nil:
-		return nil, ocf.Errorf(ocf.Generic, "cannot tell whether anything runs in %s: %w", d.Unit, err)
+		return ocf.Errorf(ocf.Generic, "cannot tell whether anything runs in %s: %w", d.Unit, err)
 	case len(pids) > 0:
 		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pids[0]))
-		return nil, ocf.Errorf(ocf.Generic, "%s runs %s (pid %d), which is not known as the %s: see systemctl status %s", d.Unit, strings.TrimSpace(string(comm)), pids[0], d.Name, d.Unit)
+		return ocf.Errorf(ocf.Generic, "%s runs %s (pid %d), which is not known as the %s: see systemctl status %s", d.Unit, strings.TrimSpace(string(comm)), pids[0], d.Name, d.Unit)
 	}
-	return nil, nil
+	return nil
 }
 
 // startUnit has systemd start the unit, and returns as soon as the service

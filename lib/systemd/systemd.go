@@ -70,11 +70,7 @@ func Installed(unit string) error {
 		names = append(names, prefix+"@.service")
 	}
 	for _, name := range names {
-		for _, dir := range []string{
-			"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/run/systemd/generator.early",
-			"/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
-			"/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/generator.late",
-		} {
+		for _, dir := range unitDirs {
 			path := filepath.Join(dir, name)
 			fi, err := os.Stat(path)
 			if err != nil {

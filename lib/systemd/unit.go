@@ -16,7 +16,11 @@ type Unit struct {
 }
 
 // unitDirs are where systemd looks for units, the first first.
-var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+var unitDirs = []string{
+	"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/run/systemd/generator.early",
+	"/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
+	"/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/generator.late",
+}
 
 // Read reads a unit and its drop-ins. found is false if there is none, or if it runs nothing. root is put before every
 // path; "/" outside tests.

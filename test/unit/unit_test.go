@@ -234,3 +234,80 @@ func TestMemcached(t *testing.T) {
 		h.want(ocf.Start, ocf.Configured, "is a socket, and no service")
 	})
 }
+
+// el is EL's haproxy.service (2.4.17 and later) with its layout: a directory beside the file, an environment file, no
+// master's socket.
+const elUnit = `[Unit]
+Description=HAProxy Load Balancer
+After=network-online.target
+[Service]
+EnvironmentFile=-/etc/sysconfig/haproxy
+Environment="CONFIG=/etc/haproxy/haproxy.cfg" "PIDFILE=/run/haproxy.pid" "CFGDIR=/etc/haproxy/conf.d"
+ExecStartPre=/usr/sbin/haproxy -f $CONFIG -f $CFGDIR -c -q $OPTIONS
+ExecStart=/usr/sbin/haproxy -Ws -f $CONFIG -f $CFGDIR -p $PIDFILE $OPTIONS
+ExecReload=/usr/sbin/haproxy -f $CONFIG -f $CFGDIR -c -q $OPTIONS
+ExecReload=/bin/kill -USR2 $MAINPID
+SuccessExitStatus=143
+KillMode=mixed
+Type=notify
+[Install]
+WantedBy=multi-user.target
+`
+
+const frontends = `global
+    stats socket /run/haproxy.stats mode 600 level admin
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 10s
+    timeout server 10s
+frontend main
+    bind "${VIP}:8080"
+    http-request return status 200 content-type text/plain string main
+`
+
+func TestHAProxy(t *testing.T) {
+	needs(t, "haproxy", "haproxy")
+	n := boot(t)
+	h := on(t, n, "haproxy", "haproxy.service", ocftest.Params{})
+	h.write("/etc/haproxy/haproxy.cfg", frontends)
+	h.write("/etc/default/haproxy", "VIP=127.0.0.1\n")
+	if !t.Run("Debian's unit", func(t *testing.T) { on(t, n, "haproxy", "haproxy.service", nil).life(t) }) {
+		return
+	}
+	t.Run("EL's unit", func(t *testing.T) {
+		h := on(t, n, "haproxy", "haproxy.service", nil)
+		h.write("/etc/systemd/system/haproxy.service", elUnit)
+		h.write("/etc/sysconfig/haproxy", "VIP=127.0.0.1\n")
+		h.write("/etc/haproxy/conf.d/api.cfg", "frontend api\n    bind 127.0.0.1:8081\n    http-request return status 200 content-type text/plain string api1\n")
+		h.sh("systemctl daemon-reload")
+		get := func(port int) string { return h.sh("curl -s --max-time 5 http://127.0.0.1:%d/", port) }
+		h.want(ocf.Start, ocf.OK)
+		h.watch(0, ocf.OK)
+		if a, b := get(8080), get(8081); a != "main" || b != "api1" {
+			t.Errorf("after the start: %q, %q", a, b)
+		}
+		pid := h.pid()
+		h.write("/etc/haproxy/conf.d/api.cfg", "frontend api\n    bind 127.0.0.1:8081\n    http-request return status 200 content-type text/plain string api2\n")
+		h.want(ocf.ReloadAgent, ocf.OK)
+		if a, b := get(8080), get(8081); a != "main" || b != "api2" || h.pid() != pid {
+			t.Errorf("after the reload: %q, %q, pid %d, then %d", a, b, pid, h.pid())
+		}
+		h.write("/etc/haproxy/conf.d/bad.cfg", "frontend bad\n    bnid 127.0.0.1:8082\n")
+		h.want(ocf.ReloadAgent, ocf.OK)
+		h.watch(0, ocf.Degraded, "not reloaded, the old configuration serves on", "bnid")
+		h.sh("rm /etc/haproxy/conf.d/bad.cfg")
+		h.want(ocf.ReloadAgent, ocf.OK)
+		h.watch(0, ocf.OK)
+		h.want(ocf.Stop, ocf.OK)
+		h.write("/etc/sysconfig/haproxy", "\n")
+		h.want(ocf.Start, ocf.Args, "not set in HAProxy's environment")
+	})
+}
+
+func (h *host) write(path, text string) {
+	h.Helper()
+	if err := h.Node.WriteFile(context.Background(), path, []byte(text), 0o644); err != nil {
+		h.Fatal(err)
+	}
+}
