@@ -219,6 +219,23 @@ func daemons(t *testing.T, dir string, names ...string) []int {
 	return pids
 }
 
+// A server that is asked for its options is no second one.
+func TestAsked(t *testing.T) {
+	for args, want := range map[string]bool{
+		"mariadbd\x00--datadir=/d\x00--verbose\x00--help\x00": true,
+		"mariadbd\x00--datadir=/help\x00--user=x--help\x00":    false,
+		"": false,
+	} {
+		proc := t.TempDir()
+		if err := os.WriteFile(filepath.Join(proc, "cmdline"), []byte(args), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := asked(proc); got != want {
+			t.Errorf("%q: %t", args, got)
+		}
+	}
+}
+
 // The watch sees two daemons on one disk, whoever started them, and none that is another's or on another disk.
 func TestTwoDaemons(t *testing.T) {
 	dir := t.TempDir()

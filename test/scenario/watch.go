@@ -242,7 +242,7 @@ func processes(clusterName string, executables []string, belongs func(proc strin
 			continue
 		}
 		dir := filepath.Dir(link)
-		if !belongs(dir) {
+		if asked(dir) || !belongs(dir) {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -253,6 +253,13 @@ func processes(clusterName string, executables []string, belongs func(proc strin
 		found = append(found, Daemon{Node: nodeOf(dir, clusterName), PID: pidInside(dir), host: pid, start: start})
 	}
 	return found
+}
+
+// asked says that a process only tells how a daemon would run (mariadbd --verbose --help), as the agent asks it: it looks at
+// the data, and may not write.
+func asked(proc string) bool {
+	args, _ := os.ReadFile(proc + "/cmdline")
+	return slices.Contains(strings.Split(string(args), "\x00"), "--help")
 }
 
 // uses says whether a process has its working directory or a file open on the device. The links in /proc lead to the
