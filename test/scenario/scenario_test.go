@@ -223,7 +223,7 @@ func daemons(t *testing.T, dir string, names ...string) []int {
 func TestAsked(t *testing.T) {
 	for args, want := range map[string]bool{
 		"mariadbd\x00--datadir=/d\x00--verbose\x00--help\x00": true,
-		"mariadbd\x00--datadir=/help\x00--user=x--help\x00":    false,
+		"mariadbd\x00--datadir=/help\x00--user=x--help\x00":   false,
 		"": false,
 	} {
 		proc := t.TempDir()
