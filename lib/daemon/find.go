@@ -269,83 +269,91 @@ func (id Identity) scanOnce(ctx context.Context, kernel map[int]bool) (found, dy
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot list processes: %w", err)
 	}
-	var (
-		m      = id.matcher()
-		self   = os.Getpid()
-		denied = 0
-		errs   []error
-		buf    = make([]byte, unix.PathMax+len(" (deleted)"))
-	)
+	s := scan{Identity: id, root: root, dir: int(dir.Fd()), m: id.matcher(), kernel: kernel, buf: make([]byte, unix.PathMax+len(" (deleted)"))}
+	self := os.Getpid()
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
-		if err != nil || kernel[pid] || pid == self && id.Proc == "" {
-			continue
+		if err == nil && !kernel[pid] && (pid != self || id.Proc != "") && s.candidate(pid, name) {
+			s.look(ctx, pid)
 		}
-		n, err := unix.Readlinkat(int(dir.Fd()), name+"/exe", buf)
-		switch {
-		case err == nil:
-			exe, _ := bytes.CutSuffix(buf[:n], []byte(" (deleted)"))
-			if !m.match(string(exe), root+"/"+name+"/exe") {
-				continue
-			}
-		case errors.Is(err, unix.ENOENT):
-			// A kernel thread, a zombie, or a process that is exiting. Only the last matters.
-			st, err := readStat(root + "/" + name)
-			if err == nil && st.Flags&kernelThread != 0 {
-				kernel[pid] = true
-				continue
-			}
-			if err != nil || st.Dead() {
-				continue
-			}
-		case errors.Is(err, unix.ESRCH):
-			continue
-		case m.dismiss(root+"/"+name, id.Name):
-			continue
-		}
+	}
+	return s.found, s.dying, errors.Join(append(s.errs, blind(root, s.denied))...)
+}
 
-		p, err := open(id.Proc, pid)
-		if errors.Is(err, fs.ErrPermission) {
-			err = asOwner(root+"/"+name, func() (err error) {
-				p, err = open(id.Proc, pid)
-				return err
-			})
+// scan is one look at all processes.
+type scan struct {
+	Identity
+	root   string
+	dir    int // descriptor of root
+	m      *matcher
+	kernel map[int]bool
+	buf    []byte
+
+	found, dying []*Process
+	denied       int // a process that may not be looked at
+	errs         []error
+}
+
+// candidate tells whether a process may be the daemon, by what it runs. It is asked of every process there is, so it
+// opens none.
+func (s *scan) candidate(pid int, name string) bool {
+	n, err := unix.Readlinkat(s.dir, name+"/exe", s.buf)
+	switch {
+	case err == nil:
+		exe, _ := bytes.CutSuffix(s.buf[:n], []byte(" (deleted)"))
+		return s.m.match(string(exe), s.root+"/"+name+"/exe")
+	case errors.Is(err, unix.ENOENT):
+		// A kernel thread, a zombie, or a process that is exiting. Only the last matters.
+		st, err := readStat(s.root + "/" + name)
+		if err == nil && st.Flags&kernelThread != 0 {
+			s.kernel[pid] = true
+			return false
 		}
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EINVAL) {
-			denied = pid
-			continue
-		}
-		if err != nil {
-			if !errors.Is(err, os.ErrProcessDone) {
-				errs = append(errs, &DoubtError{PID: pid, Name: id.Name, Err: err})
-			}
-			continue
-		}
-		if p.Exe == "" {
-			p.name = id.Name
-			if st, err := p.Stat(); err == nil && m.matchComm(st.Comm, id.Name) {
-				dying = append(dying, p)
-				continue
-			}
-		}
-		ours, err := id.look(ctx, m, p)
-		if ours && err == nil {
-			found = append(found, p)
-			continue
-		}
-		if p.Exiting() {
-			dying = append(dying, p)
-			continue
-		}
-		p.Close()
-		if err != nil {
-			errs = append(errs, &DoubtError{PID: pid, Name: id.Name, Err: err})
+		return err == nil && !st.Dead()
+	case errors.Is(err, unix.ESRCH):
+		return false
+	}
+	return !s.m.dismiss(s.root+"/"+name, s.Name)
+}
+
+// look opens a candidate, and keeps it if it is the daemon.
+func (s *scan) look(ctx context.Context, pid int) {
+	p, err := open(s.Proc, pid)
+	if errors.Is(err, fs.ErrPermission) {
+		err = asOwner(s.root+"/"+strconv.Itoa(pid), func() (err error) {
+			p, err = open(s.Proc, pid)
+			return err
+		})
+	}
+	switch {
+	case errors.Is(err, os.ErrProcessDone):
+		return
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EINVAL):
+		s.denied = pid
+		return
+	case err != nil:
+		s.errs = append(s.errs, &DoubtError{PID: pid, Name: s.Name, Err: err})
+		return
+	}
+	if p.Exe == "" {
+		p.name = s.Name
+		if st, err := p.Stat(); err == nil && s.m.matchComm(st.Comm, s.Name) {
+			s.dying = append(s.dying, p)
+			return
 		}
 	}
-	if err := blind(root, denied); err != nil {
-		errs = append(errs, err)
+	ours, err := s.Identity.look(ctx, s.m, p)
+	switch {
+	case ours && err == nil:
+		s.found = append(s.found, p)
+		return
+	case p.Exiting():
+		s.dying = append(s.dying, p)
+		return
+	case err != nil:
+		s.errs = append(s.errs, &DoubtError{PID: pid, Name: s.Name, Err: err})
 	}
-	return found, dying, errors.Join(errs...)
+	p.Close()
 }
 
 // blind says whether processes are hidden from us: denied is the pid of one that may not be looked at, or 0.

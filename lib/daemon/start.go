@@ -81,90 +81,111 @@ func Start(ctx context.Context, c Command, ready func(context.Context) error) (*
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	words := rememberLogs(slices.Concat([]string{c.Output}, c.Logs))
-	began := time.Now()
+	s := starting{Command: c, began: time.Now(), words: rememberLogs(slices.Concat([]string{c.Output}, c.Logs))}
 	child, err := c.launch()
 	if err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", c.Name, err)
 	}
+	s.pid = child.Pid
 	// The child cannot be reaped before follow does it, so its pid is its own until then.
-	p, err := hold("", child.Pid)
+	s.process, err = hold("", child.Pid)
 	if err == nil {
-		p.name = c.Name
-		err = p.readExe()
+		s.process.name = c.Name
+		err = s.process.readExe()
 	}
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		c.Log.Warn("cannot look at the process that was started", "daemon", c.Name, "pid", child.Pid, "err", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	f := c.follow(ctx, child, p)
-
 	if c.PIDFile != "" {
 		if err := writePID(c.PIDFile, child.Pid); err != nil {
 			c.Log.Warn("cannot write the pid file", "daemon", c.Name, "err", err)
 		}
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.fate = c.follow(ctx, child, s.process)
+	return s.wait(ctx, ready)
+}
 
-	frozen, looks := time.NewTicker(freezeLook), 0
+// starting is a daemon that was launched and is not ready yet.
+type starting struct {
+	Command
+	began   time.Time
+	words   logs
+	pid     int      // of the child
+	process *Process // the child, nil if it could not be looked at
+	fate    *fate
+	last    error // the last answer
+	looks   int   // in a row at which it was frozen
+}
+
+// wait asks whether the daemon is ready until one of four things happens: it is, it died, it froze, the time is up.
+func (s *starting) wait(ctx context.Context, ready func(context.Context) error) (*Process, error) {
+	frozen := time.NewTicker(freezeLook)
 	defer frozen.Stop()
-	var last error
-	died := func(how ending) error {
-		return &DiedError{
-			Name: c.Name, PID: child.Pid, After: time.Since(began), Status: how.status, Signal: how.signal,
-			Words: words.last(ctx), Logs: words.names(),
-		}
-	}
-	for pause := firstAsk; ; pause = min(pause*3/2, lastAsk) {
-		answer := make(chan error, 1)
-		go func() {
-			if ready == nil {
-				answer <- nil
-				return
-			}
-			answer <- ready(ctx)
-		}()
-		for asked := true; asked; {
-			select {
-			case status := <-f.died:
-				return nil, died(status)
-			case <-ctx.Done():
-				return nil, c.unready(ctx, child.Pid, p, began, last)
-			case <-frozen.C:
-				if state := frozenState(p); state == 0 {
-					looks = 0
-				} else if looks++; looks == 2 {
-					if c.KillUnready {
-						_ = end(ctx, []*Process{p}, StopOptions{Signal: unix.SIGKILL, Log: c.Log})
-					}
-					return nil, &FrozenError{c.Name, child.Pid, state}
-				}
-			case last = <-answer:
-				asked = false
-			}
-		}
-		if last == nil {
-			// An answer may be somebody else's; the daemon must be there as well.
-			select {
-			case status := <-f.died:
-				return nil, died(status)
-			case <-ctx.Done():
-				return nil, c.unready(ctx, child.Pid, p, began, last)
-			case daemon := <-f.daemon:
-				if daemon != nil && daemon.Alive() {
-					return daemon, nil
-				}
-				f.daemon = nil // its death is about to be told
-			}
-		}
+	ask := time.NewTimer(0)
+	defer ask.Stop()
+	var answer chan error      // of the question under way
+	var daemon <-chan *Process // is heard once the answer was good, which may be somebody else's
+	pause := firstAsk
+	for {
 		select {
-		case status := <-f.died:
-			return nil, died(status)
+		case how := <-s.fate.died:
+			return nil, s.died(ctx, how)
 		case <-ctx.Done():
-			return nil, c.unready(ctx, child.Pid, p, began, last)
-		case <-time.After(pause):
+			return nil, s.unready(ctx, s.pid, s.process, s.began, s.last)
+		case <-frozen.C:
+			if err := s.frozen(ctx); err != nil {
+				return nil, err
+			}
+		case <-ask.C:
+			answer = make(chan error, 1)
+			go func() { answer <- asks(ctx, ready) }()
+		case s.last = <-answer:
+			answer = nil
+			if s.last == nil {
+				daemon = s.fate.daemon
+				continue
+			}
+			ask.Reset(pause)
+			pause = min(pause*3/2, lastAsk)
+		case p := <-daemon:
+			if p != nil && p.Alive() {
+				return p, nil
+			}
+			daemon = nil // its death is about to be told
 		}
 	}
+}
+
+func asks(ctx context.Context, ready func(context.Context) error) error {
+	if ready == nil {
+		return nil
+	}
+	return ready(ctx)
+}
+
+func (s *starting) died(ctx context.Context, how ending) error {
+	return &DiedError{
+		Name: s.Name, PID: s.pid, After: time.Since(s.began), Status: how.status, Signal: how.signal,
+		Words: s.words.last(ctx), Logs: s.words.names(),
+	}
+}
+
+// frozen is an error if a signal stopped the daemon, twice in a row.
+func (s *starting) frozen(ctx context.Context) error {
+	state := frozenState(s.process)
+	if state == 0 {
+		s.looks = 0
+		return nil
+	}
+	if s.looks++; s.looks < 2 {
+		return nil
+	}
+	if s.KillUnready {
+		_ = end(ctx, []*Process{s.process}, StopOptions{Signal: unix.SIGKILL, Log: s.Log})
+	}
+	return &FrozenError{s.Name, s.pid, state}
 }
 
 // frozenState is the process's state if a signal stopped it, else 0; p may be nil.
