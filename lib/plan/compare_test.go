@@ -24,6 +24,9 @@ const planned = `<cib><configuration><crm_config/>
 <rsc_defaults><meta_attributes id="d"><nvpair id="d-s" name="resource-stickiness" value="1"/></meta_attributes></rsc_defaults>
 </configuration></cib>`
 
+// hush is what nobody may read of a cluster.
+const hush = "hUsH7"
+
 // A cluster's configuration differs in one thing, and what is said of it is what an operator gets to read before he agrees.
 func TestCompare(t *testing.T) {
 	set := func(name, value string) []placement.Setting { return []placement.Setting{{Name: name, Value: value}} }
@@ -55,6 +58,12 @@ func TestCompare(t *testing.T) {
 		{"a parameter", `value="/var/lib/mysql"`, `value="/srv"`, "pcs resource update db datadir=/var/lib/mysql", "", ""},
 		{"a parameter too many", `(name="ip" value="192.168.122.203"/>)`, `$1<nvpair id="x" name="nic" value="eth0"/>`, "", "", "^ip nic$"},
 		{"a password of somebody else's", `(value="/var/lib/mysql"/>)`, `$1<nvpair id="x" name="test_passwd" value="secret"/>`, "", "", "^db test_passwd$"},
+		{
+			"a password in an operation", `interval="5s" timeout="20s"/>`, `interval="5s" timeout="9s"><instance_attributes id="x"><nvpair id="y" name="PASSWORD" value="` + hush + `"/></instance_attributes></op>`,
+			"pcs resource op remove db-monitor-5s\npcs resource op add db monitor PASSWORD=(secret) interval=5s timeout=20s", "", "",
+		},
+		{"a password where the file has none", `value="/var/lib/mysql"`, `value="nfs://user:` + hush + `@host/"`, "pcs resource update db datadir=/var/lib/mysql", "", ""},
+		{"a secret default", `name="resource-stickiness" value="1"`, `name="resource-stickiness" value="token=` + hush + `"`, "pcs resource defaults update resource-stickiness=1", "", ""},
 		{"a device's parameter", `name="delay" value="5"`, `name="delay" value="9"`, "pcs stonith update fence delay=5", "", ""},
 		{"an operation", `interval="5s" timeout="20s"`, `interval="9s" timeout="20s"`, "pcs resource op remove db-monitor-5s\npcs resource op add db monitor interval=5s timeout=20s", "", ""},
 		{"what the file does not say of an operation", `interval="5s" timeout="20s"`, `interval="5000ms" timeout="20" on-fail="standby"`, "", "", ""},
@@ -83,6 +92,9 @@ func TestCompare(t *testing.T) {
 				}
 			}
 			d := b.Compare(parse(t, live))
+			if all := (&Pending{Difference: d}).String(); strings.Contains(all, hush) {
+				t.Errorf("a password is shown:\n%s", all)
+			}
 			var steps []Step
 			for _, change := range d.Changes {
 				steps = append(steps, change.Steps...)

@@ -102,10 +102,10 @@ func nvpairs(e *pacemaker.Element) map[string]string {
 func changed(name, from, to string) []string {
 	var lines []string
 	if from != "" {
-		lines = append(lines, "- "+name+"="+from)
+		lines = append(lines, "- "+shown(name+"="+from))
 	}
 	if to != "" {
-		lines = append(lines, "+ "+name+"="+to)
+		lines = append(lines, "+ "+shown(name+"="+to))
 	}
 	return lines
 }
@@ -209,7 +209,7 @@ func operationSteps(want *primitive, made, have *pacemaker.Element) (lines []str
 	had, elements := operationsOf(have)
 	remove := func(i int) {
 		id := elements[i].Attr("id")
-		lines = append(lines, "- op "+strings.Join(had[i].args(), " "))
+		lines = append(lines, "- op "+had[i].String())
 		steps = append(steps, Step{Args: []string{"resource", "op", "remove", id}, edit: func(e *editor) error {
 			e.cib.Find("primitive", want.id).Child("operations").Remove(func(el *pacemaker.Element) bool { return el.Name == "op" && el.Attr("id") == id })
 			delete(e.ids, id)
@@ -217,7 +217,7 @@ func operationSteps(want *primitive, made, have *pacemaker.Element) (lines []str
 		}})
 	}
 	add := func(op operation) {
-		lines = append(lines, "+ op "+strings.Join(op.args(), " "))
+		lines = append(lines, "+ op "+op.String())
 		steps = append(steps, Step{Args: append([]string{"resource", "op", "add", want.id}, op.args()...), edit: func(e *editor) error {
 			e.addOperation(e.cib.Find("primitive", want.id), op)
 			return nil

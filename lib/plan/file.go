@@ -389,6 +389,7 @@ func (v *validator) check(cp *ControlPlane, seen map[string]int) {
 	v.id(cp.group)
 	for _, s := range cp.storage {
 		v.id(s.id)
+		v.secrets([]pair{{word{"device", s.device.line}, s.device}, {word{"options", s.options.line}, s.options}}, nil)
 	}
 	for _, s := range cp.services {
 		v.id(s.id)

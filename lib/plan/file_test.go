@@ -88,6 +88,7 @@ func TestBadFiles(t *testing.T) {
 		{"a bad floating IP", "192.168.122.203", "192.168.122.203/64", 4, "192.168.122.203/24"},
 		{"floating IP is a node's", "192.168.122.203", "192.168.122.7", 4, "no node has by itself"},
 		{"no device", "  device: /dev/sdb1\n", "", 7, "storage needs a device"},
+		{"storage's password", "  device: /dev/sdb1\n", "  device: //nas/db\n  options: username=db,password=x\n", 8, "options does not belong here.*"},
 		{"relative directory", "/var/lib/mysql", "mysql", 8, "absolute path"},
 		{"no services", "services:\n  - name: db\n    agent: mysql\n  - haproxy\n", "", 1, "services is missing"},
 		{"services are no list", "  - name: db\n    agent: mysql\n  - haproxy\n", "  mysql: {}\n", 11, "as a list"},

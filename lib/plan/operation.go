@@ -133,6 +133,15 @@ func (op operation) args() []string {
 	return args
 }
 
+// String is the same to be read.
+func (op operation) String() string {
+	args := op.args()
+	for i, a := range args {
+		args[i] = shown(a)
+	}
+	return strings.Join(args, " ")
+}
+
 // operationsOf are those of a resource in the CIB, with their elements.
 func operationsOf(primitive *pacemaker.Element) (list []operation, elements []*pacemaker.Element) {
 	for e := range primitive.Child("operations").All("op") {

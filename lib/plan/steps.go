@@ -8,6 +8,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/placement"
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 // Step is one command of pcs.
@@ -30,13 +31,26 @@ const (
 	constraint
 )
 
-// String is the command as it is typed into a shell.
+// String is the command as it is typed into a shell. One with a password that the cluster has is only to be read: it
+// stands there as (secret), which no shell takes.
 func (s Step) String() string {
-	quoted := []string{"pcs"}
+	line := []string{"pcs"}
 	for _, a := range s.Args {
-		quoted = append(quoted, quote(a))
+		if to := shown(a); to != a {
+			line = append(line, to)
+			continue
+		}
+		line = append(line, quote(a))
 	}
-	return strings.Join(quoted, " ")
+	return strings.Join(line, " ")
+}
+
+// shown is a word NAME=VALUE as people may see it. The file has no passwords, but the cluster that it is compared with.
+func shown(word string) string {
+	if name, value, ok := strings.Cut(word, "="); ok && words.Secret(name, value) {
+		return name + "=(secret)"
+	}
+	return word
 }
 
 // MarshalText is the same, for JSON.
