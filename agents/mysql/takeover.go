@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -39,30 +40,68 @@ func supervised(p *daemon.Process) []string {
 	return []string{fmt.Sprintf("mysqld_safe (pid %d) goes on restarting the server behind the cluster's back until the cluster restarts it for the first time", st.PPID)}
 }
 
-// optionFile is the option file that a server reads, and what it says.
-func optionFile(named string) (string, mycnf.Options, error) {
-	file := named
-	if file == "" {
+// file is what a server would do by its option file alone, which is how the agent will start it.
+type file struct {
+	path   string // "" if there is none
+	user   string // whom it says to run as
+	values map[string]string
+}
+
+// askFile asks the server, as the account that it runs as. Where it cannot be asked, our own reading of the file has to do.
+func askFile(ctx context.Context, named, server, account string) (file, error) {
+	f := file{path: named, values: map[string]string{}}
+	if f.path == "" {
 		if i := slices.IndexFunc(configs, takeover.Exists); i >= 0 {
-			file = configs[i]
+			f.path = configs[i]
 		}
 	}
-	if file == "" {
-		return "", mycnf.Options{}, nil
+	var args []string
+	if f.path != "" {
+		args = []string{"--defaults-file=" + f.path}
 	}
-	o, err := mycnf.Read(file, mycnf.ServerGroups...)
-	return file, o, err
+	if server != "" && takeover.Exists(server) {
+		ctx, cancel := context.WithTimeout(ctx, 10*askWithin) // once, and the node may be busy
+		defer cancel()
+		said, err := mycnf.Ask(ctx, daemon.Command{Path: server, Args: args, Dir: "/", User: account})
+		if refused := (*mycnf.RefusedError)(nil); errors.As(err, &refused) {
+			return f, fmt.Errorf("the server refuses its option file %s, and would not start again: %w", f.path, err)
+		}
+		if err == nil {
+			f.values = said.Values
+			in, _ := f.read(said.Groups)
+			f.user, _ = in.First("user") // of all options the one that it does not tell
+			return f, nil
+		}
+	}
+	in, err := f.read(mycnf.ServerGroups)
+	if err != nil {
+		return f, fmt.Errorf("option file: %w", err)
+	}
+	f.user, _ = in.First("user")
+	for _, name := range []string{"datadir", "socket", "pid-file", "log-error", "wsrep-on"} {
+		f.values[name], _ = in.Get(name)
+	}
+	return f, nil
+}
+
+func (f file) read(groups []string) (mycnf.Options, error) {
+	if f.path == "" {
+		return mycnf.Options{}, nil
+	}
+	return mycnf.Read(f.path, groups...)
 }
 
 // narrow is the test for the server on the resource's data directory.
 func narrow(given map[string]string) daemon.Test {
-	dir := given["datadir"]
-	if dir == "" {
-		if _, o, err := optionFile(given["config"]); err == nil {
-			dir, _ = o.Get("datadir")
+	return func(ctx context.Context, p *daemon.Process) (bool, error) {
+		dir := given["datadir"]
+		if dir == "" {
+			how, _ := takeover.Look(ctx, p, given)
+			f, _ := askFile(ctx, given["config"], how.Program, how.User) // what is wrong with it is told by derive
+			dir = f.values["datadir"]
 		}
+		return daemon.UsesDir(cmp.Or(dir, "/var/lib/mysql"), "datadir")(ctx, p)
 	}
-	return daemon.UsesDir(cmp.Or(dir, "/var/lib/mysql"), "datadir")
 }
 
 // optionParams are options of the server that have a parameter.
@@ -93,27 +132,37 @@ func derive(ctx context.Context, p takeover.Process) (map[string]string, error) 
 			more = append(more, o.Words...)
 		}
 	}
-	file, in, err := optionFile(cmp.Or(named["config"], p.Given["config"]))
+	in, err := askFile(ctx, cmp.Or(named["config"], p.Given["config"]), p.Program, p.User)
 	if err != nil {
-		return nil, fmt.Errorf("option file: %w", err)
+		return nil, err
 	}
-	opt := func(name string) string { v, _ := in.Get(name); return v }
-	if on, _ := ocf.ParseBool(opt("wsrep-on")); on {
-		return nil, fmt.Errorf("%s says wsrep_on: this server is a member of a Galera cluster, which ocf:heartbeat:galera manages", file)
+	if on, _ := ocf.ParseBool(in.values["wsrep-on"]); on {
+		return nil, fmt.Errorf("%s says wsrep_on: this server is a member of a Galera cluster, which ocf:heartbeat:galera manages", in.path)
 	}
 	if i := slices.IndexFunc(configs, takeover.Exists); i < 0 || configs[i] != named["config"] {
 		f.Set(p.Given, "config", named["config"], "")
 	}
-	dir := cmp.Or(p.Abs(named["datadir"]), p.Given["datadir"], opt("datadir"), "/var/lib/mysql")
-	f.Set(p.Given, "datadir", p.Abs(named["datadir"]), opt("datadir"))
-	for param, option := range map[string]string{"socket": "socket", "pid": "pid-file", "log": "log-error"} {
-		path := named[param]
-		if path != "" && !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
-		}
-		f.Set(p.Given, param, path, opt(option))
+	usual := filepath.Clean(cmp.Or(in.values["datadir"], "/var/lib/mysql"))
+	dir := filepath.Clean(cmp.Or(p.Abs(named["datadir"]), p.Given["datadir"], usual))
+	if named["datadir"] != "" {
+		f.Set(p.Given, "datadir", dir, usual)
 	}
-	f.Set(p.Given, "user", p.User, cmp.Or(p.Given["user"], opt("user"), "mysql"))
+	within := func(path string) string {
+		if path == "" || path == "stderr" || filepath.IsAbs(path) || strings.HasPrefix(path, "@") {
+			return path
+		}
+		return filepath.Join(dir, path)
+	}
+	host, _ := os.Hostname()
+	for param, option := range map[string]string{"socket": "socket", "pid": "pid-file", "log": "log-error"} {
+		without := within(in.values[option])
+		// Among other data it would be another file; and the agent has its own default in the place of the server's pid file.
+		if dir != usual && filepath.Dir(without) == usual || without == filepath.Join(dir, host+".pid") {
+			without = ""
+		}
+		f.Set(p.Given, param, within(named[param]), without)
+	}
+	f.Set(p.Given, "user", p.User, cmp.Or(p.Given["user"], in.user, "mysql"))
 	if len(more) > 0 {
 		f.Set(p.Given, "additional_parameters", takeover.Quoted(more), "")
 	}

@@ -3,12 +3,61 @@ package mysql
 import (
 	"maps"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/takeover"
 )
+
+// What the file says in a group that only a server of this version reads, the server is asked for.
+func TestDeriveAsksTheServer(t *testing.T) {
+	const server = "/usr/sbin/mariadbd"
+	if !takeover.Exists(server) {
+		t.Skip("SKIP: needs " + server)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := mycnf.Ask(t.Context(), daemon.Command{Path: server, Args: []string{"--no-defaults"}, Dir: "/", User: me.Username})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(said.Groups, func(g string) bool { return !slices.Contains(mycnf.ServerGroups, g) })
+	if i < 0 {
+		t.Fatalf("%s reads no group of its version: %v", server, said.Groups)
+	}
+	dir := t.TempDir()
+	cnf, bad := filepath.Join(dir, "my.cnf"), filepath.Join(dir, "bad.cnf")
+	for file, text := range map[string]string{cnf: "socket=/run/db.sock\npid-file=db.pid\nlog-error=db.err\n", bad: "no group\n[mysqld\n"} {
+		if file == cnf {
+			text = "[" + said.Groups[i] + "]\ndatadir=" + dir + "\nuser=" + me.Username + "\n" + text
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	derived := func(cnf, args string) (map[string]string, error) {
+		return derive(t.Context(), takeover.Process{
+			Program: server, Args: strings.Fields("--defaults-file=" + cnf + " " + args), Dir: "/", User: me.Username,
+		})
+	}
+	all := " --socket=/run/db.sock --pid-file=" + dir + "/db.pid --log-error=" + dir + "/db.err"
+	want := map[string]string{"config": cnf, "shared_storage": "false"}
+	for _, args := range []string{"", all, "--datadir=" + dir + all} {
+		if got, err := derived(cnf, args); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v; want %v", args, got, err, want)
+		}
+	}
+	if got, err := derived(bad, ""); err == nil {
+		t.Errorf("a file that the server refuses: %v", got)
+	}
+}
 
 func TestDerive(t *testing.T) {
 	dir := t.TempDir()

@@ -38,10 +38,11 @@ type Kind struct {
 
 // Process is a process as it was started, and what the resource says of it already.
 type Process struct {
-	Args  []string // without the program
-	Dir   string   // its working directory
-	User  string   // who it runs as
-	Given map[string]string
+	Program string   // the path of its executable
+	Args    []string // without the program
+	Dir     string   // its working directory
+	User    string   // who it runs as
+	Given   map[string]string
 }
 
 // Owns tells by its name whether a unit is this service's, and no other that its process only happens to live in.
