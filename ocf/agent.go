@@ -99,25 +99,7 @@ func (a Agent) Check() []error {
 	if !isName(a.Name) || a.Version == "" || a.Short == "" || a.Long == "" {
 		bad("agent %q: name, version, short and long description are needed", a.Name)
 	}
-	names := map[string]bool{}
-	for _, p := range a.Parameters {
-		switch {
-		case !isName(p.Name) || names[p.Name]:
-			bad("parameter %q: bad name, or declared twice", p.Name)
-		case p.Value == nil || p.Short == "" || p.Long == "":
-			bad("parameter %s: value, short and long description are needed", p.Name)
-		case p.Required && p.Default != "":
-			bad("parameter %s: required, and has a default", p.Name)
-		case p.Default != "" && p.Value.Set(p.Default) != nil:
-			bad("parameter %s: the default %q: %v", p.Name, p.Default, p.Value.Set(p.Default))
-		}
-		names[p.Name] = true
-	}
-	for _, p := range a.Parameters {
-		if p.ReplacedBy != "" && !names[p.ReplacedBy] {
-			bad("parameter %s is replaced by %s, which is not declared", p.Name, p.ReplacedBy)
-		}
-	}
+	a.checkParameters(bad)
 	type key struct {
 		name     string
 		interval time.Duration
@@ -139,4 +121,26 @@ func (a Agent) Check() []error {
 		}
 	}
 	return errs
+}
+
+func (a Agent) checkParameters(bad func(format string, args ...any)) {
+	names := map[string]bool{}
+	for _, p := range a.Parameters {
+		switch {
+		case !isName(p.Name) || names[p.Name]:
+			bad("parameter %q: bad name, or declared twice", p.Name)
+		case p.Value == nil || p.Short == "" || p.Long == "":
+			bad("parameter %s: value, short and long description are needed", p.Name)
+		case p.Required && p.Default != "":
+			bad("parameter %s: required, and has a default", p.Name)
+		case p.Default != "" && p.Value.Set(p.Default) != nil:
+			bad("parameter %s: the default %q: %v", p.Name, p.Default, p.Value.Set(p.Default))
+		}
+		names[p.Name] = true
+	}
+	for _, p := range a.Parameters {
+		if p.ReplacedBy != "" && !names[p.ReplacedBy] {
+			bad("parameter %s is replaced by %s, which is not declared", p.Name, p.ReplacedBy)
+		}
+	}
 }

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -318,12 +320,8 @@ func usesBelow(dir string) Test {
 		if err != nil {
 			return false, err
 		}
-		for _, link := range files {
-			if isBelow(link, []string{dir}) {
-				return true, nil
-			}
-		}
-		return isDir(cwd, []string{dir}) || isBelow(cwd, []string{dir}), nil
+		links := append(slices.Collect(maps.Values(files)), cwd)
+		return isDir(cwd, []string{dir}) || isBelow(links, []string{dir}), nil
 	}
 }
 

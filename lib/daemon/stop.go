@@ -214,27 +214,14 @@ func members(leaders []*Process) []*Process {
 	if len(leaders) == 0 || leaders[0].fixture {
 		return nil
 	}
-	since := map[int]uint64{} // of the leaders of a session or group, by pid
-	for _, p := range leaders {
-		if st, err := p.Stat(); err == nil && (st.Session == p.PID || st.PGID == p.PID) {
-			since[p.PID] = p.StartTime
-		}
-	}
 	self, err := readStat("/proc/self")
 	if err != nil {
 		return nil
 	}
+	since := led(leaders)
 	delete(since, self.Session)
 	delete(since, self.PGID)
-	spared := map[int]bool{0: true, 1: true, self.PID: true}
-	for pid := self.PPID; pid > 1; {
-		spared[pid] = true
-		st, err := readStat("/proc/" + strconv.Itoa(pid))
-		if err != nil {
-			break
-		}
-		pid = st.PPID
-	}
+	spared := ancestors(self)
 	for _, p := range leaders {
 		spared[p.PID] = true
 	}
@@ -248,23 +235,55 @@ func members(leaders []*Process) []*Process {
 		if err != nil || spared[pid] {
 			continue
 		}
-		st, err := readStat("/proc/" + name)
-		if err != nil || st.Flags&kernelThread != 0 || st.Dead() || !follows(st, since) {
-			continue
+		if p := member(pid, since, leaders[0].name); p != nil {
+			found = append(found, p)
 		}
-		p, err := open("", pid)
-		if err != nil {
-			continue
-		}
-		// Once more with the process in hand.
-		if st, err := p.Stat(); err != nil || !follows(st, since) {
-			p.Close()
-			continue
-		}
-		p.name = fmt.Sprintf("%s, a child of %s", cmp.Or(filepath.Base(p.Exe), st.Comm), leaders[0].name)
-		found = append(found, p)
 	}
 	return found
+}
+
+// led are the processes that lead a session or group, with when they were started.
+func led(leaders []*Process) map[int]uint64 {
+	since := map[int]uint64{}
+	for _, p := range leaders {
+		if st, err := p.Stat(); err == nil && (st.Session == p.PID || st.PGID == p.PID) {
+			since[p.PID] = p.StartTime
+		}
+	}
+	return since
+}
+
+// ancestors are a process and those that it stems from.
+func ancestors(self Stat) map[int]bool {
+	all := map[int]bool{0: true, 1: true, self.PID: true}
+	for pid := self.PPID; pid > 1; {
+		all[pid] = true
+		st, err := readStat("/proc/" + strconv.Itoa(pid))
+		if err != nil {
+			break
+		}
+		pid = st.PPID
+	}
+	return all
+}
+
+// member is the process if it is in a session or group of one of the leaders, else nil.
+func member(pid int, since map[int]uint64, leader string) *Process {
+	st, err := readStat("/proc/" + strconv.Itoa(pid))
+	if err != nil || st.Flags&kernelThread != 0 || st.Dead() || !follows(st, since) {
+		return nil
+	}
+	p, err := open("", pid)
+	if err != nil {
+		return nil
+	}
+	// Once more with the process in hand.
+	if st, err := p.Stat(); err != nil || !follows(st, since) {
+		p.Close()
+		return nil
+	}
+	p.name = fmt.Sprintf("%s, a child of %s", cmp.Or(filepath.Base(p.Exe), st.Comm), leader)
+	return p
 }
 
 // follows says whether a process is in a session or group of one of the leaders, and not older than it.

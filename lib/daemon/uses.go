@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,36 +147,25 @@ func UsesDir(dir string, options ...string) Test {
 
 func usesDir(ctx context.Context, p *Process, dir string, options []string) (bool, error) {
 	dirs := []string{dir}
-	cwd, err := p.WorkDir()
-	if err != nil {
-		return false, err
-	}
+	cwd, cerr := p.WorkDir()
 	foreign, err := p.foreign("mnt")
-	if err != nil {
+	if err = cmp.Or(cerr, err); err != nil {
 		return false, err
 	}
 	if !foreign && isDir(cwd, dirs) {
 		return true, nil // by far the most frequent case, so nothing else is read before
 	}
-	real, hung := bounded(ctx, dir, func() (string, error) { return filepath.EvalSymlinks(dir) })
-	if hung == nil && real != dir {
-		dirs = append(dirs, real)
-		if !foreign && isDir(cwd, dirs) {
-			return true, nil
-		}
+	dirs = namesOf(ctx, dir)
+	if !foreign && isDir(cwd, dirs) {
+		return true, nil
 	}
 
-	shows, elsewhere, err := saysDir(ctx, p, dirs, options)
-	if err != nil {
-		return false, err
-	}
+	shows, elsewhere, serr := saysDir(ctx, p, dirs, options)
 	files, err := p.Files()
-	if err != nil {
+	if err = cmp.Or(serr, err); err != nil {
 		return false, err
 	}
-	shows = shows || isDir(cwd, dirs) || slices.ContainsFunc(slices.Collect(maps.Values(files)), func(link string) bool {
-		return isBelow(link, dirs)
-	})
+	shows = shows || isDir(cwd, dirs) || isBelow(slices.Collect(maps.Values(files)), dirs)
 	if shows && !foreign {
 		return true, nil
 	}
@@ -196,19 +186,33 @@ func usesDir(ctx context.Context, p *Process, dir string, options []string) (boo
 			return false, fmt.Errorf("it works on a %s in another mount namespace, which is not this node's", dir)
 		}
 	}
-	if elsewhere {
+	switch {
+	case elsewhere:
 		return false, nil
-	}
-	if err != nil {
+	case err != nil:
 		return false, err
 	}
+	return false, p.adrift(lost, cwd, files, dir)
+}
+
+// adrift is why a process that shows nothing of the directory may work on it all the same; nil if it surely does not.
+func (p *Process) adrift(lost bool, cwd string, files map[int]string, dir string) error {
 	if lost {
-		return false, fmt.Errorf("its working directory %s is on a file system that is no longer mounted, perhaps what was mounted on %s", cwd, dir)
+		return fmt.Errorf("its working directory %s is on a file system that is no longer mounted, perhaps what was mounted on %s", cwd, dir)
 	}
 	if link, ok := p.detached(files); ok {
-		return false, fmt.Errorf("it has %s open on a file system that is no longer mounted, perhaps what was mounted on %s", link, dir)
+		return fmt.Errorf("it has %s open on a file system that is no longer mounted, perhaps what was mounted on %s", link, dir)
 	}
-	return false, p.unsettled(files)
+	return p.unsettled(files)
+}
+
+// namesOf are the names of a directory: as given, and with its links followed.
+func namesOf(ctx context.Context, dir string) []string {
+	real, err := bounded(ctx, dir, func() (string, error) { return filepath.EvalSymlinks(dir) })
+	if err != nil || real == dir {
+		return []string{dir}
+	}
+	return []string{dir, real}
 }
 
 // isDir says whether the link text names one of the folders, be it a deleted one.
@@ -216,9 +220,11 @@ func isDir(link string, dirs []string) bool {
 	return slices.Contains(dirs, link) || slices.Contains(dirs, strings.TrimSuffix(link, " (deleted)"))
 }
 
-func isBelow(link string, dirs []string) bool {
+// isBelow says whether any of the link texts names something in one of the folders.
+func isBelow(links, dirs []string) bool {
 	return slices.ContainsFunc(dirs, func(dir string) bool {
-		return strings.HasPrefix(link, strings.TrimSuffix(dir, "/")+"/")
+		below := strings.TrimSuffix(dir, "/") + "/"
+		return slices.ContainsFunc(links, func(link string) bool { return strings.HasPrefix(link, below) })
 	})
 }
 
