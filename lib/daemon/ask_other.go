@@ -6,6 +6,6 @@ package daemon
 const auditArch = 0
 
 var (
-	opens   map[uint32]uint32
+	opens   [][2]uint32
 	changes []uint32
 )
