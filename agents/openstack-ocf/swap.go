@@ -133,26 +133,14 @@ func runSwap(c *cli.Context) error {
 
 func (s *swapper) do(ctx context.Context) (outcome, error) {
 	if !s.c.Bool("dry-run") {
-		soon, cancel := context.WithTimeout(ctx, 3*time.Second)
-		release, err := s.Lock(soon)
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) {
-			return outcome{}, cli.Exit("another swap is under way on this node, or its guard is undoing it: wait for it to end", swapLocked)
-		}
+		release, err := s.lock(ctx)
 		if err != nil {
 			return outcome{}, err
 		}
 		defer release()
-		did, err := s.Recover(ctx)
-		if err != nil {
-			return outcome{}, &swap.RolledBack{Why: errors.New("a swap that was cut off before has to be ended first, and could not be"), Left: err}
-		}
-		if did == "" && s.c.Bool("undo") {
-			if did, err = s.Abandoned(ctx); err != nil {
-				return outcome{}, err
-			}
-		}
-		if did != "" && did != swap.Finished && s.c.Bool("undo") {
+		if did, err := s.leftover(ctx); err != nil {
+			return outcome{}, err
+		} else if did != "" {
 			return outcome{Result: "undone", Reason: []string{did}}, nil
 		}
 	}
@@ -161,40 +149,66 @@ func (s *swapper) do(ctx context.Context) (outcome, error) {
 		plan = s.PlanUndo
 	}
 	p, err := plan(ctx)
-	o := outcome{Plan: p}
 	if err != nil {
-		return o, err
+		return outcome{Plan: p}, err
 	}
+	result, err := s.carryOut(ctx, p)
+	return outcome{Result: result, Plan: p}, err
+}
+
+// lock keeps other swaps away until release is called.
+func (s *swapper) lock(ctx context.Context) (release func(), err error) {
+	soon, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if release, err = s.Lock(soon); errors.Is(err, context.DeadlineExceeded) {
+		err = cli.Exit("another swap is under way on this node, or its guard is undoing it: wait for it to end", swapLocked)
+	}
+	return release, err
+}
+
+// leftover ends a swap that was cut off, and says what it did if that is all that was asked for.
+func (s *swapper) leftover(ctx context.Context) (string, error) {
+	did, err := s.Recover(ctx)
+	if err != nil {
+		return "", &swap.RolledBack{Why: errors.New("a swap that was cut off before has to be ended first, and could not be"), Left: err}
+	}
+	if !s.c.Bool("undo") {
+		return "", nil
+	}
+	if did == "" {
+		return s.Abandoned(ctx)
+	}
+	if did == swap.Finished { // it is in effect, and to be undone
+		return "", nil
+	}
+	return did, nil
+}
+
+// carryOut shows a plan and does it, if that is wanted. It returns the outcome's result.
+func (s *swapper) carryOut(ctx context.Context, p *swap.Plan) (string, error) {
 	if len(p.Changes) == 0 {
-		o.Result = "nothing"
-		if fmt.Fprint(s.out, "nothing is left to do"); s.c.Bool("undo") {
-			fmt.Fprint(s.out, ": no swap that was made on this node is in effect")
+		none := ""
+		if s.c.Bool("undo") {
+			none = ": no swap that was made on this node is in effect"
 		}
-		fmt.Fprintln(s.out)
-		return o, nil
+		fmt.Fprintf(s.out, "nothing is left to do%s\n", none)
+		return "nothing", nil
 	}
 	s.show(p)
 	if s.c.Bool("dry-run") {
-		o.Result = "planned"
-		return o, nil
+		return "planned", nil
 	}
-	if !s.c.Bool("yes") {
-		if err := s.confirm(ctx); err != nil {
-			return o, err
-		}
-	} else if conflicts := p.Conflicts(); len(conflicts) > 0 {
-		return o, &swap.Refusal{Reasons: append(conflicts, "a person has to agree to that: call it without --yes")}
+	if err := s.agreed(ctx, p); err != nil {
+		return "", err
 	}
 	if err := s.Run(ctx, p); err != nil {
-		return o, err
+		return "", err
 	}
-	o.Result = "swapped"
 	if s.c.Bool("undo") {
-		o.Result = "undone"
-		return o, nil
+		return "undone", nil
 	}
 	s.Say("done; `openstack-ocf swap --undo` on this node takes it back")
-	return o, nil
+	return "swapped", nil
 }
 
 // show tells what will happen.
@@ -217,7 +231,14 @@ func (s *swapper) show(p *swap.Plan) {
 	fmt.Fprintf(s.out, "Then: %s are asked; the cluster leaves these resources alone meanwhile (seconds, %s at most); no service is restarted.\n", strings.Join(p.Nodes, ", "), s.Hold())
 }
 
-func (s *swapper) confirm(ctx context.Context) error {
+// agreed is nil if a person agrees, or has with --yes, which is not to give up what others changed.
+func (s *swapper) agreed(ctx context.Context, p *swap.Plan) error {
+	if s.c.Bool("yes") {
+		if conflicts := p.Conflicts(); len(conflicts) > 0 {
+			return &swap.Refusal{Reasons: append(conflicts, "a person has to agree to that: call it without --yes")}
+		}
+		return nil
+	}
 	if err := confirm(ctx, s.out, bufio.NewReader(os.Stdin), "Go ahead?"); err != nil {
 		return &swap.Refusal{Reasons: []string{err.Error()}}
 	}

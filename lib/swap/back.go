@@ -35,10 +35,10 @@ func (s *Swap) Recover(ctx context.Context) (string, error) {
 
 // resume ends the swap of a journal.
 func (s *Swap) resume(ctx context.Context, j *journal) (string, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(j.Within, Within))
-	defer cancel()
 	j.Within = cmp.Or(j.Within, Within)
-	r := &run{Swap: s, journal: j}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.Within)
+	defer cancel()
+	r := &run{swap: s, journal: j}
 	var cib *pacemaker.Element
 	// A command of the dead swap that is still on its way to the CIB fails from here on: it was made for an older one.
 	err := r.apply(ctx, func(now *pacemaker.Element) error { cib = now; return nil })
@@ -48,54 +48,70 @@ func (s *Swap) resume(ctx context.Context, j *journal) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if over, err := j.over(cib); over || err != nil {
+		return "", err
+	}
 	began := j.Began.Format(time.DateTime)
-	who := owner(cib)
-	if node, name, _ := strings.Cut(who, " "); who != "" && name == filepath.Base(j.dir) && who != r.owner() && who != j.from {
-		return "", fmt.Errorf("%s, which was asked to watch over it, is ending it: wait for that", node)
-	}
-	if who != r.owner() && (who == "" || who != j.from) { // it had just ended, or another node ended it
-		end := swapped
-		for _, c := range j.Changes {
-			if now := resource(cib, c.ID); now == nil || pacemaker.AgentOf(now) != c.To {
-				end = undone
-			}
-		}
-		return "", j.at(end)
-	}
-	why := ""
-	switch op := startedBy(cib, j.Changes); {
-	case j.Step == verified:
-		why = "all had been found to be right"
-	case op != nil:
-		why = fmt.Sprintf("%s has started the service on %s since", op.Agent, op.Node)
-	}
-	if why != "" {
+	if why := j.right(cib); why != "" {
 		s.Say("the swap of %s was cut off, but %s: finishing it", began, why)
-		if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
-			return "", err
-		}
-		_ = until(ctx, settling, func(ctx context.Context) error { // its monitors begin
-			status, err := pacemaker.ReadStatus(ctx)
-			if err != nil {
-				return err
-			}
-			return atRest(ctx, status)
-		})
-		return Finished, j.at(swapped)
+		return r.finish(ctx)
 	}
 	if err := r.grasp(ctx); err != nil {
 		s.Say("%v", err)
 	}
 	defer r.letGo()
 	s.Say("the swap of %s was cut off: undoing it", began)
-	if j.Why == "" {
-		j.Why = "it was cut off"
-	}
+	j.Why = cmp.Or(j.Why, "it was cut off")
 	err = r.back(ctx)
-	if r.Step != undone {
+	if j.Step != undone {
 		return "", err
 	}
 	return Undid, err
+}
+
+// over takes down how a swap ended that had just ended, or that another node ended. The error is that another node is at
+// it, or that it cannot be taken down.
+func (j *journal) over(cib *pacemaker.Element) (bool, error) {
+	who := owner(cib)
+	if who == j.owner() || who != "" && who == j.from {
+		return false, nil
+	}
+	if node, name, _ := strings.Cut(who, " "); who != "" && name == filepath.Base(j.dir) {
+		return false, fmt.Errorf("%s, which was asked to watch over it, is ending it: wait for that", node)
+	}
+	end := swapped
+	for _, c := range j.Changes {
+		if now := resource(cib, c.ID); now == nil || pacemaker.AgentOf(now) != c.To {
+			end = undone
+		}
+	}
+	return true, j.at(end)
+}
+
+// right is why a swap that was cut off is to be finished; "": it is to be undone.
+func (j *journal) right(cib *pacemaker.Element) string {
+	if j.Step == verified {
+		return "all had been found to be right"
+	}
+	if op := startedBy(cib, j.Changes); op != nil {
+		return fmt.Sprintf("%s has started the service on %s since", op.Agent, op.Node)
+	}
+	return ""
+}
+
+// finish ends the maintenance of a swap that was cut off.
+func (r *run) finish(ctx context.Context) (string, error) {
+	if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
+		return "", err
+	}
+	_ = until(ctx, settling, func(ctx context.Context) error { // its monitors begin
+		status, err := pacemaker.ReadStatus(ctx)
+		if err != nil {
+			return err
+		}
+		return atRest(ctx, status)
+	})
+	return Finished, r.journal.at(swapped)
 }
 
 // Watch is what the guard does: it waits for the swap that is under way, and undoes it if it died. It goes on until
@@ -182,7 +198,7 @@ func (s *Swap) Abandoned(ctx context.Context) (string, error) {
 	if err := reacquaint(ctx, cib, status); err != nil {
 		return "", err
 	}
-	r := &run{Swap: s, journal: &journal{Node: node, dir: name}}
+	r := &run{swap: s, journal: &journal{Node: node, dir: name}}
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
 		return "", err
 	}
@@ -271,17 +287,17 @@ func (r *run) back(ctx context.Context) error {
 		return err
 	}
 	restore := false
-	r.Until = r.hold()
+	r.journal.Until = r.journal.hold()
 	err = r.apply(ctx, func(cib *pacemaker.Element) error {
 		restore = false
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			// They may be back already, by an undoing that was cut off itself, and the nodes not asked.
 			now := resource(cib, c.ID)
 			restore = restore || now != nil && (pacemaker.AgentOf(now) == c.To || !known(cib, c.ID, c.From, c.there(status)))
 		}
 		unmark(cib)
 		if restore {
-			mark(cib, marked(cib, r.Changes, r.Still, r.journal.Whole), r.Until)
+			mark(cib, marked(cib, r.journal.Changes, r.journal.Still, r.journal.Whole), r.journal.Until)
 		}
 		return nil
 	})
@@ -293,15 +309,15 @@ func (r *run) back(ctx context.Context) error {
 		return err
 	}
 	// The units first: under the old agents, a stop of a unit that let go would not stop its service.
-	if r.Released {
+	if r.journal.Released {
 		if err := until(ctx, time.Minute, func(ctx context.Context) error { return r.units(ctx, false) }); err != nil {
-			return fmt.Errorf("%s stay as they are, in maintenance until %s at the latest: %w", r.what(), r.Until.Format(time.TimeOnly), err)
+			return fmt.Errorf("%s stay as they are, in maintenance until %s at the latest: %w", r.what(), r.journal.Until.Format(time.TimeOnly), err)
 		}
 	}
 	var doubt error
 	if restore {
 		if doubt, err = r.restore(ctx); err != nil {
-			return fmt.Errorf("%s stay in maintenance until %s at the latest: %w", r.what(), r.Until.Format(time.TimeOnly), err)
+			return fmt.Errorf("%s stay in maintenance until %s at the latest: %w", r.what(), r.journal.Until.Format(time.TimeOnly), err)
 		}
 	}
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
@@ -312,7 +328,7 @@ func (r *run) back(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			for _, i := range status.Instances(c.ID) {
 				if !i.Managed {
 					return fmt.Errorf("%s is not managed", c.ID)
@@ -323,7 +339,7 @@ func (r *run) back(ctx context.Context) error {
 	}))
 	for _, h := range r.held {
 		if h.process.Alive() {
-			r.Say("%s: %s as before, %s was not restarted", h.change.ID, h.change.From, h.change.Process)
+			r.swap.Say("%s: %s as before, %s was not restarted", h.change.ID, h.change.From, h.change.Process)
 		}
 	}
 	r.note(undone)
@@ -332,22 +348,22 @@ func (r *run) back(ctx context.Context) error {
 
 // note takes down how far the undoing has come. A full disk must not keep us from it: what the CIB says counts more.
 func (r *run) note(s step) {
-	if err := r.at(s); err != nil {
-		r.Say("%v", err)
+	if err := r.journal.at(s); err != nil {
+		r.swap.Say("%v", err)
 	}
 }
 
 // restore puts the old primitives in and has all nodes that are there asked. The error is why the maintenance must not
 // end yet. Doubt is what else is not as it should be; with the old agents the cluster goes by what it sees, as ever.
 func (r *run) restore(ctx context.Context) (doubt, err error) {
-	for _, c := range r.Changes {
-		r.Say("%s: %s comes back", c.ID, c.From)
+	for _, c := range r.journal.Changes {
+		r.swap.Say("%s: %s comes back", c.ID, c.From)
 	}
 	var theirs []string
-	secrets := r.secrets()
+	secrets := r.swap.secrets()
 	err = r.apply(ctx, func(cib *pacemaker.Element) error {
 		theirs = nil
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			now := resource(cib, c.ID)
 			if now == nil || pacemaker.AgentOf(now) != c.To {
 				continue
@@ -369,7 +385,7 @@ func (r *run) restore(ctx context.Context) (doubt, err error) {
 		return nil, err
 	}
 	for _, t := range theirs {
-		r.Say("%s", t)
+		r.swap.Say("%s", t)
 	}
 	if doubt = r.askAgain(ctx); doubt == nil {
 		status, err := pacemaker.ReadStatus(ctx)
@@ -377,7 +393,7 @@ func (r *run) restore(ctx context.Context) (doubt, err error) {
 			return nil, err
 		}
 		online := online(status)
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			for n := range c.Runs {
 				if !online[n] {
 					return nil, nil // the cluster has to act
@@ -395,7 +411,7 @@ func (r *run) restore(ctx context.Context) (doubt, err error) {
 		if err != nil {
 			return err
 		}
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			if nodes := c.there(status); resource(cib, c.ID) != nil && !known(cib, c.ID, c.From, nodes) {
 				return fmt.Errorf("%s: not all of %s have answered %s, without which the cluster would restart it", c.ID, strings.Join(nodes, ", "), c.From)
 			}

@@ -80,11 +80,11 @@ func TestUndoesAnUndoingThatWasCutOff(t *testing.T) {
 			if err := r.ask(t.Context(), func(c *Change) (string, []string) { return c.To, c.Asked }); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.at(undoing); err != nil {
+			if err := r.journal.at(undoing); err != nil {
 				t.Fatal(err)
 			}
 			if err := r.apply(t.Context(), func(cib *pacemaker.Element) error {
-				for _, c := range r.Changes {
+				for _, c := range r.journal.Changes {
 					put(cib, c.Old)
 				}
 				return nil

@@ -106,7 +106,7 @@ func TestLarge(t *testing.T) {
 	lap("planned")
 	j, err := newJournal(b.swap.Dir, journal{Step: begun, Node: "node1", Began: time.Now(), Within: Within, Until: time.Now().Add(Within), Changes: p.Changes}, p.cib)
 	must(err)
-	r := &run{Swap: b.swap, journal: j, nodes: p.Nodes, expect: configured(p.cib)}
+	r := &run{swap: b.swap, journal: j, nodes: p.Nodes, expect: configured(p.cib)}
 	looks := func(n int) {
 		for range n {
 			_, err := pacemaker.CIB(ctx)
@@ -123,7 +123,7 @@ func TestLarge(t *testing.T) {
 	must(r.maintain(ctx))
 	lap("maintained")
 	must(r.apply(ctx, func(cib *pacemaker.Element) error {
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			put(cib, c.New)
 		}
 		return nil

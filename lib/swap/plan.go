@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/ocf"
@@ -161,13 +162,28 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return nil, nil, nil, err
 	}
-	var (
-		cib    *pacemaker.Element
-		status *pacemaker.Status
-		busy   string
-	)
-	// A transition of a moment, such as the operator's last command brings, is let pass.
-	err := until(ctx, settling, func(context.Context) (err error) {
+	cib, status, busy, err := rested(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p := &Plan{cib: cib}
+	if p.Node, err = pacemaker.LocalNode(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	r.unfit(status, busy)
+	r.underWay(cib)
+	if len(r.Reasons) == 0 {
+		if err := r.aboutToAct(ctx, cib); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	return p, status, r, nil
+}
+
+// rested reads a cluster that is at rest; busy is what it goes on doing otherwise. A transition of a moment, such as the
+// operator's last command brings, is let pass.
+func rested(ctx context.Context) (cib *pacemaker.Element, status *pacemaker.Status, busy string, err error) {
+	err = until(ctx, settling, func(context.Context) (err error) {
 		busy = ""
 		if cib, err = pacemaker.CIB(ctx); err != nil {
 			return &final{err}
@@ -183,13 +199,14 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 		}
 		return nil
 	})
-	if err != nil && busy == "" {
-		return nil, nil, nil, err
+	if busy != "" {
+		err = nil
 	}
-	p := &Plan{cib: cib}
-	if p.Node, err = pacemaker.LocalNode(ctx); err != nil {
-		return nil, nil, nil, err
-	}
+	return cib, status, busy, err
+}
+
+// unfit refuses a cluster in which nothing could be verified.
+func (r *Refusal) unfit(status *pacemaker.Status, busy string) {
 	if !status.Quorum {
 		r.add("the cluster has no quorum")
 	}
@@ -208,21 +225,22 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 			r.add("node %s is in maintenance: end that first", n.Name)
 		}
 	}
-	r.underWay(cib)
-	if len(r.Reasons) == 0 {
-		would, err := pacemaker.Simulate(ctx, cib)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		for i, a := range would {
-			if i == 5 {
-				r.add("the cluster is about to act %d times more", len(would)-i)
-				break
-			}
-			r.add("the cluster is about to act (%s): wait until it is at rest", a)
-		}
+}
+
+// aboutToAct refuses a cluster that has something to do.
+func (r *Refusal) aboutToAct(ctx context.Context, cib *pacemaker.Element) error {
+	would, err := pacemaker.Simulate(ctx, cib)
+	if err != nil {
+		return err
 	}
-	return p, status, r, nil
+	for i, a := range would {
+		if i == 5 {
+			r.add("the cluster is about to act %d times more", len(would)-i)
+			break
+		}
+		r.add("the cluster is about to act (%s): wait until it is at rest", a)
+	}
+	return nil
 }
 
 // underWay refuses while the marks of a swap are in the CIB.
@@ -289,19 +307,8 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 		return nil, fmt.Errorf("there is no agent %s in this version; `openstack-ocf agents` lists them", to)
 	}
 	agent := successor.New()
-	if prim.Attr("template") != "" {
-		return nil, fmt.Errorf("it is made from the template %s: swap that by hand, or write the resource out", prim.Attr("template"))
-	}
-	if err := writtenOut(p.cib, prim); err != nil {
+	if err := plain(p.cib, prim, path); err != nil {
 		return nil, err
-	}
-	for _, e := range path {
-		switch {
-		case e.Name == "bundle":
-			return nil, errors.New("it runs in a container (bundle): its process is none of this node's")
-		case e.Name == "clone" && isTrue(e, "globally-unique"):
-			return nil, errors.New("it is a clone whose instances differ (globally-unique): which of them a process is cannot be told; swap it by hand")
-		}
 	}
 	if hasRoles(status.Instances(prim.Attr("id"))) {
 		return nil, fmt.Errorf("it is promotable: its instances replicate and have roles, which the new agent cannot take over while they run; leave it as it is, or in a quiet hour delete it and create it anew (`openstack-ocf describe %s` has the commands)", to)
@@ -313,8 +320,7 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	if at := c.elsewhere(p.Node); at != "" {
 		return nil, fmt.Errorf("it runs on %[1]s, and how it runs is to be read there: run this command on %[1]s", at)
 	}
-	given := params(prim)
-	for name := range given {
+	for name := range params(prim) {
 		if !takeover.Has(agent, name) {
 			return nil, fmt.Errorf("it has a parameter %s, which %s does not know", name, c.To)
 		}
@@ -326,28 +332,11 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 		return nil, fmt.Errorf("nothing is known of how %s's process is found", to)
 	}
 	kind := successor.Kind()
-	process, err := kind.Locate(ctx, given, unitName(prim))
+	process, err := c.read(ctx, kind)
 	if err != nil {
 		return nil, err
 	}
 	defer process.Close()
-	how, err := takeover.Look(ctx, process, given)
-	if err != nil {
-		return nil, err
-	}
-	if c.Params, err = kind.Derive(ctx, how); err != nil {
-		return nil, err
-	}
-	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), takeover.UnitOf(process.PID)
-	if c.Unit != "" && c.Unit != unitName(prim) && !kind.Owns(c.Unit) {
-		props, err := pacemaker.UnitProperties(ctx, cmp.Or(unitName(prim), c.Unit), "Id")
-		if err != nil {
-			return nil, err
-		}
-		if unitName(prim) == "" || props["Id"] != c.Unit {
-			return nil, fmt.Errorf("%s lives in the unit %s, which is not its own: whoever stops that unit stops it too; restart the resource first, in a quiet hour (pcs resource restart %s)", c.Process, c.Unit, c.ID)
-		}
-	}
 	c.New = replacement(p.cib, c.Old, to, c.Params)
 	if s.Defaults {
 		advised(p.cib, c.New, agent)
@@ -359,6 +348,67 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 		c.Notes = append(c.Notes, kind.Notes(process)...)
 	}
 	return c, s.tryOut(ctx, c, successor.New)
+}
+
+// plain refuses a primitive of which not all stands in itself, or not one process is it.
+func plain(cib, prim *pacemaker.Element, path []*pacemaker.Element) error {
+	if prim.Attr("template") != "" {
+		return fmt.Errorf("it is made from the template %s: swap that by hand, or write the resource out", prim.Attr("template"))
+	}
+	if err := writtenOut(cib, prim); err != nil {
+		return err
+	}
+	for _, e := range path {
+		switch {
+		case e.Name == "bundle":
+			return errors.New("it runs in a container (bundle): its process is none of this node's")
+		case e.Name == "clone" && isTrue(e, "globally-unique"):
+			return errors.New("it is a clone whose instances differ (globally-unique): which of them a process is cannot be told; swap it by hand")
+		}
+	}
+	return nil
+}
+
+// read finds the resource's process on this node, and takes down how it runs. The caller closes it.
+func (c *Change) read(ctx context.Context, kind takeover.Kind) (*daemon.Process, error) {
+	process, err := kind.Locate(ctx, params(c.Old), unitName(c.Old))
+	if err != nil {
+		return nil, err
+	}
+	c.identify(process)
+	how, err := takeover.Look(ctx, process, params(c.Old))
+	if err == nil {
+		c.Params, err = kind.Derive(ctx, how)
+	}
+	if err == nil {
+		err = c.ownUnit(ctx, kind)
+	}
+	if err != nil {
+		_ = process.Close()
+		return nil, err
+	}
+	return process, nil
+}
+
+// identify takes down which process it is.
+func (c *Change) identify(p *daemon.Process) {
+	c.PID, c.Started, c.Process, c.Unit = p.PID, p.StartTime, p.String(), takeover.UnitOf(p.PID)
+}
+
+// ownUnit refuses a process in the unit of another service.
+func (c *Change) ownUnit(ctx context.Context, kind takeover.Kind) error {
+	named := unitName(c.Old)
+	if c.Unit == "" || c.Unit == named || kind.Owns(c.Unit) {
+		return nil
+	}
+	props, err := pacemaker.UnitProperties(ctx, cmp.Or(named, c.Unit), "Id")
+	if err != nil {
+		return err
+	}
+	if named == "" || props["Id"] != c.Unit {
+		return fmt.Errorf("%s lives in the unit %s, which is not its own: whoever stops that unit stops it too; restart the resource first, in a quiet hour (pcs resource restart %s)", c.Process, c.Unit, c.ID)
+	}
+	return nil
 }
 
 // writtenOut refuses a primitive of which not all stands in itself, for all nodes alike.
@@ -433,7 +483,7 @@ func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now 
 		return nil, err
 	}
 	defer process.Close()
-	c.PID, c.Started, c.Process, c.Unit = process.PID, process.StartTime, process.String(), takeover.UnitOf(process.PID)
+	c.identify(process)
 	if was.Unit != "" && c.Unit != was.Unit {
 		return nil, fmt.Errorf("%s was restarted since and does not run in the unit %s any more, so that %s would not know it: that takes a restart", c.Process, was.Unit, was.From)
 	}
@@ -553,33 +603,47 @@ func reasonIn(text string) string {
 
 // note says what an operator should know of the change.
 func (c *Change) note(ctx context.Context, agent ocf.Agent) {
-	add := func(format string, args ...any) { c.Notes = append(c.Notes, fmt.Sprintf(format, args...)) }
 	if len(c.Params) == 0 {
-		add("it runs as the new agent expects without any parameter")
+		c.add("it runs as the new agent expects without any parameter")
 	}
-	if c.Unit != "" {
-		add("systemd lets go of %s on all nodes where it runs: by a drop-in (Restart=no, KillMode=none) it neither restarts nor stops the process", c.Unit)
-		add("%s stays active until the process first ends; what the cluster starts then runs under Pacemaker. The drop-in is %s", c.Unit, dropIn(c.Unit))
-		if props, err := pacemaker.UnitProperties(ctx, c.Unit, "UnitFileState"); err == nil && props["UnitFileState"] == "enabled" {
-			add("%[1]s is enabled, so that at a boot systemd starts it behind the cluster's back: systemctl disable %[1]s, on all nodes", c.Unit)
-		}
-	}
+	c.noteUnit(ctx)
 	for op := range c.New.All("op") {
-		every, everyErr := ocf.ParseDuration(op.Attr("interval"))
-		t, err := ocf.ParseDuration(op.Attr("timeout"))
 		for _, act := range agent.Actions {
-			if act.Name == op.Attr("name") && act.Depth == 0 && act.Role == "" && err == nil && t < act.Timeout && act.Name != ocf.ValidateAll {
-				add("its %s may take %s, and the new agent advises %s (--defaults changes it)", act.Name, t, act.Timeout)
-			}
-			if act.Name == ocf.Monitor && op.Attr("name") == ocf.Monitor && act.Depth == 0 && act.Role == "" && op.Attr("role") == "" && everyErr == nil && every > 2*act.Interval {
-				add("its monitor looks every %s, and the new agent advises every %s (--defaults changes it)", every, act.Interval)
+			if act.Depth == 0 && act.Role == "" && act.Name == op.Attr("name") {
+				c.noteOperation(op, act)
 			}
 		}
 	}
 	for _, act := range agent.Actions {
 		if act.Name == ocf.Monitor && act.Depth == 0 && act.Role == "" && !hasMonitor(c.New) {
-			add("it has no recurring monitor: nobody would notice that the service died (--defaults adds one)")
+			c.add("it has no recurring monitor: nobody would notice that the service died (--defaults adds one)")
 		}
+	}
+}
+
+func (c *Change) add(format string, args ...any) {
+	c.Notes = append(c.Notes, fmt.Sprintf(format, args...))
+}
+
+func (c *Change) noteUnit(ctx context.Context) {
+	if c.Unit == "" {
+		return
+	}
+	c.add("systemd lets go of %s on all nodes where it runs: by a drop-in (Restart=no, KillMode=none) it neither restarts nor stops the process", c.Unit)
+	c.add("%s stays active until the process first ends; what the cluster starts then runs under Pacemaker. The drop-in is %s", c.Unit, dropIn(c.Unit))
+	if props, err := pacemaker.UnitProperties(ctx, c.Unit, "UnitFileState"); err == nil && props["UnitFileState"] == "enabled" {
+		c.add("%[1]s is enabled, so that at a boot systemd starts it behind the cluster's back: systemctl disable %[1]s, on all nodes", c.Unit)
+	}
+}
+
+// noteOperation tells of one that has less time, or looks less often, than its action advises.
+func (c *Change) noteOperation(op *pacemaker.Element, act ocf.Action) {
+	if t, err := ocf.ParseDuration(op.Attr("timeout")); err == nil && t < act.Timeout && act.Name != ocf.ValidateAll {
+		c.add("its %s may take %s, and the new agent advises %s (--defaults changes it)", act.Name, t, act.Timeout)
+	}
+	every, err := ocf.ParseDuration(op.Attr("interval"))
+	if err == nil && every > 2*act.Interval && act.Name == ocf.Monitor && op.Attr("role") == "" {
+		c.add("its monitor looks every %s, and the new agent advises every %s (--defaults changes it)", every, act.Interval)
 	}
 }
 

@@ -35,8 +35,8 @@ func (s *Swap) Lock(ctx context.Context) (release func(), err error) {
 
 // run is a swap under way.
 type run struct {
-	*Swap
-	*journal
+	swap    *Swap
+	journal *journal
 	nodes   []string
 	held    []held             // the services' processes
 	expect  *pacemaker.Element // the configuration as we left it; nil: not looked at
@@ -59,7 +59,7 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &run{Swap: s, journal: j, nodes: p.Nodes, expect: configured(p.cib)}
+	r := &run{swap: s, journal: j, nodes: p.Nodes, expect: configured(p.cib)}
 	defer r.letGo()
 	s.Say("saved the cluster's configuration in %s", filepath.Join(j.dir, savedCIB))
 	if err := prune(s.Dir); err != nil {
@@ -87,9 +87,9 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 	s.Say("putting the old state back (Ctrl-C does not stop that)")
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Within)
 	defer cancel()
-	r.Why = err.Error()
+	r.journal.Why = err.Error()
 	left := r.back(back)
-	if left != nil && r.Step != undone {
+	if left != nil && r.journal.Step != undone {
 		left = fmt.Errorf("%w\nits guard goes on trying, and says so in %s", left, filepath.Join(s.Dir, guardLog))
 	}
 	return &RolledBack{Why: err, Left: left}
@@ -109,7 +109,7 @@ func (s *Swap) guard(ctx context.Context) error {
 
 // grasp takes hold of the services' processes.
 func (r *run) grasp(ctx context.Context) error {
-	for _, c := range r.Changes {
+	for _, c := range r.journal.Changes {
 		if c.PID == 0 { // on another node
 			continue
 		}
@@ -163,7 +163,7 @@ func (r *run) apply(ctx context.Context, edit func(cib *pacemaker.Element) error
 		if err != nil {
 			return err
 		}
-		if who := owner(cib); who != "" && who != r.owner() && who != r.from {
+		if who := owner(cib); who != "" && who != r.journal.owner() && who != r.journal.from {
 			return &final{fmt.Errorf("%w (%s)", errOther, who)}
 		}
 		if r.expect != nil && !configured(cib).Equal(r.expect) {
@@ -173,7 +173,7 @@ func (r *run) apply(ctx context.Context, edit func(cib *pacemaker.Element) error
 		if err := edit(to); err != nil {
 			return &final{err}
 		}
-		own(to, r.owner())
+		own(to, r.journal.owner())
 		err = pacemaker.Patch(ctx, cib, to)
 		// After another error it may have been done all the same.
 		r.touched = r.touched || !errors.Is(err, pacemaker.ErrChanged)
@@ -197,7 +197,7 @@ func configured(cib *pacemaker.Element) *pacemaker.Element {
 // agents are the types of this suite's agents that the changes need.
 func (r *run) agents() []string {
 	need := map[string]bool{}
-	for _, c := range r.Changes {
+	for _, c := range r.journal.Changes {
 		if name, ok := strings.CutPrefix(c.To, "ocf:"+Provider+":"); ok {
 			need[name] = true
 		}
@@ -211,8 +211,8 @@ func (r *run) scout(ctx context.Context) error {
 		return nil
 	}
 	since := time.Now()
-	r.Say("asking %s for the new agents in version %s", strings.Join(r.nodes, ", "), r.Version)
-	if err := r.apply(ctx, func(cib *pacemaker.Element) error { addScout(cib, r.agents(), r.Version); return nil }); err != nil {
+	r.swap.Say("asking %s for the new agents in version %s", strings.Join(r.nodes, ", "), r.swap.Version)
+	if err := r.apply(ctx, func(cib *pacemaker.Element) error { addScout(cib, r.agents(), r.swap.Version); return nil }); err != nil {
 		return err
 	}
 	if err := r.answers(ctx, []question{{id: scoutID, agent: "ocf:" + Provider + ":" + ScoutAgent, nodes: r.nodes}}, since); err != nil {
@@ -248,7 +248,7 @@ func (r *run) answers(ctx context.Context, questions []question, since time.Time
 			if err := present(cib, q.nodes); err != nil {
 				return &final{err}
 			}
-			left, err := q.answered(cib, since, r.Step == undoing)
+			left, err := q.answered(cib, since, r.journal.Step == undoing)
 			if err != nil {
 				return &final{err}
 			}
@@ -326,10 +326,10 @@ func present(cib *pacemaker.Element, nodes []string) error {
 
 // maintain has the cluster leave the resources alone.
 func (r *run) maintain(ctx context.Context) error {
-	r.Say("maintenance for %s, until %s at the latest", r.what(), r.Until.Format(time.TimeOnly))
+	r.swap.Say("maintenance for %s, until %s at the latest", r.what(), r.journal.Until.Format(time.TimeOnly))
 	err := r.apply(ctx, func(cib *pacemaker.Element) error {
 		unmark(cib)
-		mark(cib, marked(cib, r.Changes, r.Still, r.journal.Whole), r.Until)
+		mark(cib, marked(cib, r.journal.Changes, r.journal.Still, r.journal.Whole), r.journal.Until)
 		return nil
 	})
 	if err != nil {
@@ -343,10 +343,10 @@ func (r *run) what() string {
 		return "all resources of the cluster"
 	}
 	var ids []string
-	for _, c := range r.Changes {
+	for _, c := range r.journal.Changes {
 		ids = append(ids, c.ID)
 	}
-	return strings.Join(append(ids, r.Still...), ", ") + " alone"
+	return strings.Join(append(ids, r.journal.Still...), ", ") + " alone"
 }
 
 // unmanaged waits until the cluster is at rest and does not manage the resources.
@@ -359,7 +359,7 @@ func (r *run) unmanaged(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			for _, i := range status.Instances(c.ID) {
 				if i.Active && i.Managed {
 					return fmt.Errorf("the cluster still manages %s: is the clock of %s, which leads the cluster, right?", c.ID, status.DC)
@@ -380,11 +380,11 @@ func atRest(ctx context.Context, status *pacemaker.Status) error {
 
 // replace puts the new primitives in, in one change, and has all nodes asked.
 func (r *run) replace(ctx context.Context) error {
-	for _, c := range r.Changes {
-		r.Say("%s: %s becomes %s", c.ID, c.From, c.To)
+	for _, c := range r.journal.Changes {
+		r.swap.Say("%s: %s becomes %s", c.ID, c.From, c.To)
 	}
 	err := r.apply(ctx, func(cib *pacemaker.Element) error {
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			put(cib, c.New)
 		}
 		return nil
@@ -406,14 +406,14 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 	defer stop()
 	var calls []func() error
 	var questions []question
-	for _, c := range r.Changes {
+	for _, c := range r.journal.Changes {
 		q := question{id: c.ID, runs: c.Runs, before: map[string]int{}}
 		for _, op := range pacemaker.History(cib, c.ID) {
 			q.before[op.Node] = max(q.before[op.Node], op.CallID)
 		}
 		q.agent, q.nodes = of(c)
 		questions = append(questions, q)
-		r.Say("%s: asking %s on %s", c.ID, q.agent, strings.Join(q.nodes, ", "))
+		r.swap.Say("%s: asking %s on %s", c.ID, q.agent, strings.Join(q.nodes, ", "))
 		each := func(nodes []string) (failed error) {
 			for _, n := range nodes {
 				if err := pacemaker.Refresh(attended, c.ID, n); err != nil {
@@ -446,7 +446,7 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 		return err
 	}
 	for _, q := range questions {
-		r.Say("%s: runs on %s, and nowhere else, says %s", q.id, strings.Join(slices.Sorted(maps.Keys(q.runs)), ", "), q.agent)
+		r.swap.Say("%s: runs on %s, and nowhere else, says %s", q.id, strings.Join(slices.Sorted(maps.Keys(q.runs)), ", "), q.agent)
 	}
 	return nil
 }
@@ -481,7 +481,7 @@ func isCloned(cib *pacemaker.Element, id string) bool {
 // nodesOf are all nodes that are asked.
 func (r *run) nodesOf(of func(*Change) (string, []string)) []string {
 	all := map[string]bool{}
-	for _, c := range r.Changes {
+	for _, c := range r.journal.Changes {
 		_, nodes := of(c)
 		for _, n := range nodes {
 			all[n] = true
@@ -517,16 +517,16 @@ func (r *run) verify(ctx context.Context) error {
 	if err := r.calm(ctx, 30*time.Second); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(r.Changes, func(c *Change) bool { return c.Unit != "" }) {
-		r.Released = true
-		if err := errors.Join(r.write(), r.units(ctx, true)); err != nil {
+	if slices.ContainsFunc(r.journal.Changes, func(c *Change) bool { return c.Unit != "" }) {
+		r.journal.Released = true
+		if err := errors.Join(r.journal.write(), r.units(ctx, true)); err != nil {
 			return err
 		}
 	}
 	if err := r.calm(ctx, 30*time.Second); err != nil {
 		return err
 	}
-	return r.at(verified)
+	return r.journal.at(verified)
 }
 
 // calm waits until the cluster would do nothing but begin monitors if the maintenance ended.
@@ -566,7 +566,7 @@ func (r *run) calm(ctx context.Context, within time.Duration) error {
 
 // lift ends the maintenance, and looks at all once more.
 func (r *run) lift(ctx context.Context) error {
-	r.Say("all is right: ending the maintenance")
+	r.swap.Say("all is right: ending the maintenance")
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }); err != nil {
 		return err
 	}
@@ -585,7 +585,7 @@ func (r *run) lift(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, c := range r.Changes {
+		for _, c := range r.journal.Changes {
 			if err := c.settled(status, cib); err != nil {
 				return err
 			}
@@ -595,15 +595,15 @@ func (r *run) lift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.at(swapped); err != nil {
+	if err := r.journal.at(swapped); err != nil {
 		return err
 	}
-	for _, c := range r.Changes {
+	for _, c := range r.journal.Changes {
 		here := ""
 		if len(c.Runs) > 1 {
 			here = " on this node"
 		}
-		r.Say("%s: %s on %s, %s%s before and after: not restarted", c.ID, c.To, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), c.Process, here)
+		r.swap.Say("%s: %s on %s, %s%s before and after: not restarted", c.ID, c.To, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), c.Process, here)
 	}
 	return nil
 }

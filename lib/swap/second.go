@@ -36,7 +36,7 @@ func (r *run) second(ctx context.Context) error {
 	}
 	var able []pacemaker.Node
 	for _, n := range status.Nodes {
-		if n.Name != r.Node && n.Online && !n.Standby && !n.Maintenance && !n.Guest && slices.Contains(r.nodes, n.Name) {
+		if n.Name != r.journal.Node && n.Online && !n.Standby && !n.Maintenance && !n.Guest && slices.Contains(r.nodes, n.Name) {
 			able = append(able, n)
 		}
 	}
@@ -50,7 +50,7 @@ func (r *run) second(ctx context.Context) error {
 		return -1
 	})
 	if len(able) == 0 {
-		r.Say("there is no second node to watch over the swap")
+		r.swap.Say("there is no second node to watch over the swap")
 		return nil
 	}
 	words, err := r.packed()
@@ -58,7 +58,7 @@ func (r *run) second(ctx context.Context) error {
 		return err
 	}
 	node := able[0].Name
-	r.Say("%s watches over it", node)
+	r.swap.Say("%s watches over it", node)
 	if err := r.start(ctx, secondID, []string{node}, map[string]string{"watch": words}); err != nil {
 		return fmt.Errorf("%s cannot watch over the swap: %w", node, err)
 	}
@@ -70,13 +70,13 @@ func (r *run) second(ctx context.Context) error {
 func (r *run) packed() (string, error) {
 	j := *r.journal
 	j.Changes = nil
-	for _, c := range r.Changes {
+	for _, c := range r.journal.Changes {
 		there := *c
 		there.PID, there.Started = 0, 0
 		j.Released = j.Released || c.Unit != ""
 		j.Changes = append(j.Changes, &there)
 	}
-	text, err := json.Marshal(watched{filepath.Base(r.dir), &j})
+	text, err := json.Marshal(watched{filepath.Base(r.journal.dir), &j})
 	if err != nil {
 		return "", err
 	}

@@ -22,10 +22,10 @@ func (b *bench) watching(node string, until time.Time) string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if c := w.Journal.Changes[0]; c.PID != 0 || !c.Old.Equal(r.Changes[0].Old) {
+	if c := w.Journal.Changes[0]; c.PID != 0 || !c.Old.Equal(r.journal.Changes[0].Old) {
 		b.t.Errorf("%+v", c)
 	}
-	if err := os.RemoveAll(r.dir); err != nil {
+	if err := os.RemoveAll(r.journal.dir); err != nil {
 		b.t.Fatal(err)
 	}
 	w.Journal.dir = filepath.Join(b.swap.Dir, secondDir, w.Name)
@@ -101,8 +101,8 @@ func TestTheFirstNodeGivesWay(t *testing.T) {
 	b := newBench(t)
 	r := b.beginOn("node1")
 	second := *r.journal
-	second.from, second.Node = r.owner(), "node2"
-	if err := (&run{Swap: b.swap, journal: &second}).apply(t.Context(), func(*pacemaker.Element) error { return nil }); err != nil {
+	second.from, second.Node = r.journal.owner(), "node2"
+	if err := (&run{swap: b.swap, journal: &second}).apply(t.Context(), func(*pacemaker.Element) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.apply(t.Context(), func(*pacemaker.Element) error { return nil }); err == nil || !strings.Contains(err.Error(), "another swap") {

@@ -194,10 +194,10 @@ func (b *bench) beginOn(node string) *run {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	r := &run{Swap: b.swap, journal: j, nodes: []string{"node1", "node2", "node3"}, expect: configured(cib)}
+	r := &run{swap: b.swap, journal: j, nodes: []string{"node1", "node2", "node3"}, expect: configured(cib)}
 	if err := r.apply(b.t.Context(), func(cib *pacemaker.Element) error {
-		mark(cib, marked(cib, r.Changes, nil, false), r.Until)
-		for _, c := range r.Changes {
+		mark(cib, marked(cib, r.journal.Changes, nil, false), r.journal.Until)
+		for _, c := range r.journal.Changes {
 			put(cib, c.New)
 		}
 		return nil

@@ -88,7 +88,7 @@ func (r *run) units(ctx context.Context, forward bool) error {
 	for _, n := range status.Nodes {
 		gone[n.Name] = !forward && !n.Online
 	}
-	for _, c := range r.Changes {
+	for _, c := range r.journal.Changes {
 		if c.Unit == "" {
 			continue
 		}
@@ -96,14 +96,14 @@ func (r *run) units(ctx context.Context, forward bool) error {
 		if (c.New.Attr("provider") == Provider) == forward {
 			do, what = release, "lets go of"
 		}
-		r.Say("%s: systemd %s %s on %s", c.ID, what, c.Unit, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "))
-		if _, here := c.Runs[r.Node]; here {
+		r.swap.Say("%s: systemd %s %s on %s", c.ID, what, c.Unit, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "))
+		if _, here := c.Runs[r.journal.Node]; here {
 			if err := do(ctx, c.Unit); err != nil {
 				return fmt.Errorf("%s: %w", c.ID, err)
 			}
 		}
 		for n := range c.Runs {
-			if n == r.Node || gone[n] {
+			if n == r.journal.Node || gone[n] {
 				continue
 			}
 			nodes[n] = true
@@ -132,7 +132,7 @@ func (r *run) reach(ctx context.Context, nodes, let, take []string) error {
 
 // start starts scouts on nodes, and waits until they have done what they are told by their parameters.
 func (r *run) start(ctx context.Context, id string, nodes []string, params map[string]string) error {
-	params["version"] = r.Version
+	params["version"] = r.swap.Version
 	if err := r.apply(ctx, func(cib *pacemaker.Element) error { addStarted(cib, id, nodes, params); return nil }); err != nil {
 		return err
 	}
