@@ -4,11 +4,13 @@
 package mysql
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/placement"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/storage"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -16,7 +18,7 @@ import (
 // params are the agent's parameters. Empty means: as the option file says, or
 // else as the distribution has it (see settings.go).
 type params struct {
-	binary, clientBinary, config           string
+	unit, binary, clientBinary, config     string
 	datadir, user, group, log, pid, socket string
 	testTable, testUser, testPasswd        string
 	testDefaultsFile                       string
@@ -60,21 +62,33 @@ func New() ocf.Agent {
 		Parameters: slices.Concat(p.declare(), p.storage.Parameters(true), replication()),
 		Validate:   a.validateParameters,
 
-		StopUnidentified: a.stopUnidentified,
+		StopUnidentified: func(ctx context.Context, r *ocf.Request, cause error) error {
+			return a.of(ctx).StopUnidentified(ctx, r, cause)
+		},
 		Actions: []ocf.Action{
-			{Name: ocf.Start, Timeout: 300 * time.Second, Run: a.start},
-			{Name: ocf.Stop, Timeout: 120 * time.Second, Run: a.stop},
-			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 2 * time.Second, Run: a.monitor},
-			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor},
-			{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 300 * time.Second, Depth: 20, Run: a.monitor},
-			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: a.reload},
-			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},
+			{Name: ocf.Start, Timeout: 300 * time.Second, Run: a.run(service.Of.Start)},
+			{Name: ocf.Stop, Timeout: 120 * time.Second, Run: a.run(service.Of.Stop)},
+			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 2 * time.Second, Run: a.run(service.Of.Monitor)},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.run(service.Of.Monitor)},
+			{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 300 * time.Second, Depth: 20, Run: a.run(service.Of.Monitor)},
+			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: service.Reload},
+			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.run(service.Of.ValidateAll)},
 		},
 	}
 }
 
+// of is the daemon; to know it the server is asked, within the action's time.
+func (a *agent) of(ctx context.Context) service.Of {
+	return func(r *ocf.Request) service.Daemon { return a.daemon(ctx, r) }
+}
+
+func (a *agent) run(action func(service.Of, context.Context, *ocf.Request) error) func(context.Context, *ocf.Request) error {
+	return func(ctx context.Context, r *ocf.Request) error { return action(a.of(ctx), ctx, r) }
+}
+
 func (p *params) declare() []ocf.Parameter {
 	return []ocf.Parameter{
+		service.UnitParameter(&p.unit, "mariadb.service"),
 		{
 			Name: "binary", Value: ocf.String(&p.binary), Short: "Server binary",
 			Long: "The server's binary: a path, or a name. Without it mariadbd or mysqld is looked for. A wrapper such as\nmysqld_safe is never run, because it restarts the server behind the cluster's back: the server behind it is,\nwith what the wrapper's option groups ask for (open-files-limit, malloc-lib, nice, core-file-size).",

@@ -20,6 +20,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/hang"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -62,9 +63,9 @@ const askWithin = 5 * time.Second
 // answer is what the server says, nil if that cannot be known; the error is why
 // there is no answer that holds as of now. A recurring monitor takes what the
 // server was started by, and so does a stop: they ask only where nothing is kept.
-func (p *params) answer(ctx context.Context, r *ocf.Request, config string) (*answer, error) {
-	args := p.arguments(config)
-	question := strings.Join(append([]string{p.binary, p.user, p.group}, args...), "\x00")
+func (p *params) answer(ctx context.Context, r *ocf.Request, config string, u systemd.Unit) (*answer, error) {
+	c := p.asked(config, u)
+	question := strings.Join(slices.Concat([]string{c.Path, c.User, c.Group}, c.Env, c.Args), "\x00")
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, question)
 	path := filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+strconv.FormatUint(h.Sum64(), 16)+".options")
@@ -76,7 +77,7 @@ func (p *params) answer(ctx context.Context, r *ocf.Request, config string) (*an
 	if old != nil && !verify {
 		return old, nil
 	}
-	binary, _ := p.server(r) // that it is missing is told elsewhere
+	binary, _ := server(r, c.Path) // that it is missing is told elsewhere
 	ctx, cancel := context.WithTimeout(ctx, min(askWithin, service.Remaining(ctx)/3))
 	defer cancel()
 	if old != nil && old.Seen[0].Path == binary {
@@ -88,7 +89,8 @@ func (p *params) answer(ctx context.Context, r *ocf.Request, config string) (*an
 		return old, nil
 	}
 	r.Step("asking %s for its options", binary)
-	a, err := hang.Bound(ctx, "the storage of the option files", func() (*answer, error) { return p.ask(ctx, config, binary, args) })
+	c.Path = binary
+	a, err := hang.Bound(ctx, "the storage of the option files", func() (*answer, error) { return ask(ctx, config, c) })
 	if err != nil {
 		return old, err
 	}
@@ -99,8 +101,20 @@ func (p *params) answer(ctx context.Context, r *ocf.Request, config string) (*an
 	return a, nil
 }
 
-// arguments are those of the command line that parameters ask for.
-func (p *params) arguments(config string) []string {
+// asked is how the server is asked: with the command line that the parameters make, or that of its unit, over which
+// they have the last word.
+func (p *params) asked(config string, u systemd.Unit) daemon.Command {
+	c := daemon.Command{Path: p.binary, User: p.user, Group: p.group, Dir: "/"}
+	var own []string
+	if p.unit != "" {
+		c.Env, c.User, c.Group = u.Env, u.User, u.Group
+		if len(u.Exec) > 0 {
+			c.Path, own = u.Exec[0], u.Exec[1:]
+		}
+		if config = p.config; slices.ContainsFunc(own, func(arg string) bool { return strings.HasPrefix(arg, "--defaults-file") }) {
+			config = ""
+		}
+	}
 	var args []string
 	for _, o := range []struct{ option, value string }{
 		{"defaults-file", config}, // must be the first
@@ -110,13 +124,18 @@ func (p *params) arguments(config string) []string {
 			args = append(args, "--"+o.option+"="+o.value)
 		}
 	}
-	return append(args, p.additional...)
+	if config != "" {
+		c.Args, args = args[:1:1], args[1:]
+	}
+	c.Args = slices.Concat(c.Args, own, args, p.additional)
+	return c
 }
 
 // ask asks the server as the account that it will run as, for that one may be
 // kept from files that root can read. Who that is the files say, as root reads
 // them and in the groups that the server reads.
-func (p *params) ask(ctx context.Context, config, binary string, args []string) (*answer, error) {
+func ask(ctx context.Context, config string, c daemon.Command) (*answer, error) {
+	named := c.User
 	groups := mycnf.ServerGroups
 	var a *answer
 	for range 3 {
@@ -125,11 +144,12 @@ func (p *params) ask(ctx context.Context, config, binary string, args []string) 
 			o, _ = mycnf.Read(config, groups...) // what is wrong with it the server says
 		}
 		user, _ := o.First("user")
-		if a != nil && a.User == user && slices.Equal(a.Seen, looks(binary, o.Files)) {
+		if a != nil && a.User == user && slices.Equal(a.Seen, looks(c.Path, o.Files)) {
 			return a, nil
 		}
-		a = &answer{User: user, Seen: looks(binary, o.Files), Values: map[string]string{}}
-		said, err := mycnf.Ask(ctx, daemon.Command{Path: binary, Args: args, Dir: "/", User: cmp.Or(p.user, user, "mysql"), Group: p.group})
+		a = &answer{User: user, Seen: looks(c.Path, o.Files), Values: map[string]string{}}
+		c.User = cmp.Or(named, user, "mysql")
+		said, err := mycnf.Ask(ctx, c)
 		if err != nil {
 			return nil, err
 		}

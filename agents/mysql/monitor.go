@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"net/netip"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -16,39 +15,6 @@ import (
 
 // schema is what level 20 writes to; the agent makes it.
 const schema = "openstack_ocf"
-
-func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
-	svc, s, _ := a.service(ctx, r)
-	p, err := svc.Find(ctx, r)
-	if err != nil {
-		return differs(err)
-	}
-	if p == nil {
-		// A binary that is named may be on the storage, which is not here then.
-		if _, err := a.server(r); err != nil && !filepath.IsAbs(a.binary) {
-			return err
-		}
-		return svc.NotRunning()
-	}
-	defer p.Close()
-	if err := service.Thawed(p); err != nil {
-		return err
-	}
-	r.Step("asking the storage of %s", s.datadir)
-	full, err := a.storage.Running(ctx)
-	if err != nil {
-		return err
-	}
-	if err := service.Because(p, a.answers(ctx, r, s, p)); err != nil {
-		return err
-	}
-	if r.Level >= 10 {
-		if err := a.look(ctx, r, s); err != nil {
-			return err
-		}
-	}
-	return full
-}
 
 // answers is level 0's question to the server. p is its process, nil while it is
 // waited for.
@@ -168,13 +134,12 @@ func answered(what string, err error) error {
 	return ocf.Errorf(ocf.Generic, "%s: %w", what, err)
 }
 
-func (a *agent) reload(context.Context, *ocf.Request) error {
-	return nil // health checks read their parameters anew each time
-}
-
 func (a *agent) validateParameters(r *ocf.Request) error {
 	if a.testDefaultsFile != "" && a.testPasswd != "" {
 		return ocf.Errorf(ocf.Configured, "test_defaults_file and test_passwd are both given: keep the file, and remove test_passwd from the cluster's configuration")
+	}
+	if err := service.UnitAlone(r, a.unit, "binary", "user", "group", "log", "pid", "additional_parameters", "enable_creation"); err != nil {
+		return err
 	}
 	return a.storage.Validate()
 }

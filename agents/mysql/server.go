@@ -3,9 +3,7 @@ package mysql
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,44 +12,93 @@ import (
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/service"
-	"github.com/openstack-ocf/agents/lib/sockets"
 	"github.com/openstack-ocf/agents/lib/sqlping"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 type agent struct{ *params }
 
-// service is the server as it is on this node. unusable is why it cannot be
-// started as it is configured, if it cannot.
-func (a *agent) service(ctx context.Context, r *ocf.Request) (svc service.Service, s settings, unusable error) {
-	s, unusable = a.settings(ctx, r)
+// daemon is all there is to say of the server on this node.
+func (a *agent) daemon(ctx context.Context, r *ocf.Request) service.Daemon {
+	s, unusable := a.settings(ctx, r)
 	a.storage.Dir = s.datadir
-	return service.Service{
-		Name: "MySQL server", On: s.datadir, Identity: a.identity(r, s),
-		Answers: func(ctx context.Context) error { return a.answers(ctx, r, s, nil) },
-	}, s, unusable
+	var handicap error // one that answers only so is not looked at further
+	d := service.Daemon{
+		Service: service.Service{
+			Name: "MySQL server", On: s.datadir, Identity: a.identity(r, s),
+			Answers: func(ctx context.Context) error { return a.answers(ctx, r, s, nil) },
+		},
+		Unusable: unusable, Unit: a.unit, User: s.user, Group: s.group,
+		Binary: func() (string, error) { return a.program(r) },
+		Guard:  func(ctx context.Context) error { return a.guard(ctx, r, s) },
+		Launch: func(ctx context.Context, binary string) (daemon.Command, error) { return a.launch(ctx, r, s, binary) },
+		Questions: []service.Question{
+			{Ask: func(ctx context.Context, _ *daemon.Process) error {
+				r.Step("asking the storage of %s", s.datadir)
+				full, err := a.storage.Running(ctx)
+				return cmp.Or(err, full)
+			}},
+			{Ask: func(ctx context.Context, p *daemon.Process) error {
+				handicap = a.answers(ctx, r, s, p)
+				return handicap
+			}},
+			{Level: 10, Ask: func(ctx context.Context, _ *daemon.Process) error {
+				if handicap != nil {
+					return nil
+				}
+				return a.look(ctx, r, s)
+			}},
+		},
+		Patience: func(ctx context.Context, p *daemon.Process) daemon.StopOptions {
+			o := daemon.StopOptions{First: a.supervisors(s, p)}
+			if p != nil {
+				o.Grace = a.grace(ctx, r, s, p)
+			}
+			return o
+		},
+		Blind: func(ctx context.Context, p *daemon.Process) daemon.StopOptions {
+			return daemon.StopOptions{First: wrappersWith(parentOf(p)), Grace: service.Remaining(ctx) / 3}
+		},
+		Host: func(ctx context.Context, binary string) error { return a.host(r, s, binary) },
+	}
+	for param, test := range map[string]daemon.Test{
+		"datadir": daemon.UsesDir(a.datadir, "datadir"), "config": startedWith(a.config),
+		"socket": daemon.Names("--socket", a.socket), "pid": daemon.Names("--pid-file", a.pid),
+	} {
+		if r.Named(param) {
+			d.Evidence = append(d.Evidence, test)
+		}
+	}
+	return d
+}
+
+// program is the binary that a start runs. To a monitor one that is named may be on the storage, which is not here then.
+func (a *agent) program(r *ocf.Request) (string, error) {
+	path, err := server(r, a.binary)
+	if r.Action == ocf.Monitor && filepath.IsAbs(a.binary) {
+		err = nil
+	}
+	return path, err
 }
 
 // identity says which process is the server.
 func (a *agent) identity(r *ocf.Request, s settings) daemon.Identity {
-	exes := []string{"mariadbd", "mysqld"}
+	exes := servers
 	if b := a.binary; b != "" && !slices.Contains(wrappers, filepath.Base(b)) {
-		exes = append(exes, b)
+		exes = append(slices.Clone(exes), b)
 	}
 	uses := daemon.UsesDir(s.datadir, "datadir")
-	return daemon.Identity{Name: "MySQL server", Executables: exes, PIDFile: s.pid, Test: func(ctx context.Context, p *daemon.Process) (bool, error) {
-		ours, err := uses(ctx, p)
-		if age, aerr := p.Age(); ours && aerr == nil && age > time.Minute {
-			return true, nil // so old is nobody who is only asked
-		}
-		if asked(ctx, p) {
-			return false, nil
-		}
-		if ours || err != nil {
-			return ours, err
-		}
-		return a.claimed(ctx, r, s, p)
-	}}
+	return daemon.Identity{
+		Name: "MySQL server", Executables: exes, PIDFile: s.pid, Test: uses, Claims: a.claims(r, s),
+		Kind: func(ctx context.Context, p *daemon.Process) (bool, error) {
+			if !asked(ctx, p) {
+				return true, nil
+			}
+			ours, err := uses(ctx, p)
+			age, aerr := p.Age()
+			return ours && err == nil && aerr == nil && age > time.Minute, nil // so old is nobody who is only asked
+		},
+	}
 }
 
 // asked tells a server that was only asked for its options, as we do it too.
@@ -62,70 +109,29 @@ func asked(ctx context.Context, p *daemon.Process) bool {
 	})
 }
 
-// differsError is a process on other data that our option file or our socket
-// says is the server.
-type differsError struct {
-	process, why, dir, ours string
-}
-
-func (e *differsError) Error() string {
-	return fmt.Sprintf("%s works on %s, not on %s, but %s: what it serves is in doubt: stop it, or correct the datadir", e.process, e.dir, e.ours, e.why)
-}
-
-// claimed is the rule of last resort: whatever was reckoned of the data
-// directory, a server that was started by our option file, or listens on our
-// socket, is not to be called absent. A parameter datadir is not reckoned, and
-// option files may be shared. A stop takes it for ours if nothing on its command
-// line says otherwise, or if both speak for it.
-func (a *agent) claimed(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) (bool, error) {
-	if contained(p.PID) {
-		return false, nil // names are others there
+// claims are the rule of last resort: whatever was reckoned of the data directory, a server that was started by our
+// option file, or listens on our socket, is not to be called absent. A data directory on the command line is not
+// reckoned, and option files may be shared. A stop takes it for ours if nothing on its command line says otherwise, or
+// if both speak for it.
+func (a *agent) claims(r *ocf.Request, s settings) []daemon.Claim {
+	by := func(but ...string) daemon.Test {
+		if s.names {
+			return daemon.Any()
+		}
+		return daemon.StartedBy("--defaults-file", s.config, slices.Contains(configs, s.config), append(but, "--no-defaults")...)
 	}
-	args, err := p.Cmdline(ctx)
-	if err != nil {
-		return false, nil
+	differs := func(_ context.Context, p *daemon.Process) string {
+		dir, _ := p.WorkDir()
+		return fmt.Sprintf("works on %s, not on %s: stop it, or correct the datadir", cmp.Or(dir, "other data"), s.datadir)
 	}
-	has := func(prefix string) bool {
-		return slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, prefix) })
+	file, socket, stop := "was started by our option file "+s.config, "listens on our socket "+s.socket, r.Action == ocf.Stop
+	listens := daemon.ListensOnUnix(s.socket)
+	return []daemon.Claim{
+		{Says: file + " and " + socket, Test: daemon.All(by(), listens), Ours: stop, Differs: differs},
+		{Says: file, Test: by("--datadir"), Ours: stop, Differs: differs},
+		{Says: file, Test: by(), Differs: differs},
+		{Says: socket, Test: listens, Differs: differs},
 	}
-	named := a.datadir != "" || slices.ContainsFunc(a.additional, func(o string) bool {
-		return strings.HasPrefix(o, "--datad") || strings.HasPrefix(o, "-h")
-	})
-	with, _ := startedWith(s.config)(ctx, p)
-	file := !named && (with || slices.Contains(configs, s.config) && !has("--defaults-file=") && !has("--no-defaults"))
-	listens, _ := sockets.Unix(p.PID)
-	socket := slices.Contains(listens, s.socket)
-	var why []string
-	if file {
-		why = append(why, "was started by our option file "+cmp.Or(s.config, "(the default ones)"))
-	}
-	if socket {
-		why = append(why, "listens on our socket "+s.socket)
-	}
-	if len(why) == 0 {
-		return false, nil
-	}
-	if r.Action == ocf.Stop && file && (socket || !has("--datadir=")) {
-		return true, nil
-	}
-	dir, _ := p.WorkDir()
-	return false, &differsError{p.String(), strings.Join(why, " and "), cmp.Or(dir, "other data"), s.datadir}
-}
-
-// contained tells whether a process lives in a container: in another pid namespace.
-func contained(pid int) bool {
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	ours, oerr := os.Readlink("/proc/self/ns/pid")
-	return err == nil && oerr == nil && theirs != ours
-}
-
-// differs puts first what decides, where a process was found on other data.
-func differs(err error) error {
-	var d *differsError
-	if errors.As(err, &d) {
-		return ocf.Errorf(ocf.Generic, "%w", d)
-	}
-	return err
 }
 
 func startedWith(config string) daemon.Test { return daemon.Names("--defaults-file", config) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -23,6 +24,7 @@ type settings struct {
 	datadir, socket, pid, log, user, group string
 	extraPort                              string // "" if it has none
 	memlock                                bool
+	names                                  bool     // the command line has a data directory: the option file's does not count
 	warnings                               []string // the server's about its option files
 }
 
@@ -44,7 +46,16 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 			s.config = configs[i]
 		}
 	}
-	said, err := p.answer(ctx, r, s.config)
+	var unit systemd.Unit
+	if p.unit != "" {
+		unit = p.byUnit(ctx)
+		for _, arg := range unit.Exec {
+			if file, ok := strings.CutPrefix(arg, "--defaults-file="); ok {
+				s.config = file
+			}
+		}
+	}
+	said, err := p.answer(ctx, r, s.config, unit)
 	if err != nil {
 		err = s.unusable(err)
 	}
@@ -59,7 +70,7 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 		}
 		return filepath.Join(s.datadir, path)
 	}
-	s.user, s.group = cmp.Or(p.user, said.User, "mysql"), p.group
+	s.user, s.group = cmp.Or(p.user, unit.User, said.User, "mysql"), cmp.Or(p.group, unit.Group)
 	if s.socket = in(opt("socket")); s.socket == "" {
 		s.socket = stockSocket(s.datadir)
 	}
@@ -69,7 +80,11 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 		s.pid = s.besideSocket()
 	}
 	s.log = in(opt("log-error"))
-	if s.log == "" || opt("log-error") == "stderr" {
+	unlogged := s.log == "" || opt("log-error") == "stderr"
+	switch {
+	case unlogged && p.unit != "":
+		s.log = "journalctl -u " + p.unit
+	case unlogged:
 		s.log = stockLog()
 	}
 	if filepath.Ext(s.log) == "" {
@@ -78,6 +93,9 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 	s.extraPort = strings.TrimPrefix(opt("extra-port"), "0")
 	s.memlock = opt("memlock") == "TRUE" || opt("large-pages") == "TRUE"
 	s.warnings = said.Warnings
+	s.names = slices.ContainsFunc(p.asked("", unit).Args, func(arg string) bool {
+		return strings.HasPrefix(arg, "--datad") || strings.HasPrefix(arg, "-h")
+	})
 	return s, err
 }
 
@@ -159,9 +177,9 @@ func stockLog() string {
 
 // server is the binary to run: never a wrapper, because one restarts the server
 // behind the cluster's back.
-func (p *params) server(r *ocf.Request) (string, error) {
-	if p.binary == "" || slices.Contains(wrappers, filepath.Base(p.binary)) {
+func server(r *ocf.Request, binary string) (string, error) {
+	if binary == "" || slices.Contains(wrappers, filepath.Base(binary)) {
 		return r.LookPath(servers...)
 	}
-	return r.LookPath(p.binary)
+	return r.LookPath(binary)
 }

@@ -17,37 +17,45 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-func (a *agent) start(ctx context.Context, r *ocf.Request) error {
-	svc, s, err := a.service(ctx, r)
+// guard checks what must be so before a start, whoever starts the server: its storage is here, and has databases.
+func (a *agent) guard(ctx context.Context, r *ocf.Request, s settings) error {
+	account, err := service.Account(s.user, s.group)
 	if err != nil {
 		return err
 	}
-	binary, err := a.server(r)
-	if err != nil {
+	r.Step("asking the storage of %s", s.datadir)
+	if err := a.storage.ForStart(ctx); err != nil {
 		return err
 	}
-	return differs(svc.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) {
-		account, err := service.Account(s.user, s.group)
-		if err != nil {
+	if err := service.CanWrite(account, s.user, s.datadir); err != nil {
+		return err
+	}
+	s.warn(r, account)
+	_, err = a.empty(s, account)
+	return err
+}
+
+// launch prepares this node for the server, creates the databases if there are none yet, and says how it is started.
+func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary string) (daemon.Command, error) {
+	account, err := service.Account(s.user, s.group)
+	if err != nil {
+		return daemon.Command{}, err
+	}
+	if err := service.OwnDirs(account, append(s.runDirs(), filepath.Dir(s.log))...); err != nil {
+		return daemon.Command{}, err
+	}
+	if err := service.CanWrite(account, s.user, s.runDirs()...); err != nil {
+		return daemon.Command{}, err
+	}
+	if empty, err := a.empty(s, account); err != nil {
+		return daemon.Command{}, err
+	} else if empty {
+		if err := create(ctx, r, s, binary); err != nil {
 			return daemon.Command{}, err
 		}
-		r.Step("asking the storage of %s", s.datadir)
-		if err := a.storage.ForStart(ctx); err != nil {
-			return daemon.Command{}, err
-		}
-		if err := service.OwnDirs(account, append(s.runDirs(), filepath.Dir(s.log))...); err != nil {
-			return daemon.Command{}, err
-		}
-		if err := service.CanWrite(account, s.user, append(s.runDirs(), s.datadir)...); err != nil {
-			return daemon.Command{}, err
-		}
-		if err := a.databases(ctx, r, s, binary, account); err != nil {
-			return daemon.Command{}, err
-		}
-		s.warn(r, account)
-		wrapper, err := s.wrapper()
-		return a.command(s, binary, wrapper), err
-	}))
+	}
+	wrapper, err := s.wrapper()
+	return a.command(s, binary, wrapper), err
 }
 
 // runDirs are where the socket and the pid file are.
@@ -83,8 +91,8 @@ func (s settings) warn(r *ocf.Request, account daemon.Account) {
 	}
 }
 
-// databases makes sure that there are some, and makes them if that is wanted.
-func (a *agent) databases(ctx context.Context, r *ocf.Request, s settings, binary string, account daemon.Account) error {
+// empty tells whether the databases are to be created. The error is that there are none, and that they are not.
+func (a *agent) empty(s settings, account daemon.Account) (bool, error) {
 	var entries []fs.DirEntry
 	var tables []string
 	err := account.Do(func() (err error) { // root may not, over a network
@@ -93,21 +101,29 @@ func (a *agent) databases(ctx context.Context, r *ocf.Request, s settings, binar
 		return err
 	})
 	if err != nil {
-		return ocf.Errorf(ocf.Generic, "data directory: %w", err)
+		return false, ocf.Errorf(ocf.Generic, "data directory: %w", err)
 	}
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(names, e.Name()) })
 	}
 	if has("ibdata1", "mysql.ibd") || len(tables) > 0 {
-		return nil
+		return false, nil
 	}
 	if !a.enableCreation {
-		return ocf.Errorf(ocf.Generic, "there are no databases in %s: is the right storage mounted? To have them created there, set enable_creation=true", s.datadir)
+		if a.unit != "" {
+			return false, ocf.Errorf(ocf.Generic, "there are no databases in %s: is the right storage mounted?", s.datadir)
+		}
+		return false, ocf.Errorf(ocf.Generic, "there are no databases in %s: is the right storage mounted? To have them created there, set enable_creation=true", s.datadir)
 	}
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "lost+found" })
 	if len(entries) > 0 {
-		return ocf.Errorf(ocf.Generic, "databases are to be created in %s, but it is not empty (%s): move away what is there, or name an empty directory", s.datadir, entries[0].Name())
+		return false, ocf.Errorf(ocf.Generic, "databases are to be created in %s, but it is not empty (%s): move away what is there, or name an empty directory", s.datadir, entries[0].Name())
 	}
+	return true, nil
+}
+
+// create makes the databases.
+func create(ctx context.Context, r *ocf.Request, s settings, binary string) error {
 	r.Step("creating the databases in %s", s.datadir)
 	c := daemon.Command{Path: binary, Args: s.options("--initialize-insecure"), Dir: "/", User: s.user, Group: s.group, Umask: 0o007, Output: s.log, Log: r.Log}
 	if install, err := r.LookPath("mariadb-install-db", "mysql_install_db"); err == nil {

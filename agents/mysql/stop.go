@@ -11,54 +11,6 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// stop ends the server, and says 0 only when it is gone. It does not need the
-// option file, the binary or the storage.
-func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
-	svc, s, unusable := a.service(ctx, r)
-	if unusable != nil {
-		r.Log.Warn("stopping without a fresh answer of the server", "error", unusable)
-	}
-	p, err := svc.Find(ctx, r)
-	if err != nil {
-		r.Log.Warn("stopping what can be found", "error", err)
-	}
-	o := daemon.StopOptions{First: a.supervisors(s, p)}
-	if p != nil {
-		defer p.Close()
-		o.Grace = a.grace(ctx, r, s, p)
-	}
-	return differs(svc.Stop(ctx, r, o))
-}
-
-// stopUnidentified is the stop without a parameter that says which server is meant.
-func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause error) error {
-	var evidence []daemon.Test
-	for _, e := range []struct {
-		param string
-		test  daemon.Test
-	}{
-		{"datadir", daemon.UsesDir(a.datadir, "datadir")},
-		{"config", startedWith(a.config)},
-		{"socket", daemon.Names("--socket", a.socket)},
-		{"pid", daemon.Names("--pid-file", a.pid)},
-	} {
-		if r.Named(e.param) {
-			evidence = append(evidence, e.test)
-		}
-	}
-	svc, _, _ := a.service(ctx, r)
-	svc, err := svc.Meant(ctx, r, cause, evidence...)
-	if err != nil {
-		return err
-	}
-	p, err := svc.Find(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	return svc.Stop(ctx, r, daemon.StopOptions{First: wrappersWith(parentOf(p)), Grace: service.Remaining(ctx) / 3})
-}
-
 // grace is how long the server may take to end when asked: 0, all the time
 // there is, for one that answers and can write; less for one that may not end
 // at all, so that the group is not kept from another node.

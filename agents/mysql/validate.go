@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,20 +11,9 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// validate looks at the host, at level 10; what must hold only while the
-// storage is mounted is start's to check. It is silent if all is well.
-func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
-	if r.Level < 10 {
-		return nil
-	}
-	s, err := a.settings(ctx, r)
-	if err != nil {
-		return err
-	}
-	binary, err := a.server(r)
-	if err != nil {
-		return err
-	}
+// host is what validate-all looks at on this node; what must hold only while
+// the storage is mounted is start's to check.
+func (a *agent) host(r *ocf.Request, s settings, binary string) error {
 	account, err := service.Account(s.user, s.group)
 	if err != nil {
 		return err
@@ -33,7 +21,11 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 	if _, err := os.Stat(s.datadir); err != nil {
 		return ocf.Errorf(ocf.Args, "data directory: %w: make it, as the place where the storage is mounted", err)
 	}
-	dirs := s.runDirs()
+	var dirs []string
+	if a.unit == "" {
+		service.UnitHints(r, "mariadb.service", "mysql.service", "mysqld.service")
+		dirs = s.runDirs()
+	}
 	if service.Exists(filepath.Join(s.datadir, "ibdata1")) { // the storage is here
 		dirs = append(dirs, s.datadir)
 	}
@@ -48,7 +40,6 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 
 // hints are what an operator should know and nothing fails on.
 func hints(r *ocf.Request, s settings, binary string) {
-	service.UnitHints(r, "mariadb.service", "mysql.service", "mysqld.service")
 	if b, err := os.ReadFile("/sys/kernel/security/apparmor/profiles"); err == nil && strings.Contains(string(b), binary+" (enforce)") && s.datadir != "/var/lib/mysql" {
 		r.Log.Warn("AppArmor confines "+binary+": allow the data directory in its profile, or the server cannot open it", "datadir", s.datadir)
 	}

@@ -148,7 +148,7 @@ func (id Identity) is(ctx context.Context, m *matcher, p *Process) (bool, error)
 		}
 	}
 	if err == nil && !ours {
-		err = id.claimed(ctx, p)
+		ours, err = id.claimed(ctx, p)
 	}
 	if err != nil && !p.Alive() {
 		return false, nil
@@ -156,27 +156,30 @@ func (id Identity) is(ctx context.Context, m *matcher, p *Process) (bool, error)
 	return ours, err
 }
 
-// claimed is an error if one of the claims holds for a process of this kind that the Test says no to.
-func (id Identity) claimed(ctx context.Context, p *Process) error {
+// claimed is for a process that the Test says no to: an error if one of the claims holds for it, unless that makes it ours.
+func (id Identity) claimed(ctx context.Context, p *Process) (bool, error) {
 	if len(id.Claims) == 0 {
-		return nil
+		return false, nil
 	}
 	if id.Kind != nil {
 		if kin, err := id.Kind(ctx, p); !kin || err != nil {
-			return err
+			return false, err
 		}
 	}
 	for _, c := range id.Claims {
 		if ours, err := c.Test(ctx, p); !ours || err != nil {
 			continue // what cannot be told is no reason
 		}
+		if c.Ours {
+			return true, nil
+		}
 		differs := "is not known by what else tells ours"
 		if c.Differs != nil {
 			differs = c.Differs(ctx, p)
 		}
-		return fmt.Errorf("it %s, but %s", c.Says, differs)
+		return false, fmt.Errorf("it %s, but %s", c.Says, differs)
 	}
-	return nil
+	return false, nil
 }
 
 // moment is how long a doubt is looked into: a process may be starting, or about to end.

@@ -44,6 +44,9 @@ type Daemon struct {
 
 	// Patience is how a stop goes about the process, nil if none is found.
 	Patience func(ctx context.Context, p *daemon.Process) daemon.StopOptions
+	// Blind is Patience for a stop that does not know which one is meant: p is what it found, and our settings may be
+	// another's. Without it Patience is asked, of no process.
+	Blind func(ctx context.Context, p *daemon.Process) daemon.StopOptions
 	// Stopped removes what a process that is gone left behind; its error fails the stop.
 	Stopped func(ctx context.Context) error
 
@@ -138,7 +141,15 @@ func (of Of) StopUnidentified(ctx context.Context, r *ocf.Request, cause error) 
 		return err
 	}
 	var o daemon.StopOptions
-	if d.Patience != nil {
+	switch {
+	case d.Blind != nil:
+		p, err := svc.Find(ctx, r)
+		if err != nil {
+			return err
+		}
+		o = d.Blind(ctx, p)
+		_ = p.Close()
+	case d.Patience != nil:
 		o = d.Patience(ctx, nil)
 	}
 	return svc.Stop(ctx, r, o)

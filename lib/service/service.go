@@ -51,6 +51,9 @@ func (s Service) unknown(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of the %s: run as root: %w", s.Name, err)
 	}
+	if errors.As(err, new(*daemon.DoubtError)) {
+		return ocf.Errorf(ocf.Generic, "%w", err) // it names the process, and comes first
+	}
 	return ocf.Errorf(ocf.Generic, "cannot tell whether the %s runs: %w", s.Name, err)
 }
 

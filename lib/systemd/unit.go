@@ -13,6 +13,8 @@ import (
 type Unit struct {
 	Exec []string // the command line, its variables replaced
 	Env  []string // "NAME=value": of Environment and EnvironmentFile
+
+	User, Group string // whom it runs as, "" for root
 }
 
 // unitDirs are where systemd looks for units, the first first.
@@ -34,6 +36,10 @@ func Read(root, unit string) (u Unit, found bool) {
 			switch value = strings.TrimSpace(value); strings.TrimSpace(name) {
 			case "ExecStart":
 				exec = strings.TrimLeft(value, "-@:+!")
+			case "User":
+				u.User = value
+			case "Group":
+				u.Group = value
 			case "Environment":
 				if value == "" {
 					clear(env)
