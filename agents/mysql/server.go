@@ -124,11 +124,12 @@ func (a *agent) claims(r *ocf.Request, s settings) []daemon.Claim {
 		dir, _ := p.WorkDir()
 		return fmt.Sprintf("works on %s, not on %s: stop it, or correct the datadir", cmp.Or(dir, "other data"), s.datadir)
 	}
-	file, socket, stop := "was started by our option file "+s.config, "listens on our socket "+s.socket, r.Action == ocf.Stop
+	const file, socket = "was started by our option file", "listens on our socket" // which they are crm_mon has no room for
+	stop := r.Action == ocf.Stop
 	listens := daemon.ListensOnUnix(s.socket)
 	return []daemon.Claim{
-		{Says: file + " and " + socket, Test: daemon.All(by(), listens), Ours: stop, Differs: differs},
 		{Says: file, Test: by("--datadir"), Ours: stop, Differs: differs},
+		{Says: file, Test: daemon.All(by(), listens), Ours: stop, Differs: differs},
 		{Says: file, Test: by(), Differs: differs},
 		{Says: socket, Test: listens, Differs: differs},
 	}

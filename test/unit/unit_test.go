@@ -311,3 +311,59 @@ func (h *host) write(path, text string) {
 		h.Fatal(err)
 	}
 }
+
+// TestMySQL: Debian's mariadb.service with its data on storage of its own.
+func TestMySQL(t *testing.T) {
+	needs(t, "mariadbd", "mariadb-server")
+	n := boot(t)
+	h := on(t, n, "mysql-shared-storage", "mariadb.service", nil)
+	const data = "/var/lib/mysql"
+	h.sh("mkdir -p %[1]s; mount -t tmpfs -o size=400M tmpfs %[1]s; chown mysql: %[1]s; chmod 700 %[1]s", data)
+	h.sh("mariadb-install-db --user=mysql --datadir=%s --skip-test-db --innodb-log-file-size=8M >/dev/null 2>&1", data)
+	h.write("/etc/mysql/mariadb.conf.d/99-small.cnf", "[mysqld]\ninnodb-buffer-pool-size=8M\ninnodb-log-file-size=8M\ninnodb-use-native-aio=0\n")
+	in := func(t *testing.T, params ocftest.Params) *host {
+		return on(t, n, "mysql-shared-storage", "mariadb.service", params)
+	}
+	t.Run("what its unit says holds for the process, and is asked", func(t *testing.T) {
+		h := in(t, nil)
+		h.dropIn(`[Service]
+LimitMEMLOCK=1234K
+Environment=TZ=Pacific/Apia "MYSQLD_OPTS=--socket=/run/mysqld/unit.sock --skip-networking"
+`)
+		h.want(ocf.Start, ocf.OK)
+		defer h.want(ocf.Stop, ocf.OK)
+		h.watch(10, ocf.OK)
+		if got := h.sh("grep 'Max locked memory' /proc/%d/limits", h.pid()); !strings.Contains(got, strconv.Itoa(1234<<10)) {
+			t.Errorf("LimitMEMLOCK is not the unit's: %s", got)
+		}
+		if got := h.sh("tr '\\0' '\\n' </proc/%d/environ", h.pid()); !strings.Contains(got, "TZ=Pacific/Apia") {
+			t.Errorf("the environment is not the unit's: %s", got)
+		}
+		if got := h.sh("ls /run/mysqld"); !strings.Contains(got, "unit.sock") {
+			t.Errorf("the command line is not the unit's: %s", got)
+		}
+		h.sh("sed -i s/unit.sock/next.sock/ /etc/systemd/system/%s.d/50-operator.conf; systemctl daemon-reload", h.unit)
+		h.want(ocf.Monitor, ocf.OK) // the process is asked as it was started
+		h.watch(0, ocf.OK)
+	})
+	t.Run("data directory unmounted", func(t *testing.T) {
+		h := in(t, nil)
+		h.sh("mkdir -p /run/held; mount --move %[1]s /run/held 2>/dev/null || { mount --bind %[1]s /run/held; umount %[1]s; }", data)
+		h.want(ocf.Start, ocf.Generic, "mount it first")
+		if got := h.state("ActiveState"); got == "active" {
+			t.Errorf("the unit is %s", got)
+		}
+		h.want(ocf.Monitor, ocf.NotRunning)
+		h.want(ocf.Stop, ocf.OK)
+		h.sh("mount --bind /run/held %s; umount /run/held; mkdir /run/none; mount -t tmpfs tmpfs /run/none; chown mysql: /run/none", data)
+		h.params = h.params.With("datadir", "/run/none")
+		h.want(ocf.Start, ocf.Generic, "there are no databases in /run/none")
+		h.sh("umount /run/none")
+	})
+	t.Run("what says how it runs is refused", func(t *testing.T) {
+		for name, value := range map[string]string{"additional_parameters": "--port=1", "enable_creation": "true", "log": "/var/log/x"} {
+			in(t, ocftest.Params{name: value}).want(ocf.Start, ocf.Configured, name+" says how the service is run, and so does unit=mariadb.service")
+		}
+	})
+	in(t, nil).life(t)
+}
