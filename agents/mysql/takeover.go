@@ -114,10 +114,9 @@ func optionParams() map[string]string {
 // notOurs are options that mysqld_safe, a unit or the agent adds by itself.
 var notOurs = []string{"--basedir", "--plugin-dir", "--skip-log-error", "--skip-syslog", "--syslog", "--console", "--wsrep-start-position"}
 
-func derive(ctx context.Context, p takeover.Process) (map[string]string, error) {
-	f := takeover.Params{}
-	var more []string
-	named := map[string]string{}
+// commandLine is what the server was started with: by the agent's parameters, and the words that have none.
+func commandLine(p takeover.Process) (named map[string]string, more []string, err error) {
+	named = map[string]string{}
 	opts := takeover.Options(p.Args, func(name string) bool { return optionParams()[strings.ReplaceAll(name, "_", "-")] != "" })
 	for _, o := range opts {
 		name := strings.ReplaceAll(o.Name, "_", "-")
@@ -125,13 +124,22 @@ func derive(ctx context.Context, p takeover.Process) (map[string]string, error) 
 		case name == "--defaults-file":
 			named["config"] = p.Abs(o.Value)
 		case strings.HasPrefix(name, "--defaults-") || name == "--no-defaults":
-			return nil, fmt.Errorf("the server was started with %s, which the agent has no parameter for", o.Words[0])
+			return nil, nil, fmt.Errorf("the server was started with %s, which the agent has no parameter for", o.Words[0])
 		case optionParams()[name] != "":
 			named[optionParams()[name]] = o.Value
 		case !slices.Contains(notOurs, name):
 			more = append(more, o.Words...)
 		}
 	}
+	return named, more, nil
+}
+
+func derive(ctx context.Context, p takeover.Process) (map[string]string, error) {
+	named, more, err := commandLine(p)
+	if err != nil {
+		return nil, err
+	}
+	f := takeover.Params{}
 	in, err := askFile(ctx, cmp.Or(named["config"], p.Given["config"]), p.Program, p.User)
 	if err != nil {
 		return nil, err
