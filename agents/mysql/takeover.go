@@ -114,8 +114,8 @@ func optionParams() map[string]string {
 // notOurs are options that mysqld_safe, a unit or the agent adds by itself.
 var notOurs = []string{"--basedir", "--plugin-dir", "--skip-log-error", "--skip-syslog", "--syslog", "--console", "--wsrep-start-position"}
 
-// commandLine is what the server was started with: by the agent's parameters, and the words that have none.
-func commandLine(p takeover.Process) (named map[string]string, more []string, err error) {
+// readArguments is what the server was started with: by the agent's parameters, and the words that have none.
+func readArguments(p takeover.Process) (named map[string]string, more []string, err error) {
 	named = map[string]string{}
 	opts := takeover.Options(p.Args, func(name string) bool { return optionParams()[strings.ReplaceAll(name, "_", "-")] != "" })
 	for _, o := range opts {
@@ -135,7 +135,7 @@ func commandLine(p takeover.Process) (named map[string]string, more []string, er
 }
 
 func derive(ctx context.Context, p takeover.Process) (map[string]string, error) {
-	named, more, err := commandLine(p)
+	named, more, err := readArguments(p)
 	if err != nil {
 		return nil, err
 	}
