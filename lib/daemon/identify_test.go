@@ -177,6 +177,11 @@ func TestClaims(t *testing.T) {
 				Name: "mysqld", Executables: []string{"mysqld"}, Proc: f.dir, Test: UsesDir(data, "datadir"),
 				Claims: []Claim{{Says: "was started by " + conf, Test: StartedBy("--defaults-file", conf, c.standard, "--datadir"), Differs: WorksIn}},
 			}
+			sure := id
+			sure.Claims = []Claim{{Test: id.Claims[0].Test, Ours: true}}
+			if p, err := sure.Find(t.Context()); (p != nil) != (c.want != "") || err != nil {
+				t.Errorf("where the claim makes it ours: %v, %v", p, err)
+			}
 			p, err := id.Find(t.Context())
 			var doubt *DoubtError
 			switch {

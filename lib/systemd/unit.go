@@ -116,6 +116,17 @@ func ReadEnv(file string) (env []string) {
 
 // unitTexts are the unit's own text and those of its drop-ins, in the order in which they count.
 func unitTexts(root, unit string) []string {
+	if prefix, instance, ok := strings.Cut(strings.TrimSuffix(unit, ".service"), "@"); ok {
+		texts := append(textsOf(root, prefix+"@.service"), textsOf(root, unit)...)
+		for i, text := range texts {
+			texts[i] = strings.NewReplacer("%i", instance, "%I", strings.ReplaceAll(instance, "-", "/")).Replace(text)
+		}
+		return texts
+	}
+	return textsOf(root, unit)
+}
+
+func textsOf(root, unit string) []string {
 	var texts []string
 	dropins := map[string]string{} // by name, of which the first directory's counts
 	for _, dir := range unitDirs {

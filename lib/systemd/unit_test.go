@@ -43,4 +43,11 @@ ExecStart=/usr/sbin/haproxy -Ws -f $CONFIG -f ${CFGDIR} -p $PIDFILE $OPTIONS
 	if u, _ = Read(root, "haproxy.service"); !slices.Equal(u.Env, []string{"VIP=192.0.2.2"}) {
 		t.Errorf("reset by a drop-in: %q", u.Env)
 	}
+	write("usr/lib/systemd/system/mariadb@.service", "[Service]\nUser=mysql\nEnvironment='FILE=--defaults-group-suffix=.%I'\nExecStart=/usr/sbin/mariadbd $FILE --datadir=/srv/%i\n")
+	write("etc/systemd/system/mariadb@.service.d/x.conf", "[Service]\nUser=all\n")
+	write("etc/systemd/system/mariadb@b-c.service.d/x.conf", "[Service]\nGroup=one\n")
+	u, found = Read(root, "mariadb@b-c.service")
+	if want := []string{"/usr/sbin/mariadbd", "--defaults-group-suffix=.b/c", "--datadir=/srv/b-c"}; !found || !slices.Equal(u.Exec, want) || u.User != "all" || u.Group != "one" {
+		t.Errorf("an instance: %+v, want %q", u, want)
+	}
 }

@@ -360,6 +360,17 @@ Environment=TZ=Pacific/Apia "MYSQLD_OPTS=--socket=/run/mysqld/unit.sock --skip-n
 		h.want(ocf.Start, ocf.Generic, "there are no databases in /run/none")
 		h.sh("umount /run/none")
 	})
+	t.Run("a server of its unit on the socket of another resource", func(t *testing.T) {
+		h := in(t, nil)
+		h.want(ocf.Start, ocf.OK)
+		other := *h
+		other.params = ocftest.Params{"datadir": "/srv", "shared_storage": "false", "socket": "/run/mysqld/mysqld.sock"}
+		other.want(ocf.Monitor, ocf.Generic, "listens on our socket, but works on "+data) // though in the unit's own mount namespace
+		other.want(ocf.Start, ocf.Generic, "listens on our socket")
+		h.watch(0, ocf.OK)
+		h.want(ocf.Stop, ocf.OK)
+		other.want(ocf.Monitor, ocf.NotRunning)
+	})
 	t.Run("what says how it runs is refused", func(t *testing.T) {
 		for name, value := range map[string]string{"additional_parameters": "--port=1", "enable_creation": "true", "log": "/var/log/x"} {
 			in(t, ocftest.Params{name: value}).want(ocf.Start, ocf.Configured, name+" says how the service is run, and so does unit=mariadb.service")
