@@ -119,8 +119,9 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 		Guard:  func(context.Context) error { return guard(s.setup(), nil) },
 		Patience: func(ctx context.Context, _ *daemon.Process) daemon.StopOptions {
 			a.soft(ctx, r, s)
-			return daemon.StopOptions{Grace: min(hardStop, service.Remaining(ctx)/3)}
+			return hard(ctx)
 		},
+		Blind: func(ctx context.Context, _ *daemon.Process) daemon.StopOptions { return hard(ctx) }, // the soft stop goes by our settings
 		Stopped: func(context.Context) error {
 			for _, f := range []string{s.pid, s.master, s.worker, s.extra, s.refused, s.dir} {
 				_ = os.Remove(f)

@@ -8,12 +8,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 // hardStop is what SIGTERM may take; HAProxy ends at once on it.
 const hardStop = 5 * time.Second
+
+func hard(ctx context.Context) daemon.StopOptions {
+	return daemon.StopOptions{Grace: min(hardStop, service.Remaining(ctx)/3)}
+}
 
 // soft has connections end by themselves, for a time.
 func (a *agent) soft(ctx context.Context, r *ocf.Request, s settings) {
