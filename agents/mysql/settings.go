@@ -39,13 +39,7 @@ var (
 // settings asks the server what it would do. Its error is why it cannot be
 // started so; the settings are then as far as they can be known.
 func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error) {
-	s := settings{config: p.config}
-	if s.config == "" {
-		i := slices.IndexFunc(configs, service.Exists)
-		if i >= 0 {
-			s.config = configs[i]
-		}
-	}
+	s := settings{config: p.optionFile()}
 	var unit systemd.Unit
 	if p.unit != "" {
 		unit = p.byUnit(ctx)
@@ -79,17 +73,7 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 	if host, _ := os.Hostname(); s.pid == "" || s.pid == filepath.Join(s.datadir, host+".pid") && p.pid == "" {
 		s.pid = s.besideSocket()
 	}
-	s.log = in(opt("log-error"))
-	unlogged := s.log == "" || opt("log-error") == "stderr"
-	switch {
-	case unlogged && p.unit != "":
-		s.log = "journalctl -u " + p.unit
-	case unlogged:
-		s.log = stockLog()
-	}
-	if filepath.Ext(s.log) == "" {
-		s.log += ".err" // as the server does
-	}
+	s.log = p.logFile(in(opt("log-error")))
 	s.extraPort = strings.TrimPrefix(opt("extra-port"), "0")
 	s.memlock = opt("memlock") == "TRUE" || opt("large-pages") == "TRUE"
 	s.warnings = said.Warnings
@@ -97,6 +81,29 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 		return strings.HasPrefix(arg, "--datad") || strings.HasPrefix(arg, "-h")
 	})
 	return s, err
+}
+
+// optionFile is the one that the server reads, "" if there is none.
+func (p *params) optionFile() string {
+	if i := slices.IndexFunc(configs, service.Exists); p.config == "" && i >= 0 {
+		return configs[i]
+	}
+	return p.config
+}
+
+// logFile is where the server's words are, or the command that shows them.
+func (p *params) logFile(said string) string {
+	switch {
+	case said != "" && filepath.Base(said) != "stderr":
+	case p.unit != "":
+		return "journalctl -u " + p.unit
+	default:
+		said = stockLog()
+	}
+	if filepath.Ext(said) == "" {
+		said += ".err" // as the server does
+	}
+	return said
 }
 
 // besideSocket is where the distribution's units have the pid file.

@@ -67,7 +67,7 @@ func TestListens(t *testing.T) {
 			h.Signal(syscall.SIGSTOP)
 			h.Monitor(0, ocf.Generic, "frozen")
 		}},
-		{"port=0", func(h *host) {
+		{"port 0", func(h *host) { // a "=" in the name would be one in the stand-in's path, and env(1) would take that for a variable
 			h.Params["additional_parameters"] = "--port 0"
 			h.Want(ocf.Start, ocf.Configured, "port=0")
 			h.Want(ocf.Monitor, ocf.Configured, "port=0")
