@@ -30,7 +30,8 @@ type Identity struct {
 	// Executables are absolute paths, base names or patterns for those (path.Match): "/usr/sbin/mysqld",
 	// "mysqld", "python3*". A path matches as given and with its symlinks resolved, deleted or not. If there is
 	// a Test, it is asked about the path's base name in other folders too, and about every name with a suffix
-	// ("mysqld.old", "mysqld-8.0", "mysqld;65a1").
+	// ("mysqld.old", "mysqld-8.0", "mysqld;65a1"). A bare name is that of the file which runs, and is not looked
+	// for: where it is a link (Debian's redis-server) say the target's name too.
 	Executables []string
 	// PIDFile is a hint that may save the scan; nothing is believed that it says.
 	PIDFile string

@@ -18,6 +18,7 @@ import (
 
 // HasOption matches a process whose command line gives one of the options ("-p", "--port") that value, in any of the
 // forms of getopt: "-p 11211", "-p11211", "--port 11211", "--port=11211". In a container it means another.
+// One that writes a title over its command line (Redis) is matched until it has; join Listens to it by Any.
 func HasOption(value string, options ...string) Test {
 	return func(ctx context.Context, p *Process) (bool, error) {
 		if container, err := p.foreign("pid"); container || err != nil {

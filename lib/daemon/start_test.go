@@ -473,6 +473,20 @@ func TestInformative(t *testing.T) {
 			},
 			[]string{"Can't open the table", "x", "Login refused"},
 		},
+		{
+			"Redis calls what it dies of a warning",
+			[]string{
+				"12:M 28 Nov 2026 04:54:28.663 # WARNING Memory overcommit must be enabled! Without it, a background save may fail",
+				"12:M 28 Nov 2026 04:54:28.663 # Warning: Could not create server TCP listening socket *:6399: bind: Address already in use",
+				"12:M 28 Nov 2026 04:54:28.663 # Failed listening on port 6399 (TCP), aborting.",
+			},
+			[]string{"Could not create server TCP listening socket *:6399: bind: Address already in use"},
+		},
+		{
+			"and has its cause below a heading",
+			[]string{"", "*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***", "Reading the configuration file, at line 1", ">>> 'dir /run/redis-data'", "No such file or directory"},
+			[]string{">>> 'dir /run/redis-data'", "No such file or directory"},
+		},
 	} {
 		if got := informative(c.lines); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)

@@ -71,5 +71,5 @@ func Look(ctx context.Context, p *daemon.Process, given map[string]string) (Proc
 	if u, err := user.LookupId(who); err == nil {
 		who = u.Username
 	}
-	return Process{Program: p.Exe, Args: args[1:], Dir: dir, User: who, Given: given}, nil
+	return Process{Program: p.Exe, Title: args[0], Args: args[1:], Dir: dir, User: who, Given: given}, nil
 }

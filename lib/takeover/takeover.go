@@ -39,6 +39,7 @@ type Kind struct {
 // Process is a process as it was started, and what the resource says of it already.
 type Process struct {
 	Program string   // the path of its executable
+	Title   string   // the program as it was called, or all that a server (Redis) wrote over its command line: it has no Args then
 	Args    []string // without the program
 	Dir     string   // its working directory
 	User    string   // who it runs as

@@ -181,7 +181,7 @@ func (a *Agent) Running() []int {
 	a.T.Helper()
 	pids := a.Pids()
 	if len(pids) == 0 || a.Processes > 0 && len(pids) != a.Processes {
-		a.T.Fatalf("want %d processes of the service, there are %v", max(1, a.Processes), pids)
+		a.T.Fatalf("want %d processes of the service, there are %v by the name of their program's file (box.Agent.Pids; readlink /proc/PID/exe)", max(1, a.Processes), pids)
 	}
 	return pids
 }

@@ -10,17 +10,17 @@
 // them into a box; a host of the package's own embeds [Agent], the installed
 // agent, and adds what only this daemon has:
 //
-//	func TestMain(m *testing.M) { box.Main(m, "/etc/redis") } // what the machine has there is hidden
+//	func TestMain(m *testing.M) { box.Main(m) } // box.Main(m, "/etc/redis") hides what the machine has there
 //
 //	type host struct{ *box.Agent }
 //
 //	func newHost(t testing.TB) *host {
 //		box.Needs(t, "redis-server", "redis-server")
 //		h := &host{box.NewAgent(t, box.Agent{
-//			Name: "redis", Params: ocftest.Params{"config": config}, Log: logFile,
+//			Name: "redis", Params: ocftest.Params{"port": "6399", "config": config, "log": logFile}, Log: logFile,
 //			Pids: box.Programs("redis-server"), Processes: 1, Limit: 30 * time.Second, Watch: 6 * time.Second,
 //		})}
-//		box.Sh(t, "rm -rf %[1]s; mkdir -p %[1]s; echo 'dir %[1]s' >%[2]s", dataDir, config)
+//		box.Sh(t, "rm -rf %[1]s; mkdir -p %[1]s; chown redis: %[1]s; echo 'dir %[1]s' >%[2]s", dataDir, config)
 //		return h
 //	}
 //
@@ -28,7 +28,7 @@
 // nothing. What every agent owes are then tests of one line:
 //
 //	func TestContract(t *testing.T) {
-//		newHost(t).Contract(t, redis.New, ocftest.Params{"databases": "many"}, ocftest.Params{"config": "relative/redis.conf"})
+//		newHost(t).Contract(t, agent.New, ocftest.Params{"degraded_memory_percent": "many"}, ocftest.Params{"port": "many"})
 //	}
 //	func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }
 //	func TestNoForks(t *testing.T)   { newHost(t).NoForks(0, 10) }
@@ -48,7 +48,7 @@
 //			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.Args, "nobody-by-that-name")
 //		}},
 //		{"port taken", func(h *host) {
-//			box.Occupy(h.T, 6379)
+//			box.Occupy(h.T, 6399)
 //			h.Want(ocf.Start, ocf.Generic, "Address already in use")
 //		}},
 //	})

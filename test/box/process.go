@@ -44,10 +44,19 @@ func Pids(match func(Process) bool) []int {
 	return pids
 }
 
-// Programs finds the processes of programs of these names.
+// Programs finds the processes of programs of these names. One that is a link here (Debian's redis-server, to
+// redis-check-rdb) has the name of what it leads to as well: the kernel knows a process by no other.
 func Programs(names ...string) func() []int {
+	all := slices.Clone(names)
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			if path, err = filepath.EvalSymlinks(path); err == nil {
+				all = append(all, filepath.Base(path))
+			}
+		}
+	}
 	return func() []int {
-		return Pids(func(p Process) bool { return slices.Contains(names, filepath.Base(p.Exe)) })
+		return Pids(func(p Process) bool { return slices.Contains(all, filepath.Base(p.Exe)) })
 	}
 }
 
