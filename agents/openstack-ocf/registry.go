@@ -6,6 +6,7 @@ import (
 	"github.com/openstack-ocf/agents/agents/mysql"
 	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
+	"github.com/openstack-ocf/agents/agents/redis"
 	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/swap"
 	"github.com/openstack-ocf/agents/lib/takeover"
@@ -30,6 +31,7 @@ func own() map[string]entry {
 	return map[string]entry{
 		"haproxy":              {haproxy.New, haproxy.Place, haproxy.Takeover},
 		"memcached":            {memcached.New, memcached.Place, memcached.Takeover},
+		"redis":                {redis.New, redis.Place, redis.Takeover},
 		"mysql-shared-storage": {mysql.New, mysql.Place, mysql.Takeover},
 		"qpidd":                {qpidd.New, qpidd.Place, qpidd.Takeover},
 	}
