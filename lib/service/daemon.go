@@ -15,14 +15,16 @@ type Daemon struct {
 	Service
 
 	// Unusable is why the service cannot be started as it is configured here. A
-	// stop and the look for its process do without the configuration.
+	// stop and the look for its process do without the configuration: a monitor
+	// that finds none says 7 all the same, but for the code ocf.Configured.
 	Unusable error
 	// Guard checks what must be so on this node before a start, whoever starts it:
 	// its storage. It is not called while the service runs.
 	Guard func(ctx context.Context) error
 
 	// Unit is the systemd unit that the service lives in, "" if this agent starts
-	// the daemon itself, by Binary and Launch: see unit.go.
+	// the daemon itself, by Binary and Launch. With it those two are not called, and
+	// User and Group not looked at; Guard, Answers, Questions, Patience and Stopped hold.
 	Unit string
 	// Binary is the path of the program that start runs; see [ocf.Request.LookPath].
 	Binary func() (string, error)
@@ -42,7 +44,9 @@ type Daemon struct {
 	// where p is nil. Without it what was found is the monitor's answer.
 	Judge func(ctx context.Context, p *daemon.Process, found error) error
 
-	// Patience is how a stop goes about the process, nil if none is found.
+	// Patience is how a stop goes about the process, nil if none is found, also
+	// with a process that answers nobody: bound what you ask of it. The zero
+	// StopOptions are what a stop does without it.
 	Patience func(ctx context.Context, p *daemon.Process) daemon.StopOptions
 	// Blind is Patience for a stop that does not know which one is meant: p is what it found, and our settings may be
 	// another's. Without it Patience is asked, of no process.

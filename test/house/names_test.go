@@ -19,6 +19,9 @@ import (
 // Who adds an agent touches nothing of what swaps services: what is particular to one stands with it.
 func TestTheSwapNamesNoAgent(t *testing.T) {
 	names := []string{"mysql", "maria", "mycnf", "qpid", "haproxy", "oslo", "nova", "neutron", "quantum", "memcached"}
+	for _, pkg := range own(t) {
+		names = append(names, pkg)
+	}
 	for name := range openstack.Agents() {
 		names = append(names, name)
 	}
