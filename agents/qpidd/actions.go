@@ -1,6 +1,7 @@
 package qpidd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -14,16 +15,9 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-func (a *agent) start(ctx context.Context, r *ocf.Request) error {
-	svc, s, err := a.service(r)
-	if err != nil {
-		return err
-	}
-	binary, err := r.LookPath(a.binary)
-	if err != nil {
-		return err
-	}
-	if err := svc.Start(ctx, r, func(ctx context.Context) (daemon.Command, error) { return a.launch(ctx, r, s, binary) }); err != nil {
+// started is asked once the broker serves.
+func (a *agent) started(ctx context.Context, r *ocf.Request, svc service.Service, s settings) error {
+	if err := a.replicates(ctx, r, svc, s); err != nil {
 		return err
 	}
 	if err := a.hasStore(ctx, r, s); err != nil {
@@ -31,6 +25,25 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 	}
 	a.recovered(ctx, r, s)
 	return nil
+}
+
+// replicates makes sure that a unit's broker was told to, which only its own options can say.
+func (a *agent) replicates(ctx context.Context, r *ocf.Request, svc service.Service, s settings) error {
+	if a.unit == "" || !a.haCluster {
+		return nil
+	}
+	p, err := svc.Find(ctx, r)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return svc.NotRunning()
+	}
+	defer p.Close()
+	if isYes(s.says(ctx, p, "ha-cluster")) {
+		return nil
+	}
+	return ocf.Errorf(ocf.Configured, "the broker of %s does not replicate, and ha_cluster is set: add ha-cluster=yes to %s, and ha-brokers-url=%s", a.unit, cmp.Or(s.config, configs[0]), a.haBrokers)
 }
 
 // recovered notes what recovery has left of the store of a broker that has just
@@ -58,46 +71,60 @@ func (a *agent) recovered(ctx context.Context, r *ocf.Request, s settings) {
 	}
 }
 
-// launch checks what must be so on this node, and says how the broker is run.
-func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary string) (daemon.Command, error) {
-	account, err := service.Account(a.user, a.group)
-	if err != nil {
-		return daemon.Command{}, err
-	}
+// guard checks what must be so on this node, and makes it so where no unit does.
+func (a *agent) guard(ctx context.Context, r *ocf.Request, s settings) error {
 	if !a.storage.Shared {
-		if err := service.OwnDirs(account, s.dirs...); err != nil {
-			return daemon.Command{}, err
+		if err := a.own(service.OwnDirs, s.dirs...); err != nil {
+			return err
 		}
 	}
 	for _, guard := range a.guards(s) {
 		r.Step("asking the storage of %s", guard.Dir)
 		if err := guard.ForStart(ctx); err != nil {
-			return daemon.Command{}, err
+			return err
 		}
 	}
 	dirs := slices.Clone(s.dirs)
 	if a.pidDir != "" {
 		dirs = append(dirs, a.pidDir)
 	}
-	if err := service.OwnDirs(account, append(dirs, filepath.Dir(a.log))...); err != nil {
-		return daemon.Command{}, err
+	if err := a.own(service.OwnDirs, append(dirs, filepath.Dir(a.log))...); err != nil {
+		return err
 	}
-	if err := service.CanWrite(account, a.user, dirs...); err != nil {
-		return daemon.Command{}, err
+	if err := a.own(a.canWrite, dirs...); err != nil {
+		return err
 	}
-	if err := waitForLock(ctx, r, s.dataDir); err != nil {
-		return daemon.Command{}, err
+	if err := waitForLock(ctx, r, s.dataDir); err != nil || !a.haCluster {
+		return err
 	}
-	if a.haCluster {
-		if err := setMark(s.dataDir, &mark{stamp: storeStamp(s)}); err != nil {
-			return daemon.Command{}, ocf.Errorf(ocf.Generic, "data directory: %w", err)
-		}
+	if err := setMark(s.dataDir, &mark{stamp: storeStamp(s)}); err != nil {
+		return ocf.Errorf(ocf.Generic, "data directory: %w", err)
 	}
+	return nil
+}
+
+// own has do see to directories, by the account that the broker runs as. A unit has its own.
+func (a *agent) own(do func(daemon.Account, ...string) error, dirs ...string) error {
+	if a.unit != "" {
+		return nil
+	}
+	account, err := service.Account(a.user, a.group)
+	if err != nil {
+		return err
+	}
+	return do(account, dirs...)
+}
+
+func (a *agent) canWrite(account daemon.Account, dirs ...string) error {
+	return service.CanWrite(account, a.user, dirs...)
+}
+
+func (a *agent) launch(s settings, binary string) daemon.Command {
 	return daemon.Command{
 		Path: binary, Args: a.options(s), User: a.user, Group: a.group, Output: a.log, PIDFile: a.pid, KillUnready: true,
 		// These go before what the file says: what has forked cannot be watched, and data_dir is what ours is told by.
 		Env: []string{"QPID_DAEMON=no", "QPID_NO_DATA_DIR=no"},
-	}, nil
+	}
 }
 
 // options is the broker's command line.
@@ -212,40 +239,9 @@ func (a *agent) console(ctx context.Context, r *ocf.Request, s settings) (*qmf.C
 	return c, func() { _ = conn.Close() }, nil
 }
 
-func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
-	svc, _, unusable := a.service(r)
-	if unusable != nil {
-		r.Log.Warn("stopping without the configuration file", "error", unusable)
-	}
-	if a.haCluster {
-		a.forget(ctx, r)
-	}
-	return a.end(ctx, r, svc)
-}
-
-// stopUnidentified is the stop without a parameter that says which broker is meant.
-func (a *agent) stopUnidentified(ctx context.Context, r *ocf.Request, cause error) error {
-	var evidence []daemon.Test
-	if r.Named("data_dir") {
-		evidence = append(evidence, daemon.UsesDir(a.dataDir, "data-dir"))
-	}
-	if r.Named("config") {
-		evidence = append(evidence, daemon.Names("--config", a.config))
-	}
-	svc, _, _ := a.service(r)
-	svc, err := svc.Meant(ctx, r, cause, evidence...)
-	if err != nil {
-		return err
-	}
-	if a.haCluster {
-		a.forget(ctx, r)
-	}
-	return a.end(ctx, r, svc)
-}
-
-func (a *agent) end(ctx context.Context, r *ocf.Request, svc service.Service) error {
-	// It ends in milliseconds, or not at all when asked.
-	return svc.Stop(ctx, r, daemon.StopOptions{Grace: min(10*time.Second, service.Remaining(ctx)/2)})
+// patience is how the broker is stopped: it ends in milliseconds, or not at all when asked.
+func patience(ctx context.Context) daemon.StopOptions {
+	return daemon.StopOptions{Grace: min(10*time.Second, service.Remaining(ctx)/2)}
 }
 
 func notCluster() error {
@@ -260,20 +256,20 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 	if !a.haCluster {
 		return notCluster()
 	}
-	svc, s, err := a.service(r)
-	if err != nil {
-		return err
+	d, s, _ := a.broker(r)
+	if d.Unusable != nil {
+		return d.Unusable
 	}
 	enough := time.Now().Add(service.Remaining(ctx) / 2) // for recovering: it waits for backups that may not come
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for again := false; ; {
-		p, err := svc.Find(ctx, r)
+		p, err := d.Find(ctx, r)
 		if err != nil {
 			return err
 		}
 		if p == nil {
-			return svc.NotRunning()
+			return d.NotRunning()
 		}
 		_ = p.Close()
 		at, err := a.tryPromote(ctx, r, s)
@@ -284,7 +280,7 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 		case errors.As(err, &refused) && refused.Code != qmf.Forbidden && at.HAStatus == qmf.Joining && !again:
 			again = true
 			r.Log.Info("starting the broker again, so that it looks anew for a better one", "refusal", err)
-			if err := a.restart(ctx, r, svc); err != nil {
+			if err := a.restart(ctx, r, d); err != nil {
 				return err
 			}
 			continue
@@ -300,11 +296,11 @@ func (a *agent) promote(ctx context.Context, r *ocf.Request) error {
 	}
 }
 
-func (a *agent) restart(ctx context.Context, r *ocf.Request, svc service.Service) error {
-	if err := a.end(ctx, r, svc); err != nil {
+func (a *agent) restart(ctx context.Context, r *ocf.Request, d service.Daemon) error {
+	if err := d.Stop(ctx, r, patience(ctx)); err != nil {
 		return err
 	}
-	return a.start(ctx, r)
+	return service.Of(a.daemon).Start(ctx, r)
 }
 
 // refusal says what to do about a promotion that is refused for good.
@@ -352,27 +348,33 @@ func (a *agent) demote(ctx context.Context, r *ocf.Request) error {
 	if !a.haCluster {
 		return notCluster()
 	}
-	svc, s, unusable := a.service(r)
-	var at place
-	if p, err := svc.Find(ctx, r); err == nil && p != nil {
+	d, _, at := a.broker(r)
+	if p, err := d.Find(ctx, r); err == nil && p != nil {
 		defer p.Close()
 		soon, cancel := context.WithTimeout(ctx, amqp.DefaultTimeout)
 		defer cancel()
-		at, _ = a.health(soon, r, s, p)
+		_ = d.Ask(soon, r, p)
 	}
 	if at.HAStatus != "" && !at.Primary() {
 		return nil
 	}
-	if err := a.stop(ctx, r); err != nil || unusable != nil {
-		return errors.Join(err, unusable)
+	run := service.Of(a.daemon)
+	if err := run.Stop(ctx, r); err != nil || d.Unusable != nil {
+		return errors.Join(err, d.Unusable)
 	}
 	if at.HAStatus == "" {
 		return nil
 	}
-	return a.start(ctx, r)
+	return run.Start(ctx, r)
 }
 
-func (a *agent) validateParameters(*ocf.Request) error {
+// direct are the parameters that say how the broker is run.
+var direct = []string{"binary", "user", "group", "interface", "pid_dir", "pid", "module_dir", "log", "additional_parameters", "ha_public_url", "ha_replicate"}
+
+func (a *agent) validateParameters(r *ocf.Request) error {
+	if err := service.UnitAlone(r, a.unit, direct...); err != nil {
+		return err
+	}
 	switch {
 	case a.credentials != "" && a.passwd != "":
 		return ocf.Errorf(ocf.Configured, "credentials_file and passwd are both given: keep the file, and remove passwd from the cluster's configuration")
@@ -390,29 +392,17 @@ func (a *agent) validateParameters(*ocf.Request) error {
 	return a.storage.Validate()
 }
 
-// validate looks at the host, at level 10. It is silent if all is well.
-func (a *agent) validate(_ context.Context, r *ocf.Request) error {
-	if r.Level < 10 {
-		return nil
-	}
-	s, err := a.settings()
-	if err != nil {
-		return err
-	}
-	if _, err := r.LookPath(a.binary); err != nil {
-		return err
-	}
-	account, err := service.Account(a.user, a.group)
-	if err != nil {
-		return err
-	}
+// host is what validate-all looks at.
+func (a *agent) host(r *ocf.Request, s settings) error {
 	for _, dir := range s.dirs {
 		if service.Exists(dir) && !a.storage.Shared {
-			if err := service.CanWrite(account, a.user, dir); err != nil {
+			if err := a.own(a.canWrite, dir); err != nil {
 				return err
 			}
 		}
 	}
-	service.UnitHints(r, "qpidd.service", "qpidd-primary.service")
+	if a.unit == "" {
+		service.UnitHints(r, "qpidd.service", "qpidd-primary.service")
+	}
 	return nil
 }

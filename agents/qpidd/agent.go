@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/storage"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -13,6 +14,7 @@ import (
 // params are the agent's parameters. Empty means: as the broker's configuration
 // file says, or else as the distribution has it (see settings.go).
 type params struct {
+	unit                                string
 	binary, config, user, group, log    string
 	iface, dataDir, pidDir, pid         string
 	moduleDir, store                    string
@@ -42,6 +44,10 @@ fails:
     pcs constraint colocation add FLOATING-IP with promoted qpidd-clone INFINITY
     pcs constraint order promote qpidd-clone then start FLOATING-IP
 
+A broker by its unit (unit=) replicates if its own options say so: ha-cluster=yes and
+ha-brokers-url in its configuration file. link-heartbeat-interval=5, ha-backup-timeout=5
+and link-maintenance-interval=0.2, which the agent gives otherwise, belong there too.
+
 It needs no notifications. The primary's promotion score is 1000. It gives 100 to the
 backups that have everything, and takes it from one that lost touch with it; others have
 none. When all brokers start from nothing, the one with the newest store is promoted once
@@ -59,6 +65,7 @@ broker's management: queues near their limit, missing store, missing backups.`
 func New() ocf.Agent {
 	p := &params{}
 	a := &agent{params: p}
+	run := service.Of(a.daemon)
 	return ocf.Agent{
 		Name: "qpidd", Version: "1.0",
 		Short:      "Apache Qpid C++ message broker, single or replicated",
@@ -66,27 +73,28 @@ func New() ocf.Agent {
 		Parameters: slices.Concat(p.declare(), p.storage.Parameters(false)),
 		Validate:   a.validateParameters,
 
-		StopUnidentified: a.stopUnidentified,
+		StopUnidentified: run.StopUnidentified,
 		Actions: []ocf.Action{
-			{Name: ocf.Start, Timeout: 120 * time.Second, Run: a.start},
-			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: a.stop},
+			{Name: ocf.Start, Timeout: 120 * time.Second, Run: run.Start},
+			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: run.Stop},
 			// Those without a role watch the primitive, or the clone's unpromoted instances.
-			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 5 * time.Second, Run: a.monitor},
-			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 3 * time.Second, Role: "Promoted", Run: a.monitor},
-			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor},
-			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 31 * time.Second, Depth: 10, Role: "Promoted", Run: a.monitor},
-			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 60 * time.Second, Depth: 20, Run: a.monitor},
-			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 61 * time.Second, Depth: 20, Role: "Promoted", Run: a.monitor},
+			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 5 * time.Second, Run: run.Monitor},
+			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 3 * time.Second, Role: "Promoted", Run: run.Monitor},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: run.Monitor},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 31 * time.Second, Depth: 10, Role: "Promoted", Run: run.Monitor},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 60 * time.Second, Depth: 20, Run: run.Monitor},
+			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 61 * time.Second, Depth: 20, Role: "Promoted", Run: run.Monitor},
 			{Name: ocf.Promote, Timeout: 60 * time.Second, Run: a.promote},
 			{Name: ocf.Demote, Timeout: 180 * time.Second, Run: a.demote},
-			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: a.reload},
-			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},
+			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: service.Reload},
+			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: run.ValidateAll},
 		},
 	}
 }
 
 func (p *params) declare() []ocf.Parameter {
 	return []ocf.Parameter{
+		service.UnitParameter(&p.unit, "qpidd.service"),
 		{
 			Name: "binary", Value: ocf.String(&p.binary), Default: "qpidd", Short: "Broker binary",
 			Long: "A path, or a name that is looked for in the system's directories.",

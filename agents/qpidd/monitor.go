@@ -15,67 +15,23 @@ import (
 	"github.com/openstack-ocf/agents/lib/amqp"
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/qmf"
-	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
-	svc, s, unusable := a.service(r)
-	p, err := svc.Find(ctx, r)
-	if err == nil && p == nil {
-		err = a.stopped(r, svc, unusable)
+// stored asks the storages for trouble of their own.
+func (a *agent) stored(ctx context.Context, r *ocf.Request, s settings) (full error) {
+	if !a.storage.Shared && a.storage.FullPercent == 0 {
+		return nil
 	}
-	var at place
-	if p != nil {
-		defer p.Close()
-		at, err = a.health(ctx, r, s, p)
-	}
-	if a.haCluster {
-		return a.role(ctx, r, s, p, at, err)
-	}
-	return err
-}
-
-// stopped is the answer when no broker runs.
-func (a *agent) stopped(r *ocf.Request, svc service.Service, unusable error) error {
-	if ocf.CodeOf(unusable) == ocf.Configured {
-		return unusable
-	}
-	if _, err := r.LookPath(a.binary); err != nil {
-		return err
-	}
-	return svc.NotRunning()
-}
-
-// health is the state of a broker that has a process, level by level, and its
-// place in the HA cluster, if it is in one.
-func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) (at place, err error) {
-	if err := service.Thawed(p); err != nil {
-		return at, err
-	}
-	var full error
-	if a.storage.Shared || a.storage.FullPercent > 0 {
-		for _, guard := range a.guards(s) {
-			r.Step("asking the storage of %s", guard.Dir)
-			nearly, err := guard.Running(ctx)
-			if err != nil {
-				return at, fmt.Errorf("%s: %w", p, err)
-			}
-			full = cmp.Or(full, nearly)
+	for _, guard := range a.guards(s) {
+		r.Step("asking the storage of %s", guard.Dir)
+		nearly, err := guard.Running(ctx)
+		if err != nil {
+			return err
 		}
+		full = cmp.Or(full, nearly)
 	}
-	if at, err = a.answers(ctx, r, s, p); err != nil {
-		if !p.Alive() {
-			at = place{} // no word of what its connection said last
-		}
-		return at, service.Because(p, err)
-	}
-	if r.Level >= 10 {
-		if err := a.look(ctx, r, s, p); err != nil {
-			return at, service.Because(p, err)
-		}
-	}
-	return at, full
+	return full
 }
 
 // answers is level 0's question to the broker: a client's login, and with
@@ -345,8 +301,4 @@ func (a *agent) backups(ctx context.Context, r *ocf.Request, c *qmf.Client, s se
 		return nil
 	}
 	return ocf.Errorf(ocf.Degraded, "%d of %d brokers are in step: start the missing ones (ha_brokers_url %s), or messages are lost should this one fail too", ready, expected, a.haBrokers)
-}
-
-func (a *agent) reload(context.Context, *ocf.Request) error {
-	return nil // health checks read their parameters anew each time
 }

@@ -124,7 +124,7 @@ func TestBrokers(t *testing.T) {
 		{"amqp:127.0.0.1:5672,127.0.0.1:5673,127.0.0.1:5674", "", 3},
 		{"amqp:192.0.2.1,[2001:db8::1],192.0.2.2,[2001:db8::2]", "2", 2},
 	} {
-		a := &agent{&params{haBrokers: row.url}}
+		a := &agent{params: &params{haBrokers: row.url}}
 		r := ocf.NewRequest("qpidd", ocf.Monitor, "OCF_RESKEY_CRM_meta_clone_max="+row.instances)
 		if got := a.brokers(r, settings{port: "5672"}); got != row.want {
 			t.Errorf("%s of %q instances: %d brokers, want %d", row.url, row.instances, got, row.want)

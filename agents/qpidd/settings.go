@@ -239,10 +239,70 @@ func ours(address, port string) bool {
 	})
 }
 
-// service is the broker as it is on this node. unusable is why the
-// configuration file cannot be used, if it cannot.
-func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusable error) {
-	s, unusable = a.settings()
+// daemon is all there is to know about the broker.
+func (a *agent) daemon(r *ocf.Request) service.Daemon {
+	d, _, _ := a.broker(r)
+	return d
+}
+
+// broker is the broker as it is on this node, and its place among others once the questions were asked.
+func (a *agent) broker(r *ocf.Request) (service.Daemon, settings, *place) {
+	s, unusable := a.settings()
+	svc := a.service(r, s)
+	at := &place{}
+	refused := false
+	return service.Daemon{
+		Service: svc, Unusable: unusable,
+		Unit: a.unit, User: a.user, Group: a.group,
+		Binary:  func() (string, error) { return r.LookPath(a.binary) },
+		Guard:   func(ctx context.Context) error { return a.guard(ctx, r, s) },
+		Launch:  func(_ context.Context, binary string) (daemon.Command, error) { return a.launch(s, binary), nil },
+		Started: func(ctx context.Context) error { return a.started(ctx, r, svc, s) },
+		Questions: []service.Question{
+			{Ask: func(ctx context.Context, _ *daemon.Process) error { return a.stored(ctx, r, s) }},
+			{Ask: func(ctx context.Context, p *daemon.Process) (err error) {
+				if *at, err = a.answers(ctx, r, s, p); err != nil && !p.Alive() {
+					*at = place{} // no word of what its connection said last
+				}
+				refused = err != nil
+				return err
+			}},
+			{Level: 10, Ask: func(ctx context.Context, p *daemon.Process) error {
+				if refused { // it would be so again
+					return nil
+				}
+				return a.look(ctx, r, s, p)
+			}},
+		},
+		Judge: func(ctx context.Context, p *daemon.Process, found error) error {
+			if !a.haCluster {
+				return found
+			}
+			return a.role(ctx, r, s, p, *at, found)
+		},
+		Patience: func(ctx context.Context, _ *daemon.Process) daemon.StopOptions {
+			if a.haCluster {
+				a.forget(ctx, r) // before the stop: Pacemaker goes by it
+			}
+			return patience(ctx)
+		},
+		Evidence: a.evidence(r),
+		Host:     func(context.Context, string) error { return a.host(r, s) },
+	}, s, at
+}
+
+// evidence is what tells the broker where nothing identifies it.
+func (a *agent) evidence(r *ocf.Request) (tests []daemon.Test) {
+	if r.Named("data_dir") {
+		tests = append(tests, daemon.UsesDir(a.dataDir, "data-dir"))
+	}
+	if r.Named("config") {
+		tests = append(tests, daemon.Names("--config", a.config))
+	}
+	return tests
+}
+
+func (a *agent) service(r *ocf.Request, s settings) service.Service {
 	exes, script := daemon.Program(a.binary)
 	holds := func(_ context.Context, p *daemon.Process) (bool, error) {
 		pid, err := lockHolder(s.dataDir)
@@ -257,7 +317,7 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings, unusab
 	return service.Service{
 		Name: "broker", On: s.dataDir, Identity: id,
 		Answers: func(ctx context.Context) error { _, err := a.answers(ctx, r, s, nil); return err },
-	}, s, unusable
+	}
 }
 
 // guards are the storages of the directories that the broker keeps messages in.

@@ -125,16 +125,20 @@ func (of Of) Stop(ctx context.Context, r *ocf.Request) error {
 			defer p.Close()
 		}
 	}
+	if err := d.Stop(ctx, r, o); err != nil || d.Stopped == nil {
+		return err
+	}
+	return d.Stopped(ctx)
+}
+
+// Stop returns nil once no process of the service is left, in its unit or beside it.
+func (d Daemon) Stop(ctx context.Context, r *ocf.Request, o daemon.StopOptions) error {
 	if d.Unit != "" {
 		if err := d.stopUnit(ctx, r, o); err != nil {
 			return err
 		}
 	}
-	// Also where it has a unit: it may run beside it.
-	if err := d.Service.Stop(ctx, r, o); err != nil || d.Stopped == nil {
-		return err
-	}
-	return d.Stopped(ctx)
+	return d.Service.Stop(ctx, r, o)
 }
 
 // StopUnidentified is for [ocf.Agent]'s field of that name.
@@ -166,7 +170,7 @@ func (of Of) Monitor(ctx context.Context, r *ocf.Request) error {
 	switch {
 	case p != nil:
 		defer p.Close()
-		err = d.ask(ctx, r, p)
+		err = d.Ask(ctx, r, p)
 	case err == nil:
 		err = d.Absent()
 	}
@@ -241,7 +245,8 @@ func (d Daemon) Absent() error {
 	return d.NotRunning()
 }
 
-func (d Daemon) ask(ctx context.Context, r *ocf.Request, p *daemon.Process) error {
+// Ask asks the process all questions up to the request's level.
+func (d Daemon) Ask(ctx context.Context, r *ocf.Request, p *daemon.Process) error {
 	if err := Thawed(p); err != nil {
 		return err
 	}
