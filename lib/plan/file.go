@@ -240,7 +240,7 @@ func (v *validator) agent(s *service) {
 	}
 	own, ok := v.agents[name]
 	if !ok {
-		if isAgent.MatchString(at.s) && !strings.HasPrefix(at.s, provider) {
+		if matches(isAgent, at.s) && !strings.HasPrefix(at.s, provider) {
 			s.agent = at
 			v.secrets(s.parameters, nil)
 			return
@@ -268,13 +268,15 @@ func (v *validator) agent(s *service) {
 // provider is of this suite.
 const provider = "ocf:openstack:"
 
-// isAgent is a resource agent in full, isFence a fence agent's name, isName one of a node or a
-// parameter.
-var (
-	isAgent = regexp.MustCompile(`^[a-z][a-z0-9]*(:[A-Za-z0-9_][-A-Za-z0-9_.@]*){1,2}$`)
-	isFence = regexp.MustCompile(`^[A-Za-z0-9_][-A-Za-z0-9_./]*$`)
-	isName  = regexp.MustCompile(`^[A-Za-z0-9_][-A-Za-z0-9_.]*$`)
+// isAgent is a resource agent in full, isFence a fence agent's name, isName one of a node or a parameter. They are
+// compiled when they are asked for: this package is in the binary that every monitor starts.
+const (
+	isAgent = `^[a-z][a-z0-9]*(:[A-Za-z0-9_][-A-Za-z0-9_.@]*){1,2}$`
+	isFence = `^[A-Za-z0-9_][-A-Za-z0-9_./]*$`
+	isName  = `^[A-Za-z0-9_][-A-Za-z0-9_.]*$`
 )
+
+func matches(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }
 
 // secrets refuses passwords: they would be seen on pcs' command line, in the plan, and by all who may read the CIB.
 func (v *validator) secrets(params []pair, known map[string]bool) {
@@ -344,7 +346,7 @@ func (v *validator) fencing(n ast.Node, cp *ControlPlane) {
 		})
 		if d.agent.s == "" {
 			v.errorf(lineOf(n), "a fencing device needs an agent, such as fence_ipmilan")
-		} else if !isFence.MatchString(d.agent.s) {
+		} else if !matches(isFence, d.agent.s) {
 			v.errorf(d.agent.line, "agent %q: want the name of a fence agent, such as fence_ipmilan", d.agent.s)
 		}
 		if d.id.s == "" {

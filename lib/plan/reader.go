@@ -196,7 +196,7 @@ func (r *reader) into(w *word, what string) func(ast.Node) {
 func (r *reader) pairs(n ast.Node, what, value string) []pair {
 	var list []pair
 	for _, e := range r.entries(n, what) {
-		if e.key.s != "" && !isName.MatchString(e.key.s) {
+		if e.key.s != "" && !matches(isName, e.key.s) {
 			r.errorf(e.key.line, "%q: want a name of letters, digits, - . and _ that does not begin with -", e.key.s)
 			continue
 		}
