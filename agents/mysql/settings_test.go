@@ -216,6 +216,9 @@ func serverIsTheJudge(t *testing.T, binary string) {
 		g.write(t)
 		s, err := p.settings(t.Context(), request(ocf.Monitor, 0))
 		v := judge(t, binary, config, s.user)
+		if err != nil && len(v.values) > 0 { // as whom it was asked is only in a group of the version, and root reads what others may not
+			v = judge(t, binary, config, "root")
+		}
 		text := func() string {
 			b, _ := exec.Command("sh", "-c", "cd "+dir+"; head -n 40 my.cnf inc.cnf conf.d/*; ls -l . conf.d").CombinedOutput()
 			return fmt.Sprintf("seed %d, file %d\n%s\nstderr: %s", seed, n, b, v.stderr)
