@@ -163,7 +163,7 @@ func TestNova(t *testing.T) {
 		}},
 		{"of another configuration", func(s *box.Agent) {
 			other := p.nova.Write("stranger.conf", p.rabbit.TransportURL())
-			stranger := s.With("config", other)
+			stranger := s.With("config", other, "pid", "/run/stranger.pid") // as another resource has: the default is named after it
 			stranger.Want(ocf.Monitor, ocf.NotRunning)
 			stranger.Want(ocf.Stop, ocf.OK)
 			s.Monitor(0, ocf.OK)
