@@ -114,6 +114,7 @@ type params struct {
 type agent struct {
 	Declaration
 	params
+	pidFile string // of the service on this node
 	// A start began then, and hopes until then that the database and the bus come back.
 	began, patience time.Time
 }

@@ -41,6 +41,7 @@ func (a *agent) settings(r *ocf.Request) settings {
 		}
 	}
 	s.pid = cmp.Or(a.pid, filepath.Join(r.TempDir(), r.Instance+".pid"))
+	a.pidFile = s.pid
 	s.log = cmp.Or(a.log, filepath.Join("/var/log", a.Project, s.prog+".log"))
 	s.args = a.files(s.prog, asPackaged)
 	if a.web != "" {
@@ -311,7 +312,7 @@ func (a *agent) configured(exact bool) daemon.Test {
 		}
 		files := configFiles(args)
 		if len(files) == 0 {
-			return a.config == filepath.Clean(a.Config), nil
+			return a.config == filepath.Clean(a.Config) || a.retitled(ctx, p, args), nil
 		}
 		cwd, err := p.WorkDir()
 		if err != nil {
@@ -328,6 +329,16 @@ func (a *agent) configured(exact bool) daemon.Test {
 		plugin := !exact || len(files) == 1 || is(a.plugin)
 		return is(a.config) && plugin, nil
 	}
+}
+
+// retitled is a process that we started, by its pid file, and whose title tells no arguments: some say for a moment, as they
+// come up, who they are and no more.
+func (a *agent) retitled(ctx context.Context, p *daemon.Process, args []string) bool {
+	if _, told := untitled(args); told || a.pidFile == "" {
+		return false
+	}
+	ours, err := daemon.NamedBy(a.pidFile)(ctx, p)
+	return ours && err == nil
 }
 
 func resolved(path string) string {
