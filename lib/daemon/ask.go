@@ -20,11 +20,18 @@ import (
 // it hangs in the kernel; if somebody else kills it, it is asked once more.
 func Ask(ctx context.Context, c Command) (stdout, stderr []byte, err error) {
 	stdout, stderr, err = ask(ctx, c)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL {
-		return ask(ctx, c)
+	if wasKilled(err) {
+		stdout, stderr, err = ask(ctx, c)
+	}
+	if wasKilled(err) {
+		err = fmt.Errorf("died twice of SIGKILL: %s: %w", killedBy, err)
 	}
 	return stdout, stderr, err
+}
+
+func wasKilled(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL
 }
 
 func ask(ctx context.Context, c Command) (stdout, stderr []byte, err error) {

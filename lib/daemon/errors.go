@@ -34,6 +34,9 @@ type DiedError struct {
 	Logs   []string       // the files they are from, for those who want to read more
 }
 
+// killedBy is what is known of a SIGKILL that is not ours.
+const killedBy = "killed by somebody, or for lack of memory: see the kernel's log"
+
 func (e *DiedError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s died %s after its start", e.Name, e.After.Round(10*time.Millisecond))
@@ -42,7 +45,7 @@ func (e *DiedError) Error() string {
 	switch e.Signal {
 	case 0:
 	case unix.SIGKILL:
-		end = "killed by somebody, or for lack of memory: see the kernel's log"
+		end = killedBy
 		fmt.Fprintf(&b, " of SIGKILL")
 	default:
 		fmt.Fprintf(&b, " of %s", unix.SignalName(e.Signal))

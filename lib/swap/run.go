@@ -69,7 +69,11 @@ func (s *Swap) Run(ctx context.Context, p *Plan) (err error) {
 		return errors.Join(err, j.at(undone))
 	}
 	if err := s.guard(ctx); err != nil {
-		return errors.Join(fmt.Errorf("cannot start the guard, which would undo what a dead swap began: %w", err), j.at(undone))
+		err = fmt.Errorf("cannot start the guard, which would undo what a dead swap began: %w", err)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return errors.Join(err, j.at(undone))
 	}
 	forward, cancel := context.WithTimeout(ctx, s.Within)
 	err = r.forward(forward)

@@ -246,10 +246,10 @@ func Sh(t testing.TB, format string, args ...any) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Until polls, for half a minute at most, and fails the test if it waited in vain.
+// Until polls, for as long as a busy machine may need, and fails the test if it waited in vain.
 func Until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute) // Neutron's agent was seen to need half a minute for its first child
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)

@@ -34,7 +34,10 @@ func Pids(match func(Process) bool) []int {
 		if err != nil {
 			continue
 		}
-		args, _ := os.ReadFile(d + "/cmdline")
+		args, err := os.ReadFile(d + "/cmdline")
+		if err != nil || len(args) == 0 { // none yet: the kernel is still laying out a program that was just started
+			continue
+		}
 		if match(Process{Exe: strings.TrimSuffix(exe, " (deleted)"), Args: strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")}) {
 			pid, _ := strconv.Atoi(filepath.Base(d))
 			pids = append(pids, pid)

@@ -7,10 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ownerEnv makes this test program the owner of a cluster instead: it starts one, uses all of it, says "NAME DEVICE",
@@ -60,6 +63,7 @@ func own() error {
 type traces struct {
 	name, backing string
 	spaces        map[string]bool // its namespaces
+	ended         int64           // when it was told to end, in ticks (1/100 s) since boot; 0: not yet
 }
 
 // trace finds a living cluster's namespaces: those of the supervisor and of the processes below it.
@@ -106,6 +110,14 @@ func trace(t *testing.T, name, device string) traces {
 	return tr
 }
 
+// ticks is the time since boot, in 1/100 s.
+func ticks(t *testing.T) int64 {
+	t.Helper()
+	var now unix.Timespec
+	must(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
+	return now.Nano() / int64(10*time.Millisecond)
+}
+
 func glob(t *testing.T, pattern string) []string {
 	t.Helper()
 	paths, err := filepath.Glob(pattern)
@@ -113,11 +125,26 @@ func glob(t *testing.T, pattern string) []string {
 	return paths
 }
 
-// left returns what is left of the cluster.
+// later says that a process began after the cluster's end.
+func (tr traces) later(pid string) bool {
+	if tr.ended == 0 {
+		return false
+	}
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return true // gone
+	}
+	// In ticks since boot; the 20th field after the name, which is in parentheses (proc_pid_stat(5)).
+	began, err := strconv.ParseInt(strings.Fields(string(stat)[strings.LastIndex(string(stat), ")")+1:])[19], 10, 64)
+	return err == nil && began > tr.ended
+}
+
+// left returns what is left of the cluster. A namespace's number is given away anew as soon as it is gone, so a
+// process that began after the cluster's end is another cluster's: what is left of ours has an older one, its init.
 func (tr traces) left(t *testing.T) (left []string) {
 	t.Helper()
 	for _, link := range append(glob(t, "/proc/[0-9]*/task/*/ns/*"), glob(t, "/proc/[0-9]*/fd/*")...) {
-		if to, err := os.Readlink(link); err == nil && tr.spaces[to] {
+		if to, err := os.Readlink(link); err == nil && tr.spaces[to] && !tr.later(strings.Split(link, "/")[2]) {
 			left = append(left, link+" -> "+to)
 		}
 	}
@@ -211,6 +238,7 @@ func TestNothingIsLeft(t *testing.T) {
 					t.Fatal(err)
 				}
 			}, name)
+			tr.ended = ticks(t)
 			err = owner.Wait()
 			t.Logf("owner: %v %.100s", err, &stderr)
 			tr.mustVanish(t)

@@ -269,12 +269,13 @@ func takenBack(s *stand, away *cluster.Node) {
 
 // interrupted presses Ctrl-C at every step that is shown.
 func interrupted(s *stand, _ *cluster.Node) {
-	// Before the CIB is touched there is nothing to roll back; a step may be over before the signal is there.
+	// Before the CIB is touched there is nothing to roll back (1, while the guard starts); a step may be over before
+	// the signal is there.
 	for _, at := range []struct {
 		words string
 		codes []int
 	}{
-		{"saved the", []int{3, 4}},
+		{"saved the", []int{1, 3, 4}},
 		{"asking node", []int{3, 4}},
 		{"maintenance for db", []int{4}},
 		{"becomes", []int{4}},

@@ -94,7 +94,7 @@ func batch(packages []string) []struct{ flags, packages []string } {
 // retry runs what failed once more, where that is little: on a noisy machine a cluster may miss a deadline. What
 // passes then is told apart from what passed at once.
 func retry(ctx context.Context, t *tally) error {
-	const little = 6
+	const little = 12
 	if len(t.failures) > little {
 		return nil
 	}
