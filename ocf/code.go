@@ -17,11 +17,11 @@ type Code int
 const (
 	OK               Code = 0   // the action succeeded
 	Generic          Code = 1   // it failed; Pacemaker recovers
-	Args             Code = 2   // a parameter's value is wrong on this host; the resource's group is banned from this node
+	BadArgument      Code = 2   // a parameter's value is wrong on this host; the resource's group is banned from this node
 	Unimplemented    Code = 3   // the agent has no such action
 	Permission       Code = 4   // the agent lacks a privilege here
-	Installed        Code = 5   // software is missing here
-	Configured       Code = 6   // a parameter is wrong by itself; the resource is banned from every node
+	NotInstalled     Code = 5   // software is missing here
+	NotConfigured    Code = 6   // a parameter is wrong by itself; the resource is banned from every node
 	NotRunning       Code = 7   // surely not running here
 	RunningPromoted  Code = 8   // running, and promoted
 	FailedPromoted   Code = 9   // promoted, and failed
@@ -35,11 +35,11 @@ var codeText = []struct {
 }{
 	{OK, "ok"},
 	{Generic, "error"},
-	{Args, "invalid parameter on this host"},
+	{BadArgument, "invalid parameter on this host"},
 	{Unimplemented, "unimplemented action"},
 	{Permission, "insufficient privileges"},
-	{Installed, "not installed"},
-	{Configured, "not configured"},
+	{NotInstalled, "not installed"},
+	{NotConfigured, "not configured"},
 	{NotRunning, "not running"},
 	{RunningPromoted, "promoted"},
 	{FailedPromoted, "promoted (failed)"},

@@ -69,7 +69,7 @@ func (r *Request) Step(format string, args ...any) {
 }
 
 // LookPath finds the first of names (absolute, or looked up in the system's
-// directories, whatever PATH says) that is an executable. It fails with the code Installed,
+// directories, whatever PATH says) that is an executable. It fails with the code NotInstalled,
 // and also when ocf-tester wants it to (OCF_TESTER_FAIL_HAVE_BINARY).
 func (r *Request) LookPath(names ...string) (string, error) {
 	if r.env["OCF_TESTER_FAIL_HAVE_BINARY"] == "" {
@@ -85,7 +85,7 @@ func (r *Request) LookPath(names ...string) (string, error) {
 			}
 		}
 	}
-	return "", Errorf(Installed, "%s is not installed on this node: install its package here", strings.Join(names, " or "))
+	return "", Errorf(NotInstalled, "%s is not installed on this node: install its package here", strings.Join(names, " or "))
 }
 
 // NewRequest is the request that the cluster makes by calling the agent for an action with this environment

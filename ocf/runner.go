@@ -63,7 +63,7 @@ func Run(ctx context.Context, a Agent, c Call) Code {
 	case "usage", "help", "--help", "-h":
 		_, _ = io.WriteString(c.Stdout, a.Usage())
 		if len(c.Args) == 0 {
-			return Args
+			return BadArgument
 		}
 		return OK
 	}
@@ -114,7 +114,7 @@ func (a Agent) run(ctx context.Context, r *Request) error {
 			for _, p := range a.Parameters {
 				errs = append(errs, r.unparsed[p.Name])
 			}
-			return &Error{Configured, errors.Join(errs...)}
+			return &Error{NotConfigured, errors.Join(errs...)}
 		}
 		if r.Action == Start || r.Action == ValidateAll {
 			a.warnOfParameters(r)

@@ -92,7 +92,7 @@ func TestRunner(t *testing.T) {
 		"plain error is 1":             {fails(context.Canceled), Start, nil, Generic, "ocf-exit-reason:context canceled"},
 		"one line":                     {fails(Errorf(Generic, "a\nb")), Start, nil, Generic, "ocf-exit-reason:a; b\n"},
 		"unknown action":               {well, "migrate_to", nil, Unimplemented, `no action "migrate_to"`},
-		"wrong parameter":              {well, Monitor, []string{"OCF_RESKEY_port=x"}, Configured, `port="x"`},
+		"wrong parameter":              {well, Monitor, []string{"OCF_RESKEY_port=x"}, NotConfigured, `port="x"`},
 		"stop does not care":           {well, Stop, []string{"OCF_RESKEY_size=x"}, OK, "size="},
 		"stop of it knows not what":    {well, Stop, []string{"OCF_RESKEY_port=x"}, Generic, `cannot tell which one to stop: parameter port="x"`},
 		"the same without a group":     {well, Stop, []string{"OCF_RESKEY_file=relative/dir"}, Generic, `cannot tell which one to stop: parameter file="relative/dir"`},
@@ -165,14 +165,14 @@ func TestRequest(t *testing.T) {
 	if call(context.Background(), a, Monitor); !seen.Probe() {
 		t.Error("a monitor without an interval is a probe")
 	}
-	if _, err := seen.LookPath("no-such-binary-here"); CodeOf(err) != Installed {
+	if _, err := seen.LookPath("no-such-binary-here"); CodeOf(err) != NotInstalled {
 		t.Errorf("LookPath: %v", err)
 	}
 	if p, err := seen.LookPath("no-such-binary-here", "sh"); err != nil || !filepath.IsAbs(p) {
 		t.Errorf("LookPath: %q %v", p, err)
 	}
 	call(context.Background(), a, Monitor, "OCF_TESTER_FAIL_HAVE_BINARY=1")
-	if _, err := seen.LookPath("sh"); CodeOf(err) != Installed {
+	if _, err := seen.LookPath("sh"); CodeOf(err) != NotInstalled {
 		t.Errorf("LookPath under ocf-tester: %v", err)
 	}
 }

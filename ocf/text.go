@@ -48,7 +48,7 @@ func (a Agent) Man(provider string) string {
 			note(x.Interval > 0, ", interval "+seconds(x.Interval)), note(x.Name == Monitor, fmt.Sprintf(", check level %d", x.Depth)), note(x.Role != "", ", role "+x.Role))
 	}
 	p(".SH EXIT STATUS\nEvery exit other than 0 says why in one line, which crm_mon(8) shows.\n")
-	for _, c := range []Code{OK, Generic, Args, Unimplemented, Permission, Installed, Configured, NotRunning, RunningPromoted, FailedPromoted, Degraded, DegradedPromoted} {
+	for _, c := range []Code{OK, Generic, BadArgument, Unimplemented, Permission, NotInstalled, NotConfigured, NotRunning, RunningPromoted, FailedPromoted, Degraded, DegradedPromoted} {
 		p(".TP\n.B %d\n%s\n", int(c), roff(c.String()))
 	}
 	p(".SH SEE ALSO\n.BR pcs (8),\n.BR crm_mon (8),\n.BR crm_resource (8),\n.BR ocf\\-tester (8)\n")

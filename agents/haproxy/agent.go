@@ -119,7 +119,7 @@ var own = []string{"-c", "-d", "-D", "-db", "-f", "-p", "-S", "-sf", "-st", "-W"
 func (a *agent) validateParameters(r *ocf.Request) error {
 	for other, name := range aliases() {
 		if r.Given(other) && r.Given(name) {
-			return ocf.Errorf(ocf.Configured, "%s and %s are both given, and are the same parameter: remove %s", name, other, other)
+			return ocf.Errorf(ocf.NotConfigured, "%s and %s are both given, and are the same parameter: remove %s", name, other, other)
 		}
 	}
 	direct := []string{"config", "conffile", "binary", "binpath", "pid", "pidfile", "additional_parameters", "extraconf"}
@@ -128,13 +128,13 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 	}
 	for _, word := range a.additional {
 		if slices.Contains(own, word) {
-			return ocf.Errorf(ocf.Configured, "additional_parameters: %s is for the agent to give: remove it (config takes all files and directories)", word)
+			return ocf.Errorf(ocf.NotConfigured, "additional_parameters: %s is for the agent to give: remove it (config takes all files and directories)", word)
 		}
 	}
 	if a.checkURL != "" {
 		u, err := url.Parse(a.checkURL)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-			return ocf.Errorf(ocf.Configured, "check_url: want a URL such as http://192.168.122.203:5000/v3")
+			return ocf.Errorf(ocf.NotConfigured, "check_url: want a URL such as http://192.168.122.203:5000/v3")
 		}
 	}
 	return nil

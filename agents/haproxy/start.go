@@ -100,7 +100,7 @@ func (a *agent) prepare(s settings, c setup) error {
 			continue
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return ocf.Errorf(ocf.Args, "directory %s of the stats socket is missing and cannot be made: %w", dir, err)
+			return ocf.Errorf(ocf.BadArgument, "directory %s of the stats socket is missing and cannot be made: %w", dir, err)
 		}
 		if account, err := daemon.Lookup(c.User, c.Group); err == nil {
 			_ = os.Chown(dir, account.UID, account.GID)
@@ -113,7 +113,7 @@ func (a *agent) prepare(s settings, c setup) error {
 // find out too late: on a reload, its old worker is gone by then.
 func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, program string) error {
 	if c.unreadable != nil {
-		return ocf.Errorf(ocf.Args, "the configuration cannot be read: %w", c.unreadable)
+		return ocf.Errorf(ocf.BadArgument, "the configuration cannot be read: %w", c.unreadable)
 	}
 	if err := resolved(c); err != nil {
 		return err
@@ -130,13 +130,13 @@ func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, 
 	args := slices.Concat([]string{"-c"}, s.options(c), a.additional)
 	if err := daemon.Run(ctx, daemon.Command{Path: program, Args: args, Env: c.env, Output: out, Log: r.Log}); err != nil {
 		if words := alerts(out); words != "" {
-			return ocf.Errorf(ocf.Args, "haproxy -c: %s", words)
+			return ocf.Errorf(ocf.BadArgument, "haproxy -c: %s", words)
 		}
 		return ocf.Errorf(ocf.Generic, "HAProxy cannot check its configuration %s: %w", c, err)
 	}
 	if c.Chroot != "" {
 		if fi, err := os.Stat(c.Chroot); err != nil || !fi.IsDir() {
-			return ocf.Errorf(ocf.Args, "the chroot directory %s of %s is missing: make it, owned by root", c.Chroot, c)
+			return ocf.Errorf(ocf.BadArgument, "the chroot directory %s of %s is missing: make it, owned by root", c.Chroot, c)
 		}
 	}
 	return nil
@@ -147,7 +147,7 @@ func resolved(c setup) error {
 	if len(c.Unset) == 0 {
 		return nil
 	}
-	return ocf.Errorf(ocf.Args, "not set in HAProxy's environment: %s: HAProxy would take any address; set it in the environment file of haproxy.service (/etc/default/haproxy, /etc/sysconfig/haproxy)", some(c.Unset))
+	return ocf.Errorf(ocf.BadArgument, "not set in HAProxy's environment: %s: HAProxy would take any address; set it in the environment file of haproxy.service (/etc/default/haproxy, /etc/sysconfig/haproxy)", some(c.Unset))
 }
 
 // guard is what must be so for a start, by whomever: HAProxy itself tells it too late, or not.
@@ -169,7 +169,7 @@ func newEnough(ctx context.Context, r *ocf.Request, program string) error {
 		return ocf.Errorf(ocf.Generic, "%s does not tell its version: %w", program, err)
 	}
 	if v := version(string(said)); v != "" && older(v) {
-		return ocf.Errorf(ocf.Installed, "HAProxy %s is too old: the agent talks to the master's socket (-S), which 1.9 brought: install 1.9 or later", v)
+		return ocf.Errorf(ocf.NotInstalled, "HAProxy %s is too old: the agent talks to the master's socket (-S), which 1.9 brought: install 1.9 or later", v)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 	}
 	defer list.Close()
 	if err := bindable(c, list); err != nil {
-		return ocf.Errorf(ocf.Args, "%w", err)
+		return ocf.Errorf(ocf.BadArgument, "%w", err)
 	}
 	if links, _ := filepath.Glob("/etc/systemd/system/*.wants/haproxy.service"); len(links) > 0 {
 		r.Log.Warn("systemd starts HAProxy as well, behind the cluster's back: systemctl disable haproxy.service", "link", links[0])

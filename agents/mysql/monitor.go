@@ -136,7 +136,7 @@ func answered(what string, err error) error {
 
 func (a *agent) validateParameters(r *ocf.Request) error {
 	if a.testDefaultsFile != "" && a.testPasswd != "" {
-		return ocf.Errorf(ocf.Configured, "test_defaults_file and test_passwd are both given: keep the file, and remove test_passwd from the cluster's configuration")
+		return ocf.Errorf(ocf.NotConfigured, "test_defaults_file and test_passwd are both given: keep the file, and remove test_passwd from the cluster's configuration")
 	}
 	if err := service.UnitAlone(r, a.unit, "binary", "user", "group", "log", "pid", "additional_parameters", "enable_creation"); err != nil {
 		return err

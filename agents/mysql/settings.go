@@ -124,11 +124,11 @@ func (s settings) unusable(err error) error {
 	var noGroup user.UnknownGroupError
 	switch {
 	case errors.As(err, &noUser), errors.As(err, &noGroup):
-		return ocf.Errorf(ocf.Args, "the account that the server would run as: %w", err)
+		return ocf.Errorf(ocf.BadArgument, "the account that the server would run as: %w", err)
 	case !errors.As(err, &refused):
 		return ocf.Errorf(ocf.Generic, "the server does not say what it would do with its option file %s: %w", s.config, err)
 	}
-	return ocf.Errorf(ocf.Args, "the server refuses its option file %s: %w", s.config, err)
+	return ocf.Errorf(ocf.BadArgument, "the server refuses its option file %s: %w", s.config, err)
 }
 
 // reckoned is what our own reading of the option file makes of it, where the
@@ -157,7 +157,7 @@ func (s settings) read(groups []string) (mycnf.Options, error) {
 	}
 	o, err := mycnf.Read(s.config, groups...)
 	if err != nil {
-		code := ocf.Args
+		code := ocf.BadArgument
 		if errors.Is(err, fs.ErrPermission) {
 			code = ocf.Permission
 		}

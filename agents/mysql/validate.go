@@ -19,7 +19,7 @@ func (a *agent) host(r *ocf.Request, s settings, binary string) error {
 		return err
 	}
 	if _, err := os.Stat(s.datadir); err != nil {
-		return ocf.Errorf(ocf.Args, "data directory: %w: make it, as the place where the storage is mounted", err)
+		return ocf.Errorf(ocf.BadArgument, "data directory: %w: make it, as the place where the storage is mounted", err)
 	}
 	var dirs []string
 	if a.unit == "" {

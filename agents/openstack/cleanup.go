@@ -83,7 +83,7 @@ group restarts it too when it is recovered; keep such things out of this group.`
 func (c *cleanup) validate(*ocf.Request) error {
 	for _, what := range c.clean {
 		if _, ok := cleanings()[what]; !ok {
-			return ocf.Errorf(ocf.Configured, "clean: %q is none of ovs, linuxbridge, l3, dhcp", what)
+			return ocf.Errorf(ocf.NotConfigured, "clean: %q is none of ovs, linuxbridge, l3, dhcp", what)
 		}
 	}
 	return nil

@@ -43,7 +43,7 @@ func (a *agent) replicates(ctx context.Context, r *ocf.Request, svc service.Serv
 	if isYes(s.says(ctx, p, "ha-cluster")) {
 		return nil
 	}
-	return ocf.Errorf(ocf.Configured, "the broker of %s does not replicate, and ha_cluster is set: add ha-cluster=yes to %s, and ha-brokers-url=%s", a.unit, cmp.Or(s.config, configs[0]), a.haBrokers)
+	return ocf.Errorf(ocf.NotConfigured, "the broker of %s does not replicate, and ha_cluster is set: add ha-cluster=yes to %s, and ha-brokers-url=%s", a.unit, cmp.Or(s.config, configs[0]), a.haBrokers)
 }
 
 // recovered notes what recovery has left of the store of a broker that has just
@@ -216,7 +216,7 @@ func (a *agent) hasStore(ctx context.Context, r *ocf.Request, s settings) error 
 		err = a.loaded(pid)
 	}
 	if ocf.CodeOf(err) == ocf.Degraded {
-		return ocf.Errorf(ocf.Installed, "%w", err)
+		return ocf.Errorf(ocf.NotInstalled, "%w", err)
 	}
 	return err
 }
@@ -377,17 +377,17 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 	}
 	switch {
 	case a.credentials != "" && a.passwd != "":
-		return ocf.Errorf(ocf.Configured, "credentials_file and passwd are both given: keep the file, and remove passwd from the cluster's configuration")
+		return ocf.Errorf(ocf.NotConfigured, "credentials_file and passwd are both given: keep the file, and remove passwd from the cluster's configuration")
 	case a.username == "" && a.passwd != "":
-		return ocf.Errorf(ocf.Configured, "passwd is given without username")
+		return ocf.Errorf(ocf.NotConfigured, "passwd is given without username")
 	case a.mech == "PLAIN" && a.username == "" && a.credentials == "":
-		return ocf.Errorf(ocf.Configured, "sasl_mechanism=PLAIN needs username and passwd, or credentials_file")
+		return ocf.Errorf(ocf.NotConfigured, "sasl_mechanism=PLAIN needs username and passwd, or credentials_file")
 	case a.haCluster && a.haBrokers == "":
-		return ocf.Errorf(ocf.Configured, "ha_cluster needs ha_brokers_url, such as amqp:node1:5672,node2:5672,node3:5672")
+		return ocf.Errorf(ocf.NotConfigured, "ha_cluster needs ha_brokers_url, such as amqp:node1:5672,node2:5672,node3:5672")
 	case !a.haCluster && (a.haBrokers != "" || a.haPublic != ""):
-		return ocf.Errorf(ocf.Configured, "ha_brokers_url and ha_public_url do nothing without ha_cluster=true")
+		return ocf.Errorf(ocf.NotConfigured, "ha_brokers_url and ha_public_url do nothing without ha_cluster=true")
 	case a.haCluster && a.storage.Shared:
-		return ocf.Errorf(ocf.Configured, "ha_cluster replicates between data directories of the nodes' own, and shared_storage is one for all: choose one of the two")
+		return ocf.Errorf(ocf.NotConfigured, "ha_cluster replicates between data directories of the nodes' own, and shared_storage is one for all: choose one of the two")
 	}
 	return a.storage.Validate()
 }

@@ -59,7 +59,7 @@ func (p *params) settings() (settings, error) {
 		s.conf, err = readConf(s.config)
 	}
 	if err == nil && p.dataDir == "" && isYes(s.conf["no-data-dir"]) {
-		err = ocf.Errorf(ocf.Configured, "%s says no-data-dir: the broker is told from others by the data directory that it holds: remove that line, or set data_dir", s.config)
+		err = ocf.Errorf(ocf.NotConfigured, "%s says no-data-dir: the broker is told from others by the data directory that it holds: remove that line, or set data_dir", s.config)
 	}
 	s.dataDir = filepath.Clean(cmp.Or(p.more("data-dir"), p.dataDir, s.conf["data-dir"], "/var/lib/qpidd"))
 	s.storeDir = p.dir(s, "store-dir")
@@ -75,7 +75,7 @@ func (p *params) settings() (settings, error) {
 	}
 	s.port = cmp.Or(p.more("port"), s.port)
 	if err == nil && s.port == "0" {
-		err = ocf.Errorf(ocf.Configured, "port=0 lets the kernel choose another port at each start, and no client would find the broker: set one (%s, or additional_parameters)", cmp.Or(s.config, "the parameter port"))
+		err = ocf.Errorf(ocf.NotConfigured, "port=0 lets the kernel choose another port at each start, and no client would find the broker: set one (%s, or additional_parameters)", cmp.Or(s.config, "the parameter port"))
 	}
 	s.address = net.JoinHostPort(listenAddress(cmp.Or(p.more("interface"), p.iface, s.conf["interface"])), s.port)
 	s.tlsPort = cmp.Or(p.more("ssl-port"), s.conf["ssl-port"], "5671")
@@ -156,7 +156,7 @@ func listenAddress(iface string) string {
 func readConf(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		code := ocf.Args
+		code := ocf.BadArgument
 		if errors.Is(err, fs.ErrPermission) {
 			code = ocf.Permission
 		}
@@ -173,7 +173,7 @@ func readConf(path string) (map[string]string, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, ocf.Errorf(ocf.Args, "configuration file %s: %w", path, err)
+		return nil, ocf.Errorf(ocf.BadArgument, "configuration file %s: %w", path, err)
 	}
 	return conf, nil
 }

@@ -55,7 +55,7 @@ func New() ocf.Agent {
 		},
 		Validate: func(r *ocf.Request) error {
 			if a.username != "" && a.password == "" {
-				return ocf.Errorf(ocf.Configured, "username without a password: set password too")
+				return ocf.Errorf(ocf.NotConfigured, "username without a password: set password too")
 			}
 			return service.UnitAlone(r, a.unit, "binary", "config", "user", "group", "log", "additional_parameters")
 		},
@@ -106,7 +106,7 @@ func (a *agent) ours(r *ocf.Request) daemon.Test {
 
 func (a *agent) launch(r *ocf.Request, binary string) (daemon.Command, error) {
 	if !service.Exists(a.config) {
-		return daemon.Command{}, ocf.Errorf(ocf.Args, "there is no configuration file %s: set config", a.config)
+		return daemon.Command{}, ocf.Errorf(ocf.BadArgument, "there is no configuration file %s: set config", a.config)
 	}
 	args := []string{a.config, "--daemonize", "no", "--supervised", "no", "--logfile", ""}
 	if a.socket == "" || r.Given("port") {

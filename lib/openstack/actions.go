@@ -113,7 +113,7 @@ func (a *agent) host(r *ocf.Request, s settings) error {
 	if a.Bus.Topic != "" && !a.zeromq {
 		_, err := c.cfg.Transport(cmp.Or(a.Bus.Exchange, a.Project))
 		if err != nil && !errors.Is(err, oslo.ErrDriver) && !errors.Is(err, oslo.ErrReference) {
-			return ocf.Errorf(ocf.Args, "%w", err)
+			return ocf.Errorf(ocf.BadArgument, "%w", err)
 		}
 	}
 	if a.unit == "" {

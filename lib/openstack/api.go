@@ -56,7 +56,7 @@ func (a *agent) answersHTTP(ctx context.Context, r *ocf.Request, s settings, con
 func get(ctx context.Context, where string) (status int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
 	if err != nil {
-		return 0, ocf.Errorf(ocf.Configured, "url: %w", err)
+		return 0, ocf.Errorf(ocf.NotConfigured, "url: %w", err)
 	}
 	req.Header.Set("User-Agent", "openstack-ocf")
 	client := http.Client{

@@ -118,7 +118,7 @@ func (a *agent) load(line oslo.CommandLine) (configuration, error) {
 	c := configuration{sources: line.Sources()}
 	cfg, err := oslo.Load(c.sources...)
 	if err != nil {
-		code := ocf.Args
+		code := ocf.BadArgument
 		if errors.Is(err, fs.ErrPermission) {
 			code = ocf.Permission
 		}
@@ -134,7 +134,7 @@ func (a *agent) load(line oslo.CommandLine) (configuration, error) {
 	case errors.Is(err, oslo.ErrReference): // nova's my_ip and others have defaults in its code
 		c.hosts, c.unnamed = nil, err
 	case err != nil:
-		return c, ocf.Errorf(ocf.Args, "%w", err)
+		return c, ocf.Errorf(ocf.BadArgument, "%w", err)
 	}
 	c.log = logFile(cfg, line.Prog)
 	return c, nil

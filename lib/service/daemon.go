@@ -16,7 +16,7 @@ type Daemon struct {
 
 	// Unusable is why the service cannot be started as it is configured here. A
 	// stop and the look for its process do without the configuration: a monitor
-	// that finds none says 7 all the same, but for the code ocf.Configured.
+	// that finds none says 7 all the same, but for the code ocf.NotConfigured.
 	Unusable error
 	// Guard checks what must be so on this node before a start, whoever starts it:
 	// its storage. It is not called while the service runs.
@@ -231,7 +231,7 @@ func (d Daemon) guard(ctx context.Context) error {
 
 // Absent is a monitor's answer when there is no process.
 func (d Daemon) Absent() error {
-	if ocf.CodeOf(d.Unusable) == ocf.Configured {
+	if ocf.CodeOf(d.Unusable) == ocf.NotConfigured {
 		return d.Unusable
 	}
 	if d.Unit != "" {

@@ -324,7 +324,7 @@ func OwnDirs(account daemon.Account, dirs ...string) error {
 			continue
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return ocf.Errorf(ocf.Args, "directory %s is missing and cannot be made: %w", dir, err)
+			return ocf.Errorf(ocf.BadArgument, "directory %s is missing and cannot be made: %w", dir, err)
 		}
 		if err := os.Chown(dir, account.UID, account.GID); err != nil {
 			return ocf.Errorf(ocf.Permission, "%w", err)
@@ -337,7 +337,7 @@ func OwnDirs(account daemon.Account, dirs ...string) error {
 func Account(user, group string) (daemon.Account, error) {
 	a, err := daemon.Lookup(user, group)
 	if err != nil {
-		code := ocf.Args
+		code := ocf.BadArgument
 		if errors.Is(err, daemon.ErrNameService) {
 			code = ocf.Generic
 		}

@@ -36,19 +36,19 @@ func UnitParameter(unit *string, example string) ocf.Parameter {
 func UnitAlone(r *ocf.Request, unit string, names ...string) error {
 	for _, name := range names {
 		if unit != "" && r.Given(name) {
-			return ocf.Errorf(ocf.Configured, "%s says how the service is run, and so does unit=%s: remove %s, and say it in the unit (systemctl edit %s)", name, unit, name, unit)
+			return ocf.Errorf(ocf.NotConfigured, "%s says how the service is run, and so does unit=%s: remove %s, and say it in the unit (systemctl edit %s)", name, unit, name, unit)
 		}
 	}
 	return nil
 }
 
-// hasUnit fails with the code Installed if there is no such unit.
+// hasUnit fails with the code NotInstalled if there is no such unit.
 func hasUnit(unit string) error {
 	if !systemd.Booted() {
-		return ocf.Errorf(ocf.Installed, "systemd does not run this node, so that there is no unit %s: remove the parameter unit", unit)
+		return ocf.Errorf(ocf.NotInstalled, "systemd does not run this node, so that there is no unit %s: remove the parameter unit", unit)
 	}
 	if err := systemd.Installed(unit); err != nil {
-		return ocf.Errorf(ocf.Installed, "%w", err)
+		return ocf.Errorf(ocf.NotInstalled, "%w", err)
 	}
 	return nil
 }

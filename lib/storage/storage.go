@@ -54,7 +54,7 @@ func (g *Guard) Parameters(shared bool) []ocf.Parameter {
 // Validate checks the parameters against each other.
 func (g *Guard) Validate() error {
 	if !g.Shared && (g.Device != "" || g.FSType != "") {
-		return ocf.Errorf(ocf.Configured, "device and fstype name the shared storage, but shared_storage is false: remove them, or set it to true")
+		return ocf.Errorf(ocf.NotConfigured, "device and fstype name the shared storage, but shared_storage is false: remove them, or set it to true")
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func check(t *testing.T, what string, err error, code ocf.Code, words string) {
 }
 
 func TestValidate(t *testing.T) {
-	if err := (&storage.Guard{Device: "/dev/sdb1"}).Validate(); ocf.CodeOf(err) != ocf.Configured {
+	if err := (&storage.Guard{Device: "/dev/sdb1"}).Validate(); ocf.CodeOf(err) != ocf.NotConfigured {
 		t.Errorf("a device of local storage: %v", err)
 	}
 	if err := (&storage.Guard{Shared: true, Device: "/dev/sdb1"}).Validate(); err != nil {

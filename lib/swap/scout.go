@@ -59,12 +59,12 @@ func Scout(version string) ocf.Agent {
 			{Name: ocf.Stop, Timeout: 20 * time.Second, Run: func(context.Context, *ocf.Request) error { return nil }},
 			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 10 * time.Second, Run: func(_ context.Context, r *ocf.Request) error {
 				if wanted != version {
-					return ocf.Errorf(ocf.Installed, "this node has version %s, and not %s", version, wanted) // Pacemaker keeps 128 bytes
+					return ocf.Errorf(ocf.NotInstalled, "this node has version %s, and not %s", version, wanted) // Pacemaker keeps 128 bytes
 				}
 				dir := filepath.Join(cmp.Or(r.Env("OCF_ROOT"), "/usr/lib/ocf"), "resource.d", Provider)
 				for _, name := range agents {
 					if !thisProgram(filepath.Join(dir, name)) {
-						return ocf.Errorf(ocf.Installed, "%s is missing, or not of version %s", filepath.Join(dir, name), version)
+						return ocf.Errorf(ocf.NotInstalled, "%s is missing, or not of version %s", filepath.Join(dir, name), version)
 					}
 				}
 				return ocf.Errorf(ocf.NotRunning, "this node has the agents in version %s", version)

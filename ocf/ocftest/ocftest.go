@@ -239,13 +239,13 @@ func Run(t *testing.T, s Subject) {
 		if s.Broken != nil {
 			broken := s.Params.With(pairs(s.Broken)...)
 			for _, action := range []string{ocf.ValidateAll, ocf.Monitor, ocf.Start} {
-				run.Want(t, Call{Action: action, Params: broken}, ocf.Configured)
+				run.Want(t, Call{Action: action, Params: broken}, ocf.NotConfigured)
 			}
 			run.Want(t, Call{Action: ocf.Stop, Params: broken}, ocf.OK)
 		}
 		if s.Unidentified != nil {
 			for _, action := range []string{ocf.ValidateAll, ocf.Monitor, ocf.Start} {
-				run.Want(t, Call{Action: action, Params: s.Params.With(pairs(s.Unidentified)...)}, ocf.Configured)
+				run.Want(t, Call{Action: action, Params: s.Params.With(pairs(s.Unidentified)...)}, ocf.NotConfigured)
 			}
 		}
 		run.Want(t, call(ocf.ValidateAll), ocf.OK)
@@ -255,7 +255,7 @@ func Run(t *testing.T, s Subject) {
 		run.Want(t, call(ocf.Monitor), ocf.NotRunning)
 		run.Want(t, recurring, ocf.NotRunning)
 		r := run(context.Background(), Call{Action: ocf.Monitor, Params: s.Params, Env: []string{"OCF_TESTER_FAIL_HAVE_BINARY=1"}})
-		if r.Code != ocf.NotRunning && r.Code != ocf.Installed {
+		if r.Code != ocf.NotRunning && r.Code != ocf.NotInstalled {
 			t.Errorf("probe without the binary: %s", r)
 		}
 	})

@@ -45,7 +45,7 @@
 //			h.Stop()
 //		}},
 //		{"no such user", func(h *host) {
-//			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.Args, "nobody-by-that-name")
+//			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
 //		}},
 //		{"port taken", func(h *host) {
 //			box.Occupy(h.T, 6399)

@@ -24,16 +24,16 @@ func TestFaults(t *testing.T) {
 		{"configuration broken", func(h *host) {
 			h.write(config, text+"    balance sideways\n")
 			h.Want(ocf.Monitor, ocf.NotRunning)
-			h.Want(ocf.Start, ocf.Args, config+":26", "balance only supports")
-			h.Validate(ocf.Args, "balance only supports")
+			h.Want(ocf.Start, ocf.BadArgument, config+":26", "balance only supports")
+			h.Validate(ocf.BadArgument, "balance only supports")
 			h.Want(ocf.ValidateAll, ocf.OK)
 		}},
 		{"the error's words are HAProxy's, however it puts them", func(h *host) {
 			h.write(config, with(h.T, "server c1 127.0.0.1:8000 check inter 100ms", "server c1"))
-			h.Want(ocf.Start, ocf.Args, "'server'", "expects")
+			h.Want(ocf.Start, ocf.BadArgument, "'server'", "expects")
 		}},
 		{"configuration missing", func(h *host) {
-			h.With("config", "/run/nowhere.cfg").Want(ocf.Start, ocf.Args, "/run/nowhere.cfg")
+			h.With("config", "/run/nowhere.cfg").Want(ocf.Start, ocf.BadArgument, "/run/nowhere.cfg")
 		}},
 		{"configuration deleted while running", func(h *host) {
 			h.Start()
@@ -216,14 +216,14 @@ func TestFaults(t *testing.T) {
 				h.T.Errorf("%d requests, failed: %v", n, failures())
 			}
 			h.Monitor(0, ocf.Degraded, "127.0.0.1:5001")
-			h.Validate(ocf.Args, "127.0.0.1:5001", "python3")
+			h.Validate(ocf.BadArgument, "127.0.0.1:5001", "python3")
 			h.write(config, text)
 			h.Validate(ocf.OK)
 		}},
 		{"chroot directory missing", func(h *host) {
 			h.servers()
 			h.write(config, with(h.T, "/var/lib/haproxy", "/var/lib/nowhere"))
-			h.Want(ocf.Start, ocf.Args, "/var/lib/nowhere")
+			h.Want(ocf.Start, ocf.BadArgument, "/var/lib/nowhere")
 			h.write(config, text)
 			h.Start()
 			h.write(config, with(h.T, "/var/lib/haproxy", "/var/lib/nowhere"))
@@ -234,7 +234,7 @@ func TestFaults(t *testing.T) {
 		}},
 		{"no such user", func(h *host) {
 			h.write(config, with(h.T, "user haproxy", "user nobody-by-that-name"))
-			h.Want(ocf.Start, ocf.Args, "nobody-by-that-name")
+			h.Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
 		}},
 		{"backend down", func(h *host) {
 			h.Start()
@@ -268,7 +268,7 @@ func TestFaults(t *testing.T) {
 			h.With("check_url", url).Monitor(0, ocf.OK)
 			h.With("check_url", "http://127.0.0.1:5099/").Monitor(10, ocf.Generic, "refuses", ":5099")
 			h.With("statusurl", "http://192.0.2.1:5000/").Monitor(10, ocf.OK) // not an address of this node
-			h.With("check_url", "ftp://x").Monitor(10, ocf.Configured, "check_url")
+			h.With("check_url", "ftp://x").Monitor(10, ocf.NotConfigured, "check_url")
 			l, err := net.Listen("tcp", "127.0.0.1:5098") // accepts, and says nothing
 			if err != nil {
 				h.T.Fatal(err)
@@ -321,8 +321,8 @@ func TestFaults(t *testing.T) {
 		}},
 		{"binary missing", func(h *host) {
 			p := h.With("binary", "/usr/sbin/no-such-haproxy")
-			p.Want(ocf.Monitor, ocf.Installed, "no-such-haproxy")
-			p.Want(ocf.Start, ocf.Installed)
+			p.Want(ocf.Monitor, ocf.NotInstalled, "no-such-haproxy")
+			p.Want(ocf.Start, ocf.NotInstalled)
 			p.Want(ocf.Stop, ocf.OK)
 			h.Start()
 			p.Want(ocf.Monitor, ocf.OK)
@@ -407,7 +407,7 @@ func TestFaults(t *testing.T) {
 			const vip = "192.0.2.203"
 			h.servers()
 			h.write(config, with(h.T, "127.0.0.1:5000", vip+":5000"))
-			h.Validate(ocf.Args, vip, "ip_nonlocal_bind", "transparent")
+			h.Validate(ocf.BadArgument, vip, "ip_nonlocal_bind", "transparent")
 			h.Want(ocf.Start, ocf.Generic, vip, "ip_nonlocal_bind", "transparent")
 			h.write(config, with(h.T, "127.0.0.1:5000", vip+":5000 transparent"))
 			h.Validate(ocf.OK)
@@ -466,9 +466,9 @@ func TestFaults(t *testing.T) {
 			older.Params = ocftest.Params{"conffile": config, "pidfile": pidFile, "binpath": "/usr/sbin/haproxy", "extraconf": "-n 300"}
 			older.Start()
 			h.With("additional_parameters", "-n 300").Want(ocf.Monitor, ocf.OK)
-			h.With("conffile", config).Want(ocf.Monitor, ocf.Configured, "conffile")
-			h.With("additional_parameters", "-db").Want(ocf.Start, ocf.Configured, "-db")
-			h.With("config", "haproxy.cfg").Want(ocf.Start, ocf.Configured, "config")
+			h.With("conffile", config).Want(ocf.Monitor, ocf.NotConfigured, "conffile")
+			h.With("additional_parameters", "-db").Want(ocf.Start, ocf.NotConfigured, "-db")
+			h.With("config", "haproxy.cfg").Want(ocf.Start, ocf.NotConfigured, "config")
 		}},
 		{"not root", func(h *host) {
 			h.Start()

@@ -140,8 +140,8 @@ func TestFiles(t *testing.T) {
 		}},
 		{"a variable that is not set", func(h *host) {
 			h.write(config, plain+front("f", `"${VIP}:18081"`)+front("g", "${VIP}:18082"))
-			h.Validate(ocf.Args, "$VIP in haproxy.cfg:7", "$VIP in haproxy.cfg:10")
-			h.Want(ocf.Start, ocf.Args, "not set in HAProxy's environment", "$VIP in haproxy.cfg:7")
+			h.Validate(ocf.BadArgument, "$VIP in haproxy.cfg:7", "$VIP in haproxy.cfg:10")
+			h.Want(ocf.Start, ocf.BadArgument, "not set in HAProxy's environment", "$VIP in haproxy.cfg:7")
 			h.unit("/usr/sbin/haproxy -f "+config, "VIP=127.0.0.1")
 			h.Start()
 			h.Monitor(0, ocf.OK)
@@ -169,8 +169,8 @@ func TestFiles(t *testing.T) {
 			h.write("/run/haproxy-1.8", "#!/bin/sh\necho 'HA-Proxy version 1.8.27-493ce0b 2020/11/06'\n")
 			box.Sh(h.T, "chmod 755 /run/haproxy-1.8")
 			p := h.With("binary", "/run/haproxy-1.8")
-			p.Want(ocf.Start, ocf.Installed, "1.8.27", "too old", "1.9")
-			p.Validate(ocf.Installed, "1.8.27")
+			p.Want(ocf.Start, ocf.NotInstalled, "1.8.27", "too old", "1.9")
+			p.Validate(ocf.NotInstalled, "1.8.27")
 		}},
 		{"a worker that dies a second after the reload", func(h *host) {
 			h.write("/run/die.lua", "core.register_task(function() if io.open('/run/die') then core.msleep(700) os.execute('kill -9 $PPID') end end)\n")

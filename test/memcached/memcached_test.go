@@ -116,11 +116,11 @@ P`, port)
 			h.Want(ocf.Start, ocf.Generic, "Address already in use")
 		}},
 		{"no such user, no such program", func(h *host) {
-			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.Args, "nobody-by-that-name")
-			h.With("binary", "memcached-of-nobody").Want(ocf.Start, ocf.Installed, "install its package")
-			h.With("binary", "memcached-of-nobody").Want(ocf.Monitor, ocf.Installed)
+			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
+			h.With("binary", "memcached-of-nobody").Want(ocf.Start, ocf.NotInstalled, "install its package")
+			h.With("binary", "memcached-of-nobody").Want(ocf.Monitor, ocf.NotInstalled)
 			h.Validate(ocf.OK)
-			h.With("user", "nobody-by-that-name").Validate(ocf.Args, "nobody-by-that-name")
+			h.With("user", "nobody-by-that-name").Validate(ocf.BadArgument, "nobody-by-that-name")
 		}},
 	})
 }

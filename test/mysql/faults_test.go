@@ -109,7 +109,7 @@ func TestFaults(t *testing.T) {
 			write("correct-horse", 0o644)
 			p.Monitor(0, ocf.Degraded, file)
 			h.With("test_defaults_file", "/nowhere").Monitor(0, ocf.Degraded, "/nowhere")
-			p.With("test_passwd", "x").Want(ocf.Monitor, ocf.Configured, "test_passwd")
+			p.With("test_passwd", "x").Want(ocf.Monitor, ocf.NotConfigured, "test_passwd")
 		}},
 		{"root has a password nobody told us", func(h *host) {
 			h.Start()
@@ -199,7 +199,7 @@ func TestFaults(t *testing.T) {
 		{"option file deleted while running", func(h *host) {
 			h.Start()
 			box.Sh(h.T, "rm %s", config)
-			h.Want(ocf.Start, ocf.Args, config)
+			h.Want(ocf.Start, ocf.BadArgument, config)
 			h.Stop()
 		}},
 		{"storage unmounted lazily under the server", func(h *host) {
@@ -245,13 +245,13 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"no such user", func(h *host) {
-			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.Args, "nobody-by-that-name")
+			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
 		}},
 		{"binary missing", func(h *host) {
 			p := h.With("binary", "/usr/sbin/no-such-mysqld")
 			p.Want(ocf.Monitor, ocf.NotRunning) // it may be on the storage
-			h.With("binary", "no-such-mysqld").Want(ocf.Monitor, ocf.Installed, "no-such-mysqld")
-			p.Want(ocf.Start, ocf.Installed)
+			h.With("binary", "no-such-mysqld").Want(ocf.Monitor, ocf.NotInstalled, "no-such-mysqld")
+			p.Want(ocf.Start, ocf.NotInstalled)
 			p.Want(ocf.Stop, ocf.OK)
 			h.Start()
 			p.Want(ocf.Monitor, ocf.OK)
@@ -266,7 +266,7 @@ func TestFaults(t *testing.T) {
 			p.Stop()
 			box.Sh(h.T, "rm %s/mariadbd; umount %s", datadir, datadir)
 			p.Want(ocf.Monitor, ocf.NotRunning)
-			p.Want(ocf.Start, ocf.Installed, datadir+"/mariadbd")
+			p.Want(ocf.Start, ocf.NotInstalled, datadir+"/mariadbd")
 			p.Want(ocf.Stop, ocf.OK)
 		}},
 		{"binary replaced while running", func(h *host) {
@@ -445,7 +445,7 @@ func TestFaults(t *testing.T) {
 		{"replication parameters", func(h *host) {
 			p := h.With("replication_user", "root", "max_slave_lag", "3600")
 			p.Want(ocf.Monitor, ocf.NotRunning)
-			h.With("replication_passwd", "something").Want(ocf.Start, ocf.Configured, "replication_passwd", "galera")
+			h.With("replication_passwd", "something").Want(ocf.Start, ocf.NotConfigured, "replication_passwd", "galera")
 		}},
 		{"an option the server does not know", func(h *host) {
 			h.With("additional_parameters", "--no-such-option").Want(ocf.Start, ocf.Generic, "no-such-option")

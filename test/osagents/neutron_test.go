@@ -136,7 +136,7 @@ func TestNeutron(t *testing.T) {
 				s.T.Error("the port is left")
 			}
 			c.Want(ocf.Monitor, ocf.NotRunning)
-			c.With("clean", "everything").Want(ocf.Start, ocf.Configured, "everything")
+			c.With("clean", "everything").Want(ocf.Start, ocf.NotConfigured, "everything")
 			c.Start()
 			c.With("config", "/nowhere.conf").Want(ocf.Stop, ocf.Generic, "could not be removed")
 		}},

@@ -130,14 +130,14 @@ func TestNova(t *testing.T) {
 			s.Monitor(0, ocf.Degraded, p.nova.Conf)
 			s.Start() // it runs already
 			s.Stop()
-			s.Want(ocf.Start, ocf.Args, p.nova.Conf)
+			s.Want(ocf.Start, ocf.BadArgument, p.nova.Conf)
 		}},
 		{"program removed while running", func(s *box.Agent) {
 			box.Sh(s.T, "mv %s %s.away", s.Params["binary"], s.Params["binary"])
 			defer box.Sh(s.T, "mv %s.away %s", s.Params["binary"], s.Params["binary"])
 			s.Monitor(0, ocf.OK)
 			s.Want(ocf.Stop, ocf.OK)
-			s.Want(ocf.Monitor, ocf.Installed)
+			s.Want(ocf.Monitor, ocf.NotInstalled)
 		}},
 		{"pid file garbage, killed, and pid reused", func(s *box.Agent) {
 			pid := s.Params["pid"]

@@ -87,7 +87,7 @@ func TestFaults(t *testing.T) {
 			if h.kind == broker.Real {
 				p = h.With("module_dir", h.bare(), "store", "linearstore")
 			}
-			p.Want(ocf.Start, ocf.Installed, "not loaded")
+			p.Want(ocf.Start, ocf.NotInstalled, "not loaded")
 		}},
 		{"started by hand", func(h *host) {
 			box.Sh(h.T, "chown root %s", dataDir)
@@ -110,7 +110,7 @@ func TestFaults(t *testing.T) {
 			h.With("sasl_mechanism", "EXTERNAL", "username", "checker").Monitor(0, ocf.Degraded, "EXTERNAL")
 			h.Monitor(0, ocf.OK) // refused, but nobody told us whom to log in as
 			h.With("credentials_file", "/nowhere").Monitor(0, ocf.Degraded, "/nowhere")
-			h.With("passwd", "x").Want(ocf.Monitor, ocf.Configured, "username")
+			h.With("passwd", "x").Want(ocf.Monitor, ocf.NotConfigured, "username")
 		}},
 		{"pid file garbage, and pid reused", func(h *host) {
 			stranger := box.Background(h.T, "sleep", "600")
@@ -127,7 +127,7 @@ func TestFaults(t *testing.T) {
 		{"configuration deleted while running", func(h *host) {
 			h.Start()
 			box.Sh(h.T, "rm %s", config)
-			h.Want(ocf.Start, ocf.Args, config)
+			h.Want(ocf.Start, ocf.BadArgument, config)
 			h.Stop()
 		}},
 		{"an option the broker does not know", func(h *host) {
@@ -195,7 +195,7 @@ func TestFaults(t *testing.T) {
 			p.Stop()
 		}},
 		{"no such user", func(h *host) {
-			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.Args, "nobody-by-that-name")
+			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
 		}},
 		{"wrong owner of the data", func(h *host) {
 			box.Sh(h.T, "chown root %s; chmod 755 %s", dataDir, dataDir)
@@ -203,15 +203,15 @@ func TestFaults(t *testing.T) {
 		}},
 		{"binary missing", func(h *host) {
 			p := h.With("binary", "/usr/sbin/no-such-qpidd")
-			p.Want(ocf.Monitor, ocf.Installed)
-			p.Want(ocf.Start, ocf.Installed)
+			p.Want(ocf.Monitor, ocf.NotInstalled)
+			p.Want(ocf.Start, ocf.NotInstalled)
 			p.Want(ocf.Stop, ocf.OK)
 		}},
 		{"roles without a cluster", func(h *host) {
 			h.Start()
 			h.Want(ocf.Promote, ocf.Unimplemented, "ha_cluster")
 			h.Want(ocf.Demote, ocf.Unimplemented, "ha_cluster")
-			h.With("ha_cluster", "true").Want(ocf.Monitor, ocf.Configured, "ha_brokers_url")
+			h.With("ha_cluster", "true").Want(ocf.Monitor, ocf.NotConfigured, "ha_brokers_url")
 		}},
 		{"roles of a replicated broker", func(h *host) {
 			ha := h.With("ha_cluster", "true", "ha_brokers_url", fmt.Sprintf("amqp:127.0.0.1:%d", port))

@@ -69,11 +69,11 @@ func TestListens(t *testing.T) {
 		}},
 		{"port 0", func(h *host) { // a "=" in the name would be one in the stand-in's path, and env(1) would take that for a variable
 			h.Params["additional_parameters"] = "--port 0"
-			h.Want(ocf.Start, ocf.Configured, "port=0")
-			h.Want(ocf.Monitor, ocf.Configured, "port=0")
+			h.Want(ocf.Start, ocf.NotConfigured, "port=0")
+			h.Want(ocf.Monitor, ocf.NotConfigured, "port=0")
 			delete(h.Params, "additional_parameters")
 			box.Sh(h.T, "sed -i s/port=%d/port=0/ %s", port, config)
-			h.Want(ocf.Start, ocf.Configured, "port=0")
+			h.Want(ocf.Start, ocf.NotConfigured, "port=0")
 			h.byHand("") // somebody did
 			h.Await(h.Watch, 10, ocf.OK)
 		}},
@@ -236,7 +236,7 @@ func TestFile(t *testing.T) {
 			h.Monitor(20, ocf.OK)
 			h.Stop()
 			delete(h.Params, "data_dir")
-			h.Want(ocf.Start, ocf.Configured, "no-data-dir")
+			h.Want(ocf.Start, ocf.NotConfigured, "no-data-dir")
 		}},
 		{"as the puppet module has it", func(h *host) {
 			h.configure("log-enable=error+", "log-to-syslog=yes", "auth=no", "max-connections=5000", "session-max-unacked=10", "mgmt-pub-interval=5", "default-queue-limit=1073741824")
@@ -260,7 +260,7 @@ func TestFile(t *testing.T) {
 			p.Monitor(20, ocf.Degraded, "management is off")
 			p.Stop()
 			bare := p.With("module_dir", h.bare())
-			bare.Want(ocf.Start, ocf.Installed, "linearstore is not loaded")
+			bare.Want(ocf.Start, ocf.NotInstalled, "linearstore is not loaded")
 			bare.Monitor(20, ocf.Degraded, "linearstore is not loaded")
 		}},
 	})

@@ -164,7 +164,7 @@ func TestFaults(t *testing.T) {
 				h.T.Errorf("its command line has the password: %q", title)
 			}
 			h.With("username", "nobody", "password", "geheim17").Monitor(0, ocf.Degraded, "refuses AUTH: WRONGPASS")
-			h.With("username", "nobody").Want(ocf.Start, ocf.Configured, "set password too")
+			h.With("username", "nobody").Want(ocf.Start, ocf.NotConfigured, "set password too")
 		}},
 		{"a password that it does not want", func(h *host) {
 			h.Start()
@@ -222,9 +222,9 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Start, ocf.Generic, "dir /run/redis-data", "No such file or directory")
 		}},
 		{"no such user, program, configuration file", func(h *host) {
-			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.Args, "nobody-by-that-name")
-			h.With("binary", "redis-of-nobody").Want(ocf.Start, ocf.Installed, "install its package")
-			h.With("config", "/run/nobodys.conf").Want(ocf.Start, ocf.Args, "there is no configuration file /run/nobodys.conf")
+			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
+			h.With("binary", "redis-of-nobody").Want(ocf.Start, ocf.NotInstalled, "install its package")
+			h.With("config", "/run/nobodys.conf").Want(ocf.Start, ocf.BadArgument, "there is no configuration file /run/nobodys.conf")
 			h.Validate(ocf.OK)
 		}},
 	})

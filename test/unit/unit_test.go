@@ -177,12 +177,12 @@ func (h *host) life(t *testing.T) {
 	part("masked, and missing", func(h *host) {
 		none := *h
 		none.params = h.params.With("unit", "nobodys.service")
-		none.want(ocf.Start, ocf.Installed, "there is no unit nobodys.service")
-		none.want(ocf.Monitor, ocf.Installed, "nobodys.service")
+		none.want(ocf.Start, ocf.NotInstalled, "there is no unit nobodys.service")
+		none.want(ocf.Monitor, ocf.NotInstalled, "nobodys.service")
 		none.want(ocf.Stop, ocf.OK)
 		h.sh("systemctl mask --runtime %s", h.unit)
 		defer h.sh("systemctl unmask --runtime %s", h.unit)
-		h.want(ocf.Start, ocf.Installed, "is masked")
+		h.want(ocf.Start, ocf.NotInstalled, "is masked")
 	})
 	part("the job fails", func(h *host) {
 		h.dropIn("[Service]\nExecStart=\nExecStart=/bin/sh -c \"echo cannot go on: the disk is upside down >&2; exit 3\"\n")
@@ -229,9 +229,9 @@ func TestMemcached(t *testing.T) {
 	})
 	t.Run("what says how it runs is refused", func(t *testing.T) {
 		h := on(t, h.Node, "memcached", "memcached.service", ocftest.Params{"memory": "128"})
-		h.want(ocf.Start, ocf.Configured, "memory says how the service is run, and so does unit=memcached.service")
+		h.want(ocf.Start, ocf.NotConfigured, "memory says how the service is run, and so does unit=memcached.service")
 		h = on(t, h.Node, "memcached", "memcached.socket", ocftest.Params{})
-		h.want(ocf.Start, ocf.Configured, "is a socket, and no service")
+		h.want(ocf.Start, ocf.NotConfigured, "is a socket, and no service")
 	})
 }
 
@@ -301,7 +301,7 @@ func TestHAProxy(t *testing.T) {
 		h.watch(0, ocf.OK)
 		h.want(ocf.Stop, ocf.OK)
 		h.write("/etc/sysconfig/haproxy", "\n")
-		h.want(ocf.Start, ocf.Args, "not set in HAProxy's environment")
+		h.want(ocf.Start, ocf.BadArgument, "not set in HAProxy's environment")
 	})
 }
 
@@ -373,7 +373,7 @@ Environment=TZ=Pacific/Apia "MYSQLD_OPTS=--socket=/run/mysqld/unit.sock --skip-n
 	})
 	t.Run("what says how it runs is refused", func(t *testing.T) {
 		for name, value := range map[string]string{"additional_parameters": "--port=1", "enable_creation": "true", "log": "/var/log/x"} {
-			in(t, ocftest.Params{name: value}).want(ocf.Start, ocf.Configured, name+" says how the service is run, and so does unit=mariadb.service")
+			in(t, ocftest.Params{name: value}).want(ocf.Start, ocf.NotConfigured, name+" says how the service is run, and so does unit=mariadb.service")
 		}
 	})
 	in(t, nil).life(t)
