@@ -23,52 +23,48 @@ const trap = 15 * time.Second
 
 // daemon is all there is to say of the service on this node.
 func (a *agent) daemon(r *ocf.Request) service.Daemon {
-	svc, s := a.service(r)
-	if r.Action == ocf.Start {
-		a.began = time.Now()
-		a.patience = a.began.Add(r.Timeout / 2)
-	}
+	i := a.resolve(r)
 	d := service.Daemon{
-		Service: svc,
-		Unit:    a.unit,
-		Binary:  func() (string, error) { return r.LookPath(a.binary) },
-		Launch:  func(_ context.Context, binary string) (daemon.Command, error) { return a.launch(s, binary) },
+		Service: i.service(),
+		Unit:    i.params.unit,
+		Binary:  func() (string, error) { return r.LookPath(i.params.binary) },
+		Launch:  func(_ context.Context, binary string) (daemon.Command, error) { return i.launch(binary) },
 		Questions: []service.Question{{Slow: true, Ask: func(ctx context.Context, p *daemon.Process) error {
-			return a.health(ctx, r, s, p)
+			return i.health(ctx, p)
 		}}},
 		Workers:  true,
-		Patience: func(ctx context.Context, _ *daemon.Process) daemon.StopOptions { return a.patient(ctx) },
-		Stopped:  func(ctx context.Context) error { return a.tidy(ctx, r, s) },
-		Host:     func(context.Context, string) error { return a.host(r, s) },
+		Patience: func(ctx context.Context, _ *daemon.Process) daemon.StopOptions { return i.patient(ctx) },
+		Stopped:  i.tidy,
+		Host:     func(context.Context, string) error { return i.host() },
 	}
 	if r.Named("config") {
-		d.Evidence = append(d.Evidence, a.configured(r.Named(a.Plugin.Param)))
-	} else if r.Named(a.Plugin.Param) {
-		d.Evidence = append(d.Evidence, daemon.Names("--config-file", a.plugin))
+		d.Evidence = append(d.Evidence, i.configured(r.Named(i.decl.Plugin.Param)))
+	} else if r.Named(i.decl.Plugin.Param) {
+		d.Evidence = append(d.Evidence, daemon.Names("--config-file", i.params.plugin))
 	}
 	return d
 }
 
 // launch is how the service is started without a unit.
-func (a *agent) launch(s settings, binary string) (daemon.Command, error) {
-	c, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
+func (i *instance) launch(binary string) (daemon.Command, error) {
+	c, err := i.load(oslo.CommandLine{Prog: i.prog, Args: i.args})
 	if err != nil {
 		return daemon.Command{}, err
 	}
-	account, err := service.Account(a.user, "")
+	account, err := service.Account(i.params.user, "")
 	if err != nil {
 		return daemon.Command{}, err
 	}
-	dirs := []string{filepath.Join("/run", a.Project), filepath.Join("/run/lock", a.Project), filepath.Dir(s.log)}
+	dirs := []string{filepath.Join("/run", i.decl.Project), filepath.Join("/run/lock", i.decl.Project), filepath.Dir(i.log)}
 	return daemon.Command{
-		Path: binary, Args: s.args, User: a.user, Output: s.log, Logs: c.logs(s), PIDFile: s.pid,
+		Path: binary, Args: i.args, User: i.params.user, Output: i.log, Logs: c.logs(i.log), PIDFile: i.pid,
 		Limits: []daemon.Limit{{Resource: unix.RLIMIT_NOFILE, Value: 65535}},
 	}, service.OwnDirs(account, dirs...)
 }
 
-func (a *agent) patient(ctx context.Context) daemon.StopOptions {
+func (i *instance) patient(ctx context.Context) daemon.StopOptions {
 	o := daemon.StopOptions{Grace: trap}
-	if a.cleanup == onStop {
+	if i.params.cleanup == onStop {
 		o.Reserve = service.Remaining(ctx) / 3
 	}
 	return o
@@ -76,14 +72,14 @@ func (a *agent) patient(ctx context.Context) daemon.StopOptions {
 
 // tidy removes what a service that is gone has left. What one that was stopped
 // without knowing which it was has left on the node is not known, and stays.
-func (a *agent) tidy(ctx context.Context, r *ocf.Request, s settings) error {
-	if pid, err := daemon.ReadPID(s.pid); err == nil && !service.Exists(fmt.Sprintf("/proc/%d", pid)) {
-		_ = os.Remove(s.pid)
+func (i *instance) tidy(ctx context.Context) error {
+	if pid, err := daemon.ReadPID(i.pid); err == nil && !service.Exists(fmt.Sprintf("/proc/%d", pid)) {
+		_ = os.Remove(i.pid)
 	}
-	if a.cleanup != onStop || a.Cleanup == "" {
+	if i.params.cleanup != onStop || i.decl.Cleanup == "" {
 		return nil
 	}
-	return Clean(ctx, r, a.user, s.log, append([]string{a.Cleanup}, s.args...)...)
+	return Clean(ctx, i.r, i.params.user, i.log, append([]string{i.decl.Cleanup}, i.args...)...)
 }
 
 // Clean runs one of neutron's programs that remove what an agent left on this
@@ -102,22 +98,22 @@ func Clean(ctx context.Context, r *ocf.Request, user, log string, argv ...string
 }
 
 // host is what validate-all looks at on this node.
-func (a *agent) host(r *ocf.Request, s settings) error {
-	c, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
+func (i *instance) host() error {
+	c, err := i.load(oslo.CommandLine{Prog: i.prog, Args: i.args})
 	if err != nil {
 		return err
 	}
-	if _, err := service.Account(a.user, ""); err != nil {
+	if _, err := service.Account(i.params.user, ""); err != nil {
 		return err
 	}
-	if a.Bus.Topic != "" && !a.zeromq {
-		_, err := c.cfg.Transport(cmp.Or(a.Bus.Exchange, a.Project))
+	if i.decl.Bus.Topic != "" && !i.params.zeromq {
+		_, err := c.cfg.Transport(cmp.Or(i.decl.Bus.Exchange, i.decl.Project))
 		if err != nil && !errors.Is(err, oslo.ErrDriver) && !errors.Is(err, oslo.ErrReference) {
 			return ocf.Errorf(ocf.BadArgument, "%w", err)
 		}
 	}
-	if a.unit == "" {
-		service.UnitHints(r, s.prog+".service", "openstack-"+s.prog+".service")
+	if i.params.unit == "" {
+		service.UnitHints(i.r, i.prog+".service", "openstack-"+i.prog+".service")
 	}
 	return nil
 }

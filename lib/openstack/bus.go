@@ -26,30 +26,30 @@ const (
 // answers asks the service over its bus for a sign of life: nil; ocf.Degraded if it is
 // the bus that does not answer; errNoWitness if there is none to ask.
 func (c *conversation) answers(ctx context.Context) error {
-	if c.r.Level < 20 || c.Probe.Method == "" {
+	if c.r.Level < 20 || c.decl.Probe.Method == "" {
 		_, err := c.call(ctx, c.ping)
 		return err
 	}
 	answer, err := c.call(ctx, c.probe)
 	if err == nil && answer.State == rpcping.Failure {
-		return ocf.Errorf(ocf.Degraded, "%s: %s: see its log %s", c.Probe.Method, answer.Reason(), c.s.log)
+		return ocf.Errorf(ocf.Degraded, "%s: %s: see its log %s", c.decl.Probe.Method, answer.Reason(), c.log)
 	}
 	return err
 }
 
 func (c *conversation) transport() (oslo.Transport, error) {
-	return c.conf.cfg.Transport(cmp.Or(c.Bus.Exchange, c.Project))
+	return c.conf.cfg.Transport(cmp.Or(c.decl.Bus.Exchange, c.decl.Project))
 }
 
 // ping is the request that troubles this service least.
 func (c *conversation) ping(ctx context.Context, bus oslo.Transport, o rpcping.Options) rpcping.Answer {
-	if c.Bus.BaseAPI {
-		return rpcping.Ping(ctx, bus, c.Bus.Topic, c.host, o)
+	if c.decl.Bus.BaseAPI {
+		return rpcping.Ping(ctx, bus, c.decl.Bus.Topic, c.host, o)
 	}
-	if !c.pingEnabled() && c.Bus.Quiet.Method != "" {
-		return c.request(ctx, bus, c.Bus.Quiet, o)
+	if !c.pingEnabled() && c.decl.Bus.Quiet.Method != "" {
+		return c.request(ctx, bus, c.decl.Bus.Quiet, o)
 	}
-	return rpcping.ServerPing(ctx, bus, c.Bus.Topic, c.host, o)
+	return rpcping.ServerPing(ctx, bus, c.decl.Bus.Topic, c.host, o)
 }
 
 func (c *conversation) pingEnabled() bool {
@@ -59,27 +59,27 @@ func (c *conversation) pingEnabled() bool {
 
 // loud tells whether a ping makes the service log a traceback.
 func (c *conversation) loud() bool {
-	return !c.Bus.BaseAPI && c.Bus.Quiet.Method == "" && !c.pingEnabled()
+	return !c.decl.Bus.BaseAPI && c.decl.Bus.Quiet.Method == "" && !c.pingEnabled()
 }
 
 // probe asks what only this service can answer.
 func (c *conversation) probe(ctx context.Context, bus oslo.Transport, o rpcping.Options) rpcping.Answer {
-	return c.request(ctx, bus, c.Probe, o)
+	return c.request(ctx, bus, c.decl.Probe, o)
 }
 
 func (c *conversation) request(ctx context.Context, bus oslo.Transport, req rpcping.Request, o rpcping.Options) rpcping.Answer {
-	req.Topic, req.Host = c.Bus.Topic, c.host
+	req.Topic, req.Host = c.decl.Bus.Topic, c.host
 	return rpcping.Call(ctx, bus, req, o)
 }
 
 // call asks until there is an answer, or most of the time has passed.
 func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.Transport, rpcping.Options) rpcping.Answer) (rpcping.Answer, error) {
-	if c.Bus.Topic == "" || c.zeromq {
+	if c.decl.Bus.Topic == "" || c.params.zeromq {
 		return rpcping.Answer{}, errNoWitness
 	}
 	bus, err := c.transport()
 	switch {
-	case errors.Is(err, oslo.ErrDriver) && slices.Contains(strings.Fields(c.Older), "zeromq"):
+	case errors.Is(err, oslo.ErrDriver) && slices.Contains(strings.Fields(c.decl.Older), "zeromq"):
 		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be asked: %w: correct transport_url, or set zeromq=true if it is meant to be one of these", err)
 	case errors.Is(err, oslo.ErrDriver):
 		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be asked: %w", err)
@@ -90,7 +90,7 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 	defer cancel()
 	node, _ := os.Hostname()
 	o := rpcping.Options{ReplyTo: "openstack-ocf." + cmp.Or(node, "node") + "." + c.r.Resource()}
-	c.r.Step("waiting for %s.%s to answer over the message bus %s", c.Bus.Topic, c.host, bus)
+	c.r.Step("waiting for %s.%s to answer over the message bus %s", c.decl.Bus.Topic, c.host, bus)
 	for {
 		try, done := context.WithTimeout(ctx, oneTry)
 		answer := ask(try, bus, o)
@@ -104,7 +104,7 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 			return answer, ocf.Errorf(ocf.Degraded, "%w", away{errors.New(answer.Reason())})
 		case answer.State == rpcping.NoRoute:
 			if file := c.conf.editedSince(c.age); file != "" && !c.cutOff() {
-				return answer, ocf.Errorf(ocf.Degraded, "%s.%s is not subscribed; %s was edited after the start: restart it (%s)", c.Bus.Topic, c.host, filepath.Base(file), file)
+				return answer, ocf.Errorf(ocf.Degraded, "%s.%s is not subscribed; %s was edited after the start: restart it (%s)", c.decl.Bus.Topic, c.host, filepath.Base(file), file)
 			}
 		}
 		failed := ocf.Errorf(ocf.Generic, "%s", answer.Reason())

@@ -111,17 +111,15 @@ type params struct {
 	unused                                                          string
 }
 
+// agent is what was declared, and what was given for this resource.
 type agent struct {
-	Declaration
-	params
-	pidFile string // of the service on this node
-	// A start began then, and hopes until then that the database and the bus come back.
-	began, patience time.Time
+	declaration Declaration
+	given       params
 }
 
 // New makes the agent.
 func (d Declaration) New() ocf.Agent {
-	a := &agent{Declaration: d}
+	a := &agent{declaration: d}
 	run := service.Of(a.daemon)
 	// A broker that came back is found again by the services within half a minute.
 	monitors := []ocf.Action{{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 10 * time.Second, Run: run.Monitor}}
@@ -137,7 +135,7 @@ func (d Declaration) New() ocf.Agent {
 		Long:       d.describe(),
 		Parameters: a.parameters(),
 		Validate: func(r *ocf.Request) error {
-			return service.UnitAlone(r, a.unit, "user", "pid", "log", "web", "additional_parameters")
+			return service.UnitAlone(r, a.given.unit, "user", "pid", "log", "web", "additional_parameters")
 		},
 
 		StopUnidentified: run.StopUnidentified,

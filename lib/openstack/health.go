@@ -12,12 +12,12 @@ import (
 
 // health is how a process that runs serves: nil, ocf.Degraded, or another error.
 // The first failure decides, and any failure outweighs a handicap.
-func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) error {
+func (i *instance) health(ctx context.Context, p *daemon.Process) error {
 	age, err := p.Age()
 	if err != nil {
 		return err
 	}
-	conf, err := a.loadOf(ctx, s, p)
+	conf, err := i.loadOf(ctx, p)
 	if err != nil {
 		return ocf.Errorf(ocf.Degraded, "%w; its health is unknown", err)
 	}
@@ -27,25 +27,25 @@ func (a *agent) health(ctx context.Context, r *ocf.Request, s settings, p *daemo
 			checks = append(checks, check)
 		}
 	}
-	add(a.API.Default != 0, func(ctx context.Context) error { return a.answersHTTP(ctx, r, s, conf, p) })
-	add(a.Switch, func(ctx context.Context) error { return a.hasSwitch(ctx, r) })
+	add(i.decl.API.Default != 0, func(ctx context.Context) error { return i.answersHTTP(ctx, conf, p) })
+	add(i.decl.Switch, i.hasSwitch)
 	for _, host := range conf.hosts {
-		c := &conversation{agent: a, r: r, s: s, conf: conf, p: p, host: host, age: age}
-		add(a.Row != "" || a.Bus.Topic != "", c.alive)
+		c := &conversation{instance: i, conf: conf, p: p, host: host, age: age}
+		add(i.decl.Row != "" || i.decl.Bus.Topic != "", c.alive)
 	}
-	add(conf.unnamed != nil && (a.Row != "" || a.Bus.Topic != ""), func(context.Context) error {
+	add(conf.unnamed != nil && (i.decl.Row != "" || i.decl.Bus.Topic != ""), func(context.Context) error {
 		return ocf.Errorf(ocf.Degraded, "under which host it reports and answers cannot be told: write a name or address: %w", conf.unnamed)
 	})
-	add(a.Cache && r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, r, conf.cfg) })
+	add(i.decl.Cache && i.r.Level >= 20, func(ctx context.Context) error { return reachesCache(ctx, i.r, conf.cfg) })
 
 	witnesses, handicap := ask(ctx, checks)
 	if handicap != nil && ocf.CodeOf(handicap) != ocf.Degraded {
 		return handicap
 	}
-	if witnesses == 0 && r.Action == ocf.Start && age < survival {
+	if witnesses == 0 && i.r.Action == ocf.Start && age < survival {
 		return ocf.Errorf(ocf.Generic, "lives since %s, and more cannot be asked: too early to tell", age.Round(time.Millisecond))
 	}
-	if handicap != nil && a.starting(age) && (age < survival || errors.As(handicap, new(away))) {
+	if handicap != nil && i.starting(age) && (age < survival || errors.As(handicap, new(away))) {
 		return ocf.Errorf(ocf.Generic, "%w", handicap)
 	}
 	return handicap
@@ -82,16 +82,14 @@ const survival = 5 * time.Second
 
 // starting tells whether a process of that age is the one that a start has just
 // begun: what is a handicap later may for half of the start's time yet come right (away).
-func (a *agent) starting(age time.Duration) bool {
+func (i *instance) starting(age time.Duration) bool {
 	const resolution = 20 * time.Millisecond // of ages
-	return time.Now().Before(a.patience) && age <= time.Since(a.began)+resolution
+	return time.Now().Before(i.patience) && age <= time.Since(i.began)+resolution
 }
 
 // conversation is what is asked of and about one registered host of the service.
 type conversation struct {
-	*agent
-	r    *ocf.Request
-	s    settings
+	*instance
 	conf configuration
 	p    *daemon.Process
 	host string
@@ -151,7 +149,7 @@ func weigh(row, bus error, young bool) error {
 
 // cutOff tells whether the service surely cannot be reached over its bus.
 func (c *conversation) cutOff() bool {
-	if c.Bus.Topic == "" || c.zeromq {
+	if c.decl.Bus.Topic == "" || c.params.zeromq {
 		return false
 	}
 	bus, err := c.transport()

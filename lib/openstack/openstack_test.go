@@ -148,8 +148,8 @@ func TestUnnamed(t *testing.T) {
 	if err := os.WriteFile(file, []byte("[DEFAULT]\nhost = $my_ip\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := agent{Declaration: Declaration{Project: "nova", Row: NovaRow}}
-	c, err := a.load(oslo.CommandLine{Prog: "nova-scheduler", Args: []string{"--config-file", file}})
+	i := instance{decl: Declaration{Project: "nova", Row: NovaRow}}
+	c, err := i.load(oslo.CommandLine{Prog: "nova-scheduler", Args: []string{"--config-file", file}})
 	if err != nil || c.unnamed == nil || len(c.hosts) > 0 {
 		t.Errorf("got %+v, %v", c, err)
 	}
@@ -170,7 +170,8 @@ func TestUnnamed(t *testing.T) {
 	}
 	defer p.Close()
 	request(t, func(ctx context.Context, r *ocf.Request) {
-		err := a.health(ctx, r, settings{prog: "nova-scheduler", args: []string{"--config-file=/nowhere"}}, p)
+		i.r, i.prog, i.args = r, "nova-scheduler", []string{"--config-file=/nowhere"}
+		err := i.health(ctx, p)
 		if ocf.CodeOf(err) != ocf.Degraded || !strings.Contains(err.Error(), "cannot be told") || !strings.Contains(err.Error(), file) {
 			t.Errorf("got %v", err)
 		}
@@ -183,8 +184,8 @@ func TestHosts(t *testing.T) {
 		"[DEFAULT]\nhost=n1\nenabled_backends=\n": {"n1"},
 		"[DEFAULT]\nhost=n1\nenabled_backends=lvm, ceph\n[ceph]\nbackend_host=rbd\n": {"n1@lvm", "rbd@ceph"},
 	} {
-		a := agent{Declaration: Declaration{Backends: "DEFAULT.enabled_backends"}}
-		if got, err := a.hosts(config(t, text)); err != nil || !slices.Equal(got, want) {
+		i := instance{decl: Declaration{Backends: "DEFAULT.enabled_backends"}}
+		if got, err := i.hosts(config(t, text)); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: got %v, %v, want %v", text, got, err, want)
 		}
 	}
@@ -219,8 +220,8 @@ func TestEndpoint(t *testing.T) {
 		{"", "", 6080, "http://127.0.0.1:6080/"},
 		{"", "http://api/v2/", 0, "http://api/v2/"},
 	} {
-		a := agent{Declaration: Declaration{API: api}, params: params{url: c.url, consolePort: c.port}}
-		if got, err := a.endpoint(config(t, c.text)); err != nil || got != c.want {
+		i := instance{decl: Declaration{API: api}, params: params{url: c.url, consolePort: c.port}}
+		if got, err := i.endpoint(config(t, c.text)); err != nil || got != c.want {
 			t.Errorf("%+v: got %q, %v", c, got, err)
 		}
 	}
@@ -248,8 +249,8 @@ func TestAnswersHTTP(t *testing.T) {
 		request(t, func(ctx context.Context, r *ocf.Request) {
 			ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 			defer cancel()
-			a := agent{params: params{url: server.URL + path}}
-			if err := a.answersHTTP(ctx, r, settings{}, configuration{}, nil); ocf.CodeOf(err) != want {
+			i := instance{r: r, params: params{url: server.URL + path}}
+			if err := i.answersHTTP(ctx, configuration{}, nil); ocf.CodeOf(err) != want {
 				t.Errorf("%s: %v, want %s", path, err, want)
 			}
 		})
@@ -266,13 +267,14 @@ func TestElsewhere(t *testing.T) {
 	}
 	free.Close()
 	conf := configuration{cfg: config(t, fmt.Sprintf("[DEFAULT]\nport = %d\n", free.Addr().(*net.TCPAddr).Port))}
-	a := agent{Declaration: Declaration{API: API{Host: []string{"DEFAULT.bind_host"}, Port: []string{"DEFAULT.port"}, Default: 1}}}
+	i := instance{decl: Declaration{API: API{Host: []string{"DEFAULT.bind_host"}, Port: []string{"DEFAULT.port"}, Default: 1}}}
 	request(t, func(ctx context.Context, r *ocf.Request) {
-		err := a.answersHTTP(ctx, r, settings{}, conf, &daemon.Process{PID: os.Getpid()})
+		i.r = r
+		err := i.answersHTTP(ctx, conf, &daemon.Process{PID: os.Getpid()})
 		if ocf.CodeOf(err) != ocf.Degraded || !strings.Contains(err.Error(), server.URL) || !strings.Contains(err.Error(), free.Addr().String()) {
 			t.Errorf("got %v", err)
 		}
-		if err := a.answersHTTP(ctx, r, settings{}, conf, &daemon.Process{PID: 1}); ocf.CodeOf(err) != ocf.Generic {
+		if err := i.answersHTTP(ctx, conf, &daemon.Process{PID: 1}); ocf.CodeOf(err) != ocf.Generic {
 			t.Errorf("of a process that listens nowhere: %v", err)
 		}
 	})

@@ -60,7 +60,7 @@ const slowStart = time.Minute
 // not have reported yet. It needs no memory of the count before the start: a
 // report that is younger than the process is its own.
 func (c *conversation) reported(ctx context.Context) (late error, young bool) {
-	kind, ok := rows()[c.Row]
+	kind, ok := rows()[c.decl.Row]
 	if !ok {
 		return errNoWitness, false
 	}
@@ -75,8 +75,8 @@ func (c *conversation) reported(ctx context.Context) (late error, young bool) {
 	}
 	down += every // a database that was away has the report before its outage until the next one comes
 	young = c.age < max(down, slowStart)
-	c.r.Step("reading the heartbeat of %s on %s at the database %s", c.s.prog, c.host, target)
-	beat, err := readBeat(ctx, target, kind.queries, c.host, c.s.prog)
+	c.r.Step("reading the heartbeat of %s on %s at the database %s", c.prog, c.host, target)
+	beat, err := readBeat(ctx, target, kind.queries, c.host, c.prog)
 	since := beat.Age + resolution
 	switch {
 	case errors.Is(err, oslo.ErrNoRow):

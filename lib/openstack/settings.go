@@ -22,51 +22,60 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// settings are what holds on this node, whatever the service's configuration says.
-type settings struct {
+// instance is the service as a call has it on this node: the declaration as the program's variant has it, the
+// parameters with what they left open, and what follows from both. Nothing changes it.
+type instance struct {
+	r      *ocf.Request
+	decl   Declaration
+	params params
+
 	prog     string   // base name of the program
 	args     []string // its command line
-	pid, log string
+	pid, log string   // files
+
+	// A start began then, and hopes until then that the database and the bus come back.
+	began, patience time.Time
 }
 
-func (a *agent) settings(r *ocf.Request) settings {
-	s := settings{prog: filepath.Base(a.binary)}
-	if v, ok := a.Variants[s.prog]; ok {
-		a.Plugin.Files, a.Bus, a.Switch, a.Cleanup = v.Plugin, v.Bus, v.Switch, v.Cleanup
+func (a *agent) resolve(r *ocf.Request) *instance {
+	i := &instance{r: r, decl: a.declaration, params: a.given, prog: filepath.Base(a.given.binary)}
+	if v, ok := i.decl.Variants[i.prog]; ok {
+		i.decl.Plugin.Files, i.decl.Bus, i.decl.Switch, i.decl.Cleanup = v.Plugin, v.Bus, v.Switch, v.Cleanup
 	}
-	asPackaged := a.config == filepath.Clean(a.Config) && a.plugin == ""
-	if a.plugin == "" {
-		if i := slices.IndexFunc(a.Plugin.Files, service.Exists); i >= 0 {
-			a.plugin = a.Plugin.Files[i]
-		}
+	asPackaged := i.params.config == filepath.Clean(i.decl.Config) && i.params.plugin == ""
+	if n := slices.IndexFunc(i.decl.Plugin.Files, service.Exists); n >= 0 && i.params.plugin == "" {
+		i.params.plugin = i.decl.Plugin.Files[n]
 	}
-	s.pid = cmp.Or(a.pid, filepath.Join(r.TempDir(), r.Instance+".pid"))
-	a.pidFile = s.pid
-	s.log = cmp.Or(a.log, filepath.Join("/var/log", a.Project, s.prog+".log"))
-	s.args = a.files(s.prog, asPackaged)
-	if a.web != "" {
-		s.args = append(s.args, "--web="+a.web)
+	i.pid = cmp.Or(i.params.pid, filepath.Join(r.TempDir(), r.Instance+".pid"))
+	i.log = cmp.Or(i.params.log, filepath.Join("/var/log", i.decl.Project, i.prog+".log"))
+	i.args = i.files(asPackaged)
+	if i.params.web != "" {
+		i.args = append(i.args, "--web="+i.params.web)
 	}
-	s.args = append(s.args, a.additional...)
-	return s
+	i.args = append(i.args, i.params.additional...)
+	if r.Action == ocf.Start {
+		i.began = time.Now()
+		i.patience = i.began.Add(r.Timeout / 2)
+	}
+	return i
 }
 
 // files are the options that name configuration files. Where the parameters name none they are those of the
 // distribution's unit; where there is no unit, and the service would find more by itself, none.
-func (a *agent) files(prog string, asPackaged bool) []string {
+func (i *instance) files(asPackaged bool) []string {
 	if asPackaged {
-		files, found := unitFiles("/", prog)
-		if found && (len(configFiles(files)) == 0 || slices.Contains(files, "--config-file="+a.config)) {
+		files, found := unitFiles("/", i.prog)
+		if found && (len(configFiles(files)) == 0 || slices.Contains(files, "--config-file="+i.params.config)) {
 			return files
 		}
-		own := oslo.CommandLine{Project: a.Project, Prog: prog, Args: a.additional}.Sources()
-		finds := slices.ContainsFunc(own, func(s oslo.Source) bool { return s.String() == "--config-file="+a.config })
-		if _, scripted := os.Stat(filepath.Join("/etc/init.d", prog)); finds && len(own) > 1 && a.plugin == "" && scripted != nil {
+		own := oslo.CommandLine{Project: i.decl.Project, Prog: i.prog, Args: i.params.additional}.Sources()
+		finds := slices.ContainsFunc(own, func(s oslo.Source) bool { return s.String() == "--config-file="+i.params.config })
+		if _, scripted := os.Stat(filepath.Join("/etc/init.d", i.prog)); finds && len(own) > 1 && i.params.plugin == "" && scripted != nil {
 			return nil
 		}
 	}
 	var files []string
-	for _, file := range []string{a.dist(), a.config, a.plugin} {
+	for _, file := range []string{i.dist(), i.params.config, i.params.plugin} {
 		if file != "" {
 			files = append(files, "--config-file="+file)
 		}
@@ -110,9 +119,9 @@ type configuration struct {
 
 // load reads what a service with this command line reads. Its error means that
 // the service would not start with it.
-func (a *agent) load(line oslo.CommandLine) (configuration, error) {
-	line.Project = a.Project
-	if u, err := user.Lookup(a.user); err == nil && line.Home == "" {
+func (i *instance) load(line oslo.CommandLine) (configuration, error) {
+	line.Project = i.decl.Project
+	if u, err := user.Lookup(i.params.user); err == nil && line.Home == "" {
 		line.Home = u.HomeDir
 	}
 	c := configuration{sources: line.Sources()}
@@ -126,11 +135,11 @@ func (a *agent) load(line oslo.CommandLine) (configuration, error) {
 	}
 	c.cfg = cfg
 	cfg.SetHome(line.Home)
-	cfg.SetDefault("state_path", filepath.Join("/var/lib", a.Project))
+	cfg.SetDefault("state_path", filepath.Join("/var/lib", i.decl.Project))
 	if name, err := os.Hostname(); err == nil {
 		cfg.SetDefault("host", name)
 	}
-	switch c.hosts, err = a.hosts(cfg); {
+	switch c.hosts, err = i.hosts(cfg); {
 	case errors.Is(err, oslo.ErrReference): // nova's my_ip and others have defaults in its code
 		c.hosts, c.unnamed = nil, err
 	case err != nil:
@@ -141,8 +150,8 @@ func (a *agent) load(line oslo.CommandLine) (configuration, error) {
 }
 
 // loadOf reads what the process has read, by its own command line; what has changed since is in editedSince.
-func (a *agent) loadOf(ctx context.Context, s settings, p *daemon.Process) (configuration, error) {
-	line := oslo.CommandLine{Prog: s.prog, Args: s.args}
+func (i *instance) loadOf(ctx context.Context, p *daemon.Process) (configuration, error) {
+	line := oslo.CommandLine{Prog: i.prog, Args: i.args}
 	args, err := p.Cmdline(ctx)
 	if err != nil {
 		return configuration{}, err
@@ -160,12 +169,12 @@ func (a *agent) loadOf(ctx context.Context, s settings, p *daemon.Process) (conf
 			}
 		}
 	}
-	return a.load(line)
+	return i.load(line)
 }
 
 // logs are the files that the service logs to, besides what it prints.
-func (c configuration) logs(s settings) []string {
-	if c.log == "" || c.log == s.log {
+func (c configuration) logs(usual string) []string {
+	if c.log == "" || c.log == usual {
 		return nil
 	}
 	return []string{c.log}
@@ -185,21 +194,21 @@ func (c configuration) editedSince(age time.Duration) string {
 
 // dist is the distribution's own configuration file, which init scripts and
 // units of EL pass first; "" where there is none.
-func (a *agent) dist() string {
-	base := strings.TrimSuffix(filepath.Base(a.config), ".conf")
-	if file := filepath.Join("/usr/share", a.Project, base+"-dist.conf"); service.Exists(file) {
+func (i *instance) dist() string {
+	base := strings.TrimSuffix(filepath.Base(i.params.config), ".conf")
+	if file := filepath.Join("/usr/share", i.decl.Project, base+"-dist.conf"); service.Exists(file) {
 		return file
 	}
 	return ""
 }
 
 // hosts are the names under which the service has rows and topics.
-func (a *agent) hosts(cfg *oslo.Config) ([]string, error) {
+func (i *instance) hosts(cfg *oslo.Config) ([]string, error) {
 	host, err := cfg.Host()
-	if err != nil || a.Backends == "" {
+	if err != nil || i.decl.Backends == "" {
 		return []string{host}, err
 	}
-	v, err := cfg.Get(a.Backends)
+	v, err := cfg.Get(i.decl.Backends)
 	if errors.Is(err, oslo.ErrNotSet) || err == nil && len(v.List()) == 0 {
 		return []string{host}, nil
 	}
@@ -230,25 +239,23 @@ func logFile(cfg *oslo.Config, prog string) string {
 	return filepath.Join(dir, cmp.Or(file, prog+".log"))
 }
 
-// service is the service as it is on this node.
-func (a *agent) service(r *ocf.Request) (svc service.Service, s settings) {
-	s = a.settings(r)
-	path := a.binary
-	if found, err := r.LookPath(a.binary); err == nil {
+func (i *instance) service() service.Service {
+	path := i.params.binary
+	if found, err := i.r.LookPath(path); err == nil {
 		path = found
 	}
 	exes, _ := daemon.Program(path)
 	id := daemon.Identity{
-		Name: s.prog, Executables: append(exes, "python*"), PIDFile: s.pid, // a wrapper may end as Python
-		Kind: daemon.All(daemon.Script(s.prog), onNode), Test: a.configured(r.Given(a.Plugin.Param)),
-		Claims: a.claims(s),
+		Name: i.prog, Executables: append(exes, "python*"), PIDFile: i.pid, // a wrapper may end as Python
+		Kind: daemon.All(daemon.Script(i.prog), onNode), Test: i.configured(i.r.Given(i.decl.Plugin.Param)),
+		Claims: i.claims(),
 	}
-	on := a.config
-	if a.plugin != "" {
-		on += " and " + a.plugin
+	on := i.params.config
+	if i.params.plugin != "" {
+		on += " and " + i.params.plugin
 	}
 	return service.Service{
-		Name: s.prog, On: on, Identity: id,
+		Name: i.prog, On: on, Identity: id,
 		Answers: func(ctx context.Context) error {
 			p, err := id.Find(ctx)
 			if err != nil {
@@ -258,32 +265,32 @@ func (a *agent) service(r *ocf.Request) (svc service.Service, s settings) {
 				return ocf.Errorf(ocf.Generic, "its process is not there yet")
 			}
 			defer p.Close()
-			return a.health(ctx, r, s, p)
+			return i.health(ctx, p)
 		},
-	}, s
+	}
 }
 
 // claims are why a process with other configuration files may be ours: it listens where ours would, or is the one
 // that we started, before the parameters were changed.
-func (a *agent) claims(s settings) []daemon.Claim {
+func (i *instance) claims() []daemon.Claim {
 	differs := func(ctx context.Context, p *daemon.Process) string {
 		args, err := p.Cmdline(ctx)
 		if err != nil {
 			return "its command line cannot be read"
 		}
-		return "was started with the configuration " + cmp.Or(strings.Join(configFiles(args), " "), a.Config)
+		return "was started with the configuration " + cmp.Or(strings.Join(configFiles(args), " "), i.decl.Config)
 	}
 	return []daemon.Claim{
-		{Says: "is in our pid file", Test: daemon.NamedBy(s.pid), Differs: differs},
+		{Says: "is in our pid file", Test: daemon.NamedBy(i.pid), Differs: differs},
 		{Says: "has our port", Test: func(ctx context.Context, p *daemon.Process) (bool, error) {
-			if a.API.Default == 0 || a.url != "" {
+			if i.decl.API.Default == 0 || i.params.url != "" {
 				return false, nil
 			}
-			conf, err := a.load(oslo.CommandLine{Prog: s.prog, Args: s.args})
+			conf, err := i.load(oslo.CommandLine{Prog: i.prog, Args: i.args})
 			if err != nil {
 				return false, err
 			}
-			where, err := a.endpoint(conf.cfg)
+			where, err := i.endpoint(conf.cfg)
 			if err != nil {
 				return false, err
 			}
@@ -304,7 +311,7 @@ func (a *agent) claims(s settings) []daemon.Claim {
 // file, or with none where ours is the default. Where the operator names the
 // second file (exact), that has to be the process's as well, if it has one: two
 // agents of neutron may share the first.
-func (a *agent) configured(exact bool) daemon.Test {
+func (i *instance) configured(exact bool) daemon.Test {
 	return func(ctx context.Context, p *daemon.Process) (bool, error) {
 		args, err := p.Cmdline(ctx)
 		if err != nil {
@@ -312,7 +319,7 @@ func (a *agent) configured(exact bool) daemon.Test {
 		}
 		files := configFiles(args)
 		if len(files) == 0 {
-			return a.config == filepath.Clean(a.Config) || a.retitled(ctx, p, args), nil
+			return i.params.config == filepath.Clean(i.decl.Config) || i.retitled(ctx, p, args), nil
 		}
 		cwd, err := p.WorkDir()
 		if err != nil {
@@ -326,18 +333,18 @@ func (a *agent) configured(exact bool) daemon.Test {
 				return resolved(f) == resolved(want)
 			})
 		}
-		plugin := !exact || len(files) == 1 || is(a.plugin)
-		return is(a.config) && plugin, nil
+		plugin := !exact || len(files) == 1 || is(i.params.plugin)
+		return is(i.params.config) && plugin, nil
 	}
 }
 
 // retitled is a process that we started, by its pid file, and whose title tells no arguments: some say for a moment, as they
 // come up, who they are and no more.
-func (a *agent) retitled(ctx context.Context, p *daemon.Process, args []string) bool {
-	if _, told := untitled(args); told || a.pidFile == "" {
+func (i *instance) retitled(ctx context.Context, p *daemon.Process, args []string) bool {
+	if _, told := untitled(args); told {
 		return false
 	}
-	ours, err := daemon.NamedBy(a.pidFile)(ctx, p)
+	ours, err := daemon.NamedBy(i.pid)(ctx, p)
 	return ours && err == nil
 }
 

@@ -18,10 +18,10 @@ import (
 // hasSwitch tells whether ovs-vswitchd serves on this node. Nothing else shows
 // it: with it dead the agent answers and reports as ever. An upgrade that
 // restarts it is waited for.
-func (a *agent) hasSwitch(ctx context.Context, r *ocf.Request) error {
+func (i *instance) hasSwitch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, min(5*time.Second, service.Remaining(ctx)/2))
 	defer cancel()
-	r.Step("waiting for ovs-vswitchd to answer")
+	i.r.Step("waiting for ovs-vswitchd to answer")
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
