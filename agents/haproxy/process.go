@@ -29,7 +29,7 @@ func (a *agent) identity(s settings) daemon.Identity {
 		Name: "HAProxy", Executables: exes, Kind: serving,
 		Test: daemon.All(
 			daemon.Any(func(ctx context.Context, p *daemon.Process) (bool, error) { return s.runs(ctx, p) }, daemon.Names("-p", s.pid)),
-			func(_ context.Context, p *daemon.Process) (bool, error) { return here(p, s.config[0]) },
+			func(ctx context.Context, p *daemon.Process) (bool, error) { return here(ctx, p, s.config[0]) },
 		),
 		Claims: claims(s),
 	}
@@ -102,14 +102,9 @@ func serving(ctx context.Context, p *daemon.Process) (bool, error) {
 // here tells whether the process means the same files by the same names as we.
 // One in another mount namespace does if it is in no container: units with
 // PrivateTmp or BindReadOnlyPaths have one of their own.
-func here(p *daemon.Process, config string) (bool, error) {
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.PID))
-	if err != nil {
-		return false, err
-	}
-	ours, err := os.Readlink("/proc/self/ns/pid")
-	if err != nil || theirs == ours {
-		return err == nil, err
+func here(ctx context.Context, p *daemon.Process, config string) (bool, error) {
+	if ours, err := daemon.OnNode(ctx, p); ours || err != nil {
+		return ours, err
 	}
 	x, xerr := os.Stat(fmt.Sprintf("/proc/%d/root%s", p.PID, config))
 	y, yerr := os.Stat(config)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/hang"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/service"
@@ -229,19 +230,7 @@ func (a *answer) keep(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".options-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(a.String())
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return files.Replace(path, []byte(a.String()), 0o600)
 }
 
 // recall reads what was kept, nil if there is nothing of ours.

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/mycnf"
-	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -85,7 +85,7 @@ func (p *params) settings(ctx context.Context, r *ocf.Request) (settings, error)
 
 // optionFile is the one that the server reads, "" if there is none.
 func (p *params) optionFile() string {
-	if i := slices.IndexFunc(configs, service.Exists); p.config == "" && i >= 0 {
+	if i := slices.IndexFunc(configs, files.Exists); p.config == "" && i >= 0 {
 		return configs[i]
 	}
 	return p.config
@@ -169,14 +169,14 @@ func (s settings) read(groups []string) (mycnf.Options, error) {
 // stockSocket is where the distribution's packages have it: beside the data on
 // EL, under /run on Debian.
 func stockSocket(datadir string) string {
-	if service.Exists("/etc/debian_version") {
+	if files.Exists("/etc/debian_version") {
 		return "/run/mysqld/mysqld.sock"
 	}
 	return filepath.Join(datadir, "mysql.sock")
 }
 
 func stockLog() string {
-	if i := slices.IndexFunc(logs, func(f string) bool { return service.Exists(filepath.Dir(f)) }); i >= 0 {
+	if i := slices.IndexFunc(logs, func(f string) bool { return files.Exists(filepath.Dir(f)) }); i >= 0 {
 		return logs[i]
 	}
 	return logs[len(logs)-1]

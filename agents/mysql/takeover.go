@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/mount"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/takeover"
@@ -51,7 +52,7 @@ type file struct {
 func askFile(ctx context.Context, named, server, account string) (file, error) {
 	f := file{path: named, values: map[string]string{}}
 	if f.path == "" {
-		if i := slices.IndexFunc(configs, takeover.Exists); i >= 0 {
+		if i := slices.IndexFunc(configs, files.Exists); i >= 0 {
 			f.path = configs[i]
 		}
 	}
@@ -59,7 +60,7 @@ func askFile(ctx context.Context, named, server, account string) (file, error) {
 	if f.path != "" {
 		args = []string{"--defaults-file=" + f.path}
 	}
-	if server != "" && takeover.Exists(server) {
+	if server != "" && files.Exists(server) {
 		ctx, cancel := context.WithTimeout(ctx, 10*askWithin) // once, and the node may be busy
 		defer cancel()
 		said, err := mycnf.Ask(ctx, daemon.Command{Path: server, Args: args, Dir: "/", User: account})
@@ -147,7 +148,7 @@ func derive(ctx context.Context, p takeover.Process) (map[string]string, error) 
 	if on, _ := ocf.ParseBool(in.values["wsrep-on"]); on {
 		return nil, fmt.Errorf("%s says wsrep_on: this server is a member of a Galera cluster, which ocf:heartbeat:galera manages", in.path)
 	}
-	if i := slices.IndexFunc(configs, takeover.Exists); i < 0 || configs[i] != named["config"] {
+	if i := slices.IndexFunc(configs, files.Exists); i < 0 || configs[i] != named["config"] {
 		f.Set(p.Given, "config", named["config"], "")
 	}
 	usual := filepath.Clean(cmp.Or(in.values["datadir"], "/var/lib/mysql"))

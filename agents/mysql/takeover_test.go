@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/takeover"
 )
@@ -17,7 +18,7 @@ import (
 // What the file says in a group that only a server of this version reads, the server is asked for.
 func TestDeriveAsksTheServer(t *testing.T) {
 	const server = "/usr/sbin/mariadbd"
-	if !takeover.Exists(server) {
+	if !files.Exists(server) {
 		t.Skip("SKIP: needs " + server)
 	}
 	me, err := user.Current()

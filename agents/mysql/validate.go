@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
@@ -26,10 +27,10 @@ func (a *agent) host(r *ocf.Request, s settings, binary string) error {
 		service.UnitHints(r, "mariadb.service", "mysql.service", "mysqld.service")
 		dirs = s.runDirs()
 	}
-	if service.Exists(filepath.Join(s.datadir, "ibdata1")) { // the storage is here
+	if files.Exists(filepath.Join(s.datadir, "ibdata1")) { // the storage is here
 		dirs = append(dirs, s.datadir)
 	}
-	dirs = slices.DeleteFunc(dirs, func(d string) bool { return !service.Exists(d) }) // start makes them
+	dirs = slices.DeleteFunc(dirs, func(d string) bool { return !files.Exists(d) }) // start makes them
 	if err := service.CanWrite(account, s.user, dirs...); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/openstack"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
@@ -111,14 +112,14 @@ func (c *cleanup) start(ctx context.Context, r *ocf.Request) error {
 }
 
 func (c *cleanup) monitor(_ context.Context, r *ocf.Request) error {
-	if !service.Exists(state(r)) {
+	if !files.Exists(state(r)) {
 		return ocf.Errorf(ocf.NotRunning, "not started on this node since it was booted")
 	}
 	return nil
 }
 
 func (c *cleanup) stop(ctx context.Context, r *ocf.Request) error {
-	if !service.Exists(state(r)) {
+	if !files.Exists(state(r)) {
 		return nil
 	}
 	known := slices.DeleteFunc(slices.Clone(c.clean), func(w string) bool { return cleanings()[w].argv == nil })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/amqp"
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/qmf"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
@@ -395,7 +396,7 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 // host is what validate-all looks at.
 func (a *agent) host(r *ocf.Request, s settings) error {
 	for _, dir := range s.dirs {
-		if service.Exists(dir) && !a.storage.Shared {
+		if files.Exists(dir) && !a.storage.Shared {
 			if err := a.own(a.canWrite, dir); err != nil {
 				return err
 			}

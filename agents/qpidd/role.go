@@ -15,6 +15,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/amqp"
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/qmf"
 	"github.com/openstack-ocf/agents/ocf"
@@ -387,24 +388,10 @@ func readMark(dataDir string) (m mark, err error) {
 // setMark replaces the mark, or removes it with nil. It is on the disk when this returns.
 func setMark(dataDir string, m *mark) error {
 	path := filepath.Join(dataDir, markFile)
-	dir, err := os.Open(dataDir)
-	if err != nil {
-		return err
+	if m != nil {
+		return files.Replace(path, fmt.Appendln(nil, m.stamp, m.recovered), 0o644)
 	}
-	defer dir.Close()
-	if m == nil {
-		err = os.Remove(path)
-	} else {
-		var f *os.File
-		if f, err = os.Create(path + ".new"); err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(f, m.stamp, m.recovered)
-		if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-			err = os.Rename(f.Name(), path)
-		}
-	}
-	return errors.Join(err, dir.Sync())
+	return errors.Join(os.Remove(path), files.SyncDir(dataDir))
 }
 
 // remark brings the mark to what the store is worth now that the broker has been seen.

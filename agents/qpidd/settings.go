@@ -22,6 +22,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/amqp"
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/sockets"
@@ -50,7 +51,7 @@ var configs = []string{"/etc/qpid/qpidd.conf", "/etc/qpidd.conf"}
 func (p *params) settings() (settings, error) {
 	s := settings{config: cmp.Or(p.more("config"), p.config)}
 	if s.config == "" {
-		if i := slices.IndexFunc(configs, service.Exists); i >= 0 {
+		if i := slices.IndexFunc(configs, files.Exists); i >= 0 {
 			s.config = configs[i]
 		}
 	}

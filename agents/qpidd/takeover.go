@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/takeover"
 )
 
@@ -65,7 +66,7 @@ func derive(_ context.Context, p takeover.Process) (map[string]string, error) {
 			break
 		}
 	}
-	if f["config"] == "/etc/qpid/qpidd.conf" || f["config"] == "/etc/qpidd.conf" && !takeover.Exists("/etc/qpid/qpidd.conf") {
+	if f["config"] == "/etc/qpid/qpidd.conf" || f["config"] == "/etc/qpidd.conf" && !files.Exists("/etc/qpid/qpidd.conf") {
 		delete(f, "config")
 	}
 	f.Set(p.Given, "user", p.User, cmp.Or(p.Given["user"], takeover.Default(New(), "user")))

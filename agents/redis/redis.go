@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -105,7 +106,7 @@ func (a *agent) ours(r *ocf.Request) daemon.Test {
 }
 
 func (a *agent) launch(r *ocf.Request, binary string) (daemon.Command, error) {
-	if !service.Exists(a.config) {
+	if !files.Exists(a.config) {
 		return daemon.Command{}, ocf.Errorf(ocf.BadArgument, "there is no configuration file %s: set config", a.config)
 	}
 	args := []string{a.config, "--daemonize", "no", "--supervised", "no", "--logfile", ""}

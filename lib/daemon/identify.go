@@ -182,3 +182,13 @@ func HoldsFile(path string) Test {
 		})
 	}
 }
+
+// OnNode matches a process that runs as we do, and not in a container, where the same paths name other files.
+func OnNode(_ context.Context, p *Process) (bool, error) {
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.PID))
+	if err != nil {
+		return false, err
+	}
+	ours, err := os.Readlink("/proc/self/ns/pid")
+	return theirs == ours, err
+}

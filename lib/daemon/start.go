@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/files"
 )
 
 // Command is how a daemon is started.
@@ -97,7 +99,7 @@ func Start(ctx context.Context, c Command, ready func(context.Context) error) (*
 		c.Log.Warn("cannot look at the process that was started", "daemon", c.Name, "pid", child.Pid, "err", err)
 	}
 	if c.PIDFile != "" {
-		if err := writePID(c.PIDFile, child.Pid); err != nil {
+		if err := files.Replace(c.PIDFile, fmt.Appendln(nil, child.Pid), 0o644); err != nil {
 			c.Log.Warn("cannot write the pid file", "daemon", c.Name, "err", err)
 		}
 	}
@@ -481,19 +483,4 @@ func closeOnExec() error {
 		}
 	}
 	return nil
-}
-
-// writePID writes a pid file so that no reader sees half of it.
-func writePID(path string, pid int) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".pid-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = fmt.Fprintln(tmp, pid)
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
@@ -73,7 +74,7 @@ func (i *instance) patient(ctx context.Context) daemon.StopOptions {
 // tidy removes what a service that is gone has left. What one that was stopped
 // without knowing which it was has left on the node is not known, and stays.
 func (i *instance) tidy(ctx context.Context) error {
-	if pid, err := daemon.ReadPID(i.pid); err == nil && !service.Exists(fmt.Sprintf("/proc/%d", pid)) {
+	if pid, err := daemon.ReadPID(i.pid); err == nil && !files.Exists(fmt.Sprintf("/proc/%d", pid)) {
 		_ = os.Remove(i.pid)
 	}
 	if i.params.cleanup != onStop || i.decl.Cleanup == "" {

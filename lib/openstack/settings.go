@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/systemd"
@@ -43,7 +43,7 @@ func (a *agent) resolve(r *ocf.Request) *instance {
 		i.decl.Plugin.Files, i.decl.Bus, i.decl.Switch, i.decl.Cleanup = v.Plugin, v.Bus, v.Switch, v.Cleanup
 	}
 	asPackaged := i.params.config == filepath.Clean(i.decl.Config) && i.params.plugin == ""
-	if n := slices.IndexFunc(i.decl.Plugin.Files, service.Exists); n >= 0 && i.params.plugin == "" {
+	if n := slices.IndexFunc(i.decl.Plugin.Files, files.Exists); n >= 0 && i.params.plugin == "" {
 		i.params.plugin = i.decl.Plugin.Files[n]
 	}
 	i.pid = cmp.Or(i.params.pid, filepath.Join(r.TempDir(), r.Instance+".pid"))
@@ -196,7 +196,7 @@ func (c configuration) editedSince(age time.Duration) string {
 // units of EL pass first; "" where there is none.
 func (i *instance) dist() string {
 	base := strings.TrimSuffix(filepath.Base(i.params.config), ".conf")
-	if file := filepath.Join("/usr/share", i.decl.Project, base+"-dist.conf"); service.Exists(file) {
+	if file := filepath.Join("/usr/share", i.decl.Project, base+"-dist.conf"); files.Exists(file) {
 		return file
 	}
 	return ""
@@ -247,7 +247,7 @@ func (i *instance) service() service.Service {
 	exes, _ := daemon.Program(path)
 	id := daemon.Identity{
 		Name: i.prog, Executables: append(exes, "python*"), PIDFile: i.pid, // a wrapper may end as Python
-		Kind: daemon.All(daemon.Script(i.prog), onNode), Test: i.configured(i.r.Given(i.decl.Plugin.Param)),
+		Kind: daemon.All(daemon.Script(i.prog), daemon.OnNode), Test: i.configured(i.r.Given(i.decl.Plugin.Param)),
 		Claims: i.claims(),
 	}
 	on := i.params.config
@@ -385,14 +385,4 @@ func configFiles(args []string) []string {
 		}
 	}
 	return files
-}
-
-// onNode leaves out what runs in a container: its paths are others than ours.
-func onNode(_ context.Context, p *daemon.Process) (bool, error) {
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.PID))
-	if err != nil {
-		return false, err
-	}
-	ours, err := os.Readlink("/proc/self/ns/pid")
-	return theirs == ours, err
 }

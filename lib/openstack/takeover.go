@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/takeover"
 )
 
@@ -95,12 +96,12 @@ func (d Declaration) ownSources(p takeover.Process, sources []string) (f takeove
 	}
 	usual := p.Given[d.Plugin.Param]
 	if usual == "" {
-		files := d.Plugin.Files
+		usuals := d.Plugin.Files
 		if v, ok := d.Variants[filepath.Base(cmp.Or(p.Given["binary"], d.Binary))]; ok {
-			files = v.Plugin
+			usuals = v.Plugin
 		}
-		if i := slices.IndexFunc(files, takeover.Exists); i >= 0 {
-			usual = files[i]
+		if i := slices.IndexFunc(usuals, files.Exists); i >= 0 {
+			usual = usuals[i]
 		}
 	}
 	switch plugin := file(n); {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -38,7 +39,7 @@ func (i *instance) hasSwitch(ctx context.Context) error {
 }
 
 func askSwitch(ctx context.Context) error {
-	p, err := daemon.Identity{Name: "ovs-vswitchd", Executables: []string{"ovs-vswitchd"}, Test: onNode}.Find(ctx)
+	p, err := daemon.Identity{Name: "ovs-vswitchd", Executables: []string{"ovs-vswitchd"}, Test: daemon.OnNode}.Find(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func askSwitch(ctx context.Context) error {
 		return err
 	}
 	socket := controlSocket(args, p.PID)
-	if !service.Exists(socket) {
+	if !files.Exists(socket) {
 		return nil // whoever moved it: the process runs
 	}
 	if err := askControl(ctx, socket); err != nil {

@@ -24,6 +24,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/openstack-ocf/agents/lib/files"
 )
 
 const defaultGroup = "DEFAULT"
@@ -90,7 +92,7 @@ func (l CommandLine) Sources() []Source {
 	}
 	var defaults []Source
 	if !hasFile {
-		if dist := filepath.Join(l.Root, "/usr/share", l.Project, l.Project+"-dist.conf"); exists(dist) {
+		if dist := filepath.Join(l.Root, "/usr/share", l.Project, l.Project+"-dist.conf"); files.Exists(dist) {
 			defaults = append(defaults, File(dist))
 		}
 		defaults = append(defaults, l.defaults(".conf", false)...)
@@ -121,7 +123,7 @@ func (l CommandLine) defaults(ext string, dir bool) []Source {
 	var found []Source
 	for _, base := range []string{l.Project, l.Prog} {
 		for _, folder := range folders {
-			if path := filepath.Join(l.Root, folder, base+ext); base != "" && exists(path) {
+			if path := filepath.Join(l.Root, folder, base+ext); base != "" && files.Exists(path) {
 				found = append(found, Source{path: path, dir: dir, optional: true})
 				break
 			}
@@ -129,8 +131,6 @@ func (l CommandLine) defaults(ext string, dir bool) []Source {
 	}
 	return found
 }
-
-func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // Config is what the sources say. It is not safe for concurrent use while
 // SetDefault is being called.

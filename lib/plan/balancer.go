@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/diff"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/words"
@@ -148,22 +148,14 @@ func (w *Rewrite) write() (kept string, err error) {
 	if err := os.MkdirAll(filepath.Dir(w.path), 0o755); err != nil {
 		return "", err
 	}
-	f, err := os.CreateTemp(filepath.Dir(w.path), ".new")
-	if err != nil {
+	if w.mode == 0 { // there is none yet
+		return "", files.Replace(w.path, []byte(w.text), 0o644)
+	}
+	kept = w.path + "." + stamp()
+	if err := os.Link(w.path, kept); err != nil {
 		return "", err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(w.text)
-	mode := fs.FileMode(0o644)
-	if w.mode != 0 {
-		mode = w.mode
-		kept = w.path + "." + stamp()
-		err = errors.Join(err, os.Link(w.path, kept), likeOwner(f, w.path))
-	}
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return "", err
-	}
-	return kept, os.Rename(f.Name(), w.path)
+	return kept, files.ReplaceLike(w.path, []byte(w.text))
 }
 
 // takeBack puts back what write replaced.
@@ -172,16 +164,6 @@ func (w *Rewrite) takeBack(kept string) error {
 		return os.Remove(w.path)
 	}
 	return os.Rename(kept, w.path)
-}
-
-// likeOwner gives a file the owner and group that another one has.
-func likeOwner(f *os.File, path string) error {
-	fi, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	st := fi.Sys().(*syscall.Stat_t)
-	return f.Chown(int(st.Uid), int(st.Gid))
 }
 
 func stamp() string { return time.Now().UTC().Format("20060102T150405Z") }

@@ -356,9 +356,6 @@ func CanWrite(account daemon.Account, user string, dirs ...string) error {
 	return nil
 }
 
-// Exists tells whether the path is there.
-func Exists(path string) bool { _, err := os.Stat(path); return err == nil }
-
 // UnitHints logs a warning for systemd units that would run the service behind
 // the cluster's back, or do so now.
 func UnitHints(r *ocf.Request, units ...string) {

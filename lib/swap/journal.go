@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 )
 
@@ -58,7 +59,7 @@ func newJournal(state string, j journal, cib *pacemaker.Element) (*journal, erro
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := writeFile(filepath.Join(j.dir, savedCIB), []byte(cib.String())); err != nil {
+	if err := files.Replace(filepath.Join(j.dir, savedCIB), []byte(cib.String()), 0o600); err != nil {
 		_ = os.RemoveAll(j.dir)
 		return nil, fmt.Errorf("cannot save the cluster's configuration, so that nothing is changed: %w", err)
 	}
@@ -80,33 +81,10 @@ func (j *journal) write() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(j.dir, journalFile), text); err != nil {
+	if err := files.Replace(filepath.Join(j.dir, journalFile), text, 0o600); err != nil {
 		return fmt.Errorf("cannot take down how far the swap has come: %w", err)
 	}
 	return nil
-}
-
-// writeFile replaces a file by one that is root's alone, whole and on the disk when this returns.
-func writeFile(path string, text []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
-		_ = os.Remove(path + ".new")
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }
 
 // journals are all swaps of this node, the oldest first.

@@ -11,15 +11,6 @@ import (
 	"github.com/openstack-ocf/agents/lib/daemon"
 )
 
-func sameNamespace(pid int) bool {
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	if err != nil {
-		return false
-	}
-	ours, err := os.Readlink("/proc/self/ns/pid")
-	return err == nil && ours == theirs
-}
-
 // UnitOf is the systemd unit that a process lives in, "" if it is none, or Pacemaker's own.
 func UnitOf(pid int) string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))

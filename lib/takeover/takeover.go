@@ -7,12 +7,12 @@ package takeover
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -71,7 +71,7 @@ func Default(a ocf.Agent, param string) string {
 func Program(names ...string) daemon.Identity {
 	path := names[0]
 	for _, dir := range []string{"/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"} {
-		if p := filepath.Join(dir, names[0]); Exists(p) {
+		if p := filepath.Join(dir, names[0]); files.Exists(p) {
 			path = p
 			break
 		}
@@ -79,9 +79,6 @@ func Program(names ...string) daemon.Identity {
 	exes, test := daemon.Program(path)
 	return daemon.Identity{Name: filepath.Base(names[0]), Executables: append(exes, names...), Test: test}
 }
-
-// Exists tells whether there is such a file.
-func Exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 // Option is one of a command line.
 type Option struct {
@@ -160,7 +157,8 @@ func (k Kind) Locate(ctx context.Context, given map[string]string, unit string) 
 	}
 	keep(func(p *daemon.Process) bool { // not in a container, and no worker of another
 		st, err := p.Stat()
-		return err == nil && !pids[st.PPID] && sameNamespace(p.PID)
+		here, hereErr := daemon.OnNode(ctx, p)
+		return err == nil && !pids[st.PPID] && here && hereErr == nil
 	})
 	if len(all) > 1 && slices.ContainsFunc(all, func(p *daemon.Process) bool { return UnitOf(p.PID) == unit }) {
 		keep(func(p *daemon.Process) bool { return UnitOf(p.PID) == unit })
