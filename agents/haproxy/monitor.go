@@ -33,8 +33,9 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 			err = a.health(ctx, r, s, list)
 		}
 		young := ocf.CodeOf(err) == ocf.Generic && !errors.Is(err, errFrozen) && list.young() && time.Now().Before(settled)
+		changed := (errors.Is(err, errChanged) || ocf.CodeOf(err) == ocf.Generic && list.ended()) && time.Now().Before(replaced)
 		list.Close()
-		if !young && !(errors.Is(err, errChanged) && time.Now().Before(replaced)) {
+		if !young && !changed {
 			return err
 		}
 		select {
@@ -55,6 +56,13 @@ func (list instances) young() bool {
 			age, err := p.Age()
 			return err == nil && age < settling
 		})
+	})
+}
+
+// ended tells whether a process has ended since it was found: an old one does when a reload is over.
+func (list instances) ended() bool {
+	return slices.ContainsFunc(list, func(in *instance) bool {
+		return slices.ContainsFunc(in.processes(), func(p *daemon.Process) bool { return !p.Alive() })
 	})
 }
 

@@ -63,6 +63,7 @@ func cliApp() *cli.App {
 			planCommand(),
 			applyCommand(),
 			swapCommand(),
+			statusCommand(),
 		},
 	}
 }

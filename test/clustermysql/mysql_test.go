@@ -7,9 +7,12 @@ package clustermysql
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -193,13 +196,63 @@ func degraded(t *testing.T, s *scenario.Stage) {
 	filler := scenario.DataDir + "/filler"
 	n.MustExec(ctx, t, "/bin/sh", "-ec", `fallocate -l $(($(df --output=avail -B1 "$1" | tail -n1) - (20 << 20))) "$2"`, "sh", scenario.DataDir, filler)
 	reported(t, s, failure{ocf.Degraded, []string{"full", "/var/lib/mysql"}}, d.Node)
+	told(t, s, 3, "db", "degraded, since ", "% full", "(exit 190)", "-> make room")
 	n.MustExec(ctx, t, "rm", filler)
 	must(t, s.Restore(ctx))
+	told(t, s, 0, "serving, since ", "fencing on", "at rest")
 	if status, err := s.Cluster.Status(ctx); err != nil || len(status.Failures) > 0 {
 		t.Errorf("still degraded: %+v, %v", status.Failures, err)
 	}
 	if now, _ := a.Watch.Now(); now != d {
 		t.Errorf("the server was %v and is %v now: a degraded one was restarted", d, now)
+	}
+}
+
+// told asks the operator's command on every node, as root and as one of Pacemaker's users, until it says these words with
+// this exit code; and has Prometheus' own reader look at the metrics.
+func told(t *testing.T, s *scenario.Stage, code int, words ...string) {
+	t.Helper()
+	var last string
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, n := range s.Cluster.Nodes() {
+		for _, as := range []string{"root", "hacluster"} {
+			for {
+				res, err := n.Exec(ctx, "runuser", "-u", as, "--", "openstack-ocf", "status")
+				if last = res.Stdout; res.Code == code && containsAll(last, words) {
+					break
+				}
+				if ctx.Err() != nil {
+					t.Fatalf("status on %s as %s: want %d and %q: %v\n%s", n.Name, as, code, words, err, last)
+				}
+			}
+		}
+	}
+	t.Log(last)
+	n := s.Cluster.Nodes()[0]
+	var report struct {
+		Format    int
+		Resources []struct{ ID, State string }
+	}
+	out, err := n.Exec(ctx, "/bin/sh", "-c", "openstack-ocf status --json || :")
+	must(t, err)
+	if err := json.Unmarshal([]byte(out.Stdout), &report); err != nil || report.Format != 1 || len(report.Resources) < 2 {
+		t.Errorf("%+v, %v:\n%s", report, err, out.Stdout)
+	}
+	must(t, n.WriteFile(ctx, "/run/metrics.prom", []byte("old"), 0o600))
+	n.MustExec(ctx, t, "openstack-ocf", "status", "--metrics", "--output", "/run/metrics.prom")
+	text := n.MustExec(ctx, t, "cat", "/run/metrics.prom")
+	if want := `openstack_ocf_resource_state{resource="db",agent="ocf:openstack:mysql-shared-storage",state="degraded"} `; !strings.Contains(text, want+strconv.Itoa(min(code, 1))) {
+		t.Errorf("%s is missing in\n%s", want, text)
+	}
+	if promtool, err := exec.LookPath("promtool"); err != nil {
+		t.Log("no promtool: Prometheus' own reader did not look at the metrics")
+	} else {
+		check := exec.Command(promtool, "check", "metrics")
+		check.Stdin = strings.NewReader(text + "\n")
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Errorf("promtool: %v\n%s", err, out)
+		}
 	}
 }
 
