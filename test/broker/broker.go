@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -140,13 +141,15 @@ func Start(t testing.TB, o Options) *Broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", kind, err)
-	}
-	b.PID = b.cmd.Process.Pid
-	t.Cleanup(b.Kill)
-	first := make(chan string, 1)
+	first, started := make(chan string, 1), make(chan error)
 	go func() {
+		// The death signal comes when the starting thread ends, which Go ends with a goroutine that was locked to it: of
+		// another process that was started so. So this goroutine has it to itself, and lasts.
+		runtime.LockOSThread()
+		err := b.cmd.Start()
+		if started <- err; err != nil {
+			return
+		}
 		r := bufio.NewReader(out)
 		line, _ := r.ReadString('\n') // with port 0: the port
 		first <- strings.TrimSpace(line)
@@ -154,6 +157,11 @@ func Start(t testing.TB, o Options) *Broker {
 		_ = b.cmd.Wait()
 		close(b.done)
 	}()
+	if err := <-started; err != nil {
+		t.Fatalf("starting %s: %v", kind, err)
+	}
+	b.PID = b.cmd.Process.Pid
+	t.Cleanup(b.Kill)
 	if b.Port = o.Port; b.Port == 0 {
 		select {
 		case line := <-first:
