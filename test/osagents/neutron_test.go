@@ -81,24 +81,6 @@ func TestNeutron(t *testing.T) {
 			s.Await(15*time.Second, 0, ocf.OK)
 			db.Exec("UPDATE neutron.agents SET admin_state_up = 1")
 		}},
-		{"a database that refuses the login, or cannot be asked", func(s *box.Agent) {
-			s.Want(ocf.Stop, ocf.OK)
-			usual := s.Want(ocf.Start, ocf.OK).Elapsed
-			for reason, url := range map[string]string{
-				"refuses its login":          fmt.Sprintf("mysql+pymysql://nobody:hunter2@127.0.0.1:%d/neutron", db.Port),
-				"cannot be asked as it asks": db.URL("neutron") + "&ssl_ca=/nowhere.pem",
-			} {
-				s.Want(ocf.Stop, ocf.OK)
-				other := write(s.T, filepath.Join(s.T.TempDir(), "db.conf"), "[database]\nconnection = "+url+"\n")
-				with := s.With("additional_parameters", "--config-file="+other) // the agent itself needs none
-				if r := with.Want(ocf.Start, ocf.OK); r.Elapsed > usual+15*time.Second {
-					s.T.Errorf("%s: the start took %v and %v as usual, though waiting cannot help", reason, r.Elapsed, usual)
-				}
-				if r := with.Monitor(0, ocf.Degraded, reason); strings.Contains(r.Stderr, "hunter2") {
-					s.T.Errorf("the password is told: %s", r)
-				}
-			}
-		}},
 		{"a stop leaves no child, not the L3 agent, and all ports", func(s *box.Agent) {
 			l3 := n.StartL3Agent() // which does not answer in its place
 			defer l3.Kill()
@@ -139,6 +121,25 @@ func TestNeutron(t *testing.T) {
 			c.With("clean", "everything").Want(ocf.Start, ocf.NotConfigured, "everything")
 			c.Start()
 			c.With("config", "/nowhere.conf").Want(ocf.Stop, ocf.Generic, "could not be removed")
+		}},
+		// Late: neutron-server goes on answering the agents that were killed here, and an agent after them waits for minutes.
+		{"a database that refuses the login, or cannot be asked", func(s *box.Agent) {
+			s.Want(ocf.Stop, ocf.OK)
+			usual := s.Want(ocf.Start, ocf.OK).Elapsed
+			for reason, url := range map[string]string{
+				"refuses its login":          fmt.Sprintf("mysql+pymysql://nobody:hunter2@127.0.0.1:%d/neutron", db.Port),
+				"cannot be asked as it asks": db.URL("neutron") + "&ssl_ca=/nowhere.pem",
+			} {
+				s.Want(ocf.Stop, ocf.OK)
+				other := write(s.T, filepath.Join(s.T.TempDir(), "db.conf"), "[database]\nconnection = "+url+"\n")
+				with := s.With("additional_parameters", "--config-file="+other) // the agent itself needs none
+				if r := with.Want(ocf.Start, ocf.OK); r.Elapsed > usual+15*time.Second {
+					s.T.Errorf("%s: the start took %v and %v as usual, though waiting cannot help", reason, r.Elapsed, usual)
+				}
+				if r := with.Monitor(0, ocf.Degraded, reason); strings.Contains(r.Stderr, "hunter2") {
+					s.T.Errorf("the password is told: %s", r)
+				}
+			}
 		}},
 		{"ovs-vswitchd dead", func(s *box.Agent) {
 			ovs.Daemon.Kill()
