@@ -23,6 +23,9 @@ func main() {
 	if agent, ok := find(filepath.Base(os.Args[0])); ok {
 		ocf.Main(agent())
 	}
+	if len(os.Args) == 1 && os.Getenv("CRM_alert_version") != "" { // Pacemaker calls it as its alert agent
+		os.Args = append(os.Args, "alert")
+	}
 	if err := cliApp().Run(os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "openstack-ocf:", err)
 		os.Exit(1)

@@ -582,6 +582,10 @@ func (s *Swap) tryOut(ctx context.Context, c *Change, newAgent func() ocf.Agent)
 	}
 	for _, action := range []string{ocf.ValidateAll, ocf.Monitor} {
 		var said bytes.Buffer
+		env := slices.Clone(env)
+		if action == ocf.ValidateAll {
+			env = append(env, "OCF_CHECK_LEVEL=10") // this node too: its programs and their versions
+		}
 		code := ocf.Run(ctx, newAgent(), ocf.Call{Args: []string{action}, Env: env, Stdout: io.Discard, Stderr: &said})
 		if want := c.Runs; code != ocf.OK && (action == ocf.ValidateAll || !slices.Contains(slices.Collect(maps.Values(want)), code)) {
 			return fmt.Errorf("%s says to %s on this node: %d (%s): %s", c.To, action, int(code), code, reasonIn(said.String()))

@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +88,37 @@ func TestClock(t *testing.T) {
 	for at, right := range map[int64]bool{0: true, 990: true, 975: true, 1020: true, 900: false, 1100: false} {
 		if err := clock(pacemaker.Op{Node: "node2", At: at}, now.Add(-20*time.Second), now); (err == nil) != right {
 			t.Errorf("%d: %v", at, err)
+		}
+	}
+}
+
+// What the new agent finds wrong with this node, such as a program that is too old, is refused before anything is changed.
+func TestTryOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		validate, monitor error
+		want              string
+	}{
+		"all is well": {nil, nil, ""},
+		"too old":     {ocf.Errorf(ocf.NotInstalled, "HAProxy 1.8 is too old"), nil, "says to validate-all on this node: 5 (not installed): HAProxy 1.8 is too old"},
+		"not known":   {nil, ocf.Errorf(ocf.NotRunning, "no HAProxy runs"), "says to monitor on this node: 7 (not running): no HAProxy runs"},
+	} {
+		agent := func() ocf.Agent {
+			nothing := func(context.Context, *ocf.Request) error { return nil }
+			return ocf.Agent{Name: "a", Version: "1", Short: "A", Long: "A.", Actions: []ocf.Action{
+				{Name: ocf.Start, Timeout: time.Second, Run: nothing},
+				{Name: ocf.Stop, Timeout: time.Second, Run: nothing},
+				{Name: ocf.Monitor, Timeout: time.Second, Interval: time.Second, Run: func(context.Context, *ocf.Request) error { return c.monitor }},
+				{Name: ocf.ValidateAll, Timeout: time.Second, Run: func(_ context.Context, r *ocf.Request) error {
+					if r.Level < 10 {
+						return nil
+					}
+					return c.validate
+				}},
+			}}
+		}
+		err := new(Swap).tryOut(t.Context(), &Change{ID: "x", To: "ocf:openstack:a", New: pacemaker.El("primitive", "id", "x"), Runs: map[string]ocf.Code{"node1": ocf.OK}}, agent)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
 	}
 }

@@ -184,6 +184,54 @@ func play(t *testing.T, s *scenario.Stage, act scenario.Act, f failure) {
 	must(t, s.Restore(ctx))
 }
 
+// hook is a webhook that keeps what it gets.
+const hook = `
+import http.server
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        with open("/run/hook", "ab") as f:
+            f.write(self.rfile.read(int(self.headers["Content-Length"])) + b"\n")
+        self.send_response(204)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", 8099), Hook).serve_forever()
+`
+
+// alert has Pacemaker tell of failures: to the journal, and to a webhook on each node.
+func alert(t *testing.T, s *scenario.Stage) {
+	ctx := step(t)
+	for _, n := range s.Cluster.Nodes() {
+		must(t, n.WriteFile(ctx, "/run/hook.py", []byte(hook), 0o644))
+		_, err := n.Shell(ctx, "setsid python3 /run/hook.py >/dev/null 2>&1 </dev/null &")
+		must(t, err)
+	}
+	for _, args := range []string{"alert create path=/usr/sbin/openstack-ocf id=ocf", "alert recipient add ocf value=journal", "alert recipient add ocf value=http://127.0.0.1:8099/"} {
+		must(t, s.PCS(ctx, strings.Fields(args)...))
+	}
+}
+
+// alerted waits until both have been told, on the node where it was seen.
+func alerted(t *testing.T, n *cluster.Node, words ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, where := range []string{"cat /run/hook", "journalctl --quiet --output=json SYSLOG_IDENTIFIER=openstack-ocf-alert"} {
+		if strings.Contains(where, "journalctl") {
+			words = words[len(words)-1:] // its fields have names of their own
+		}
+		for {
+			res, _ := n.Shell(ctx, where)
+			if containsAll(res.Stdout, words) {
+				lines := strings.Split(strings.TrimSpace(res.Stdout), "\n")
+				t.Log(lines[len(lines)-1])
+				break
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("%s: %q are missing in\n%s%s", where, words, res.Stdout, res.Stderr)
+			}
+		}
+	}
+}
+
 // degraded: a server with a handicap is told of, and is not restarted.
 func degraded(t *testing.T, s *scenario.Stage) {
 	ctx := step(t)
@@ -193,12 +241,15 @@ func degraded(t *testing.T, s *scenario.Stage) {
 		t.Fatal("there is no server")
 	}
 	n := s.Cluster.Node(d.Node)
+	alert(t, s)
 	filler := scenario.DataDir + "/filler"
 	n.MustExec(ctx, t, "/bin/sh", "-ec", `fallocate -l $(($(df --output=avail -B1 "$1" | tail -n1) - (20 << 20))) "$2"`, "sh", scenario.DataDir, filler)
 	reported(t, s, failure{ocf.Degraded, []string{"full", "/var/lib/mysql"}}, d.Node)
+	alerted(t, n, `"state":"degraded"`, "% full", "make room")
 	told(t, s, 3, "db", "degraded, since ", "% full", "(exit 190)", "-> make room")
 	n.MustExec(ctx, t, "rm", filler)
 	must(t, s.Restore(ctx))
+	alerted(t, n, "db on "+n.Name+" is well again; it was: ")
 	told(t, s, 0, "serving, since ", "fencing on", "at rest")
 	if status, err := s.Cluster.Status(ctx); err != nil || len(status.Failures) > 0 {
 		t.Errorf("still degraded: %+v, %v", status.Failures, err)

@@ -140,6 +140,7 @@ func TestNeutron(t *testing.T) {
 					s.T.Errorf("the password is told: %s", r)
 				}
 			}
+			s.Want(ocf.Stop, ocf.OK) // whose configuration is gone after this row
 		}},
 		{"ovs-vswitchd dead", func(s *box.Agent) {
 			ovs.Daemon.Kill()
