@@ -27,7 +27,7 @@ text for Prometheus, with --output FILE for node_exporter's textfile collector (
 openstack_ocf_up is 0 while the cluster does not answer.
 
 Exit codes: 0 all is well; 1 Pacemaker does not answer; 2 wrong usage; 3 a resource is degraded; 4 one has failed, is
-blocked, or the cluster has no quorum.`
+blocked, or runs nowhere although nobody stopped it, or the cluster has no quorum.`
 
 // The exit codes of status.
 const (
@@ -93,10 +93,10 @@ func runStatus(c *cli.Context) error {
 func verdict(r *status.Report) error {
 	code := 0
 	for _, res := range r.Resources {
-		switch res.State {
-		case status.Failed, status.Blocked:
+		switch {
+		case res.State == status.Failed || res.State == status.Blocked || res.Down():
 			code = statusFailed
-		case status.Degraded:
+		case res.State == status.Degraded:
 			code = max(code, statusDegraded)
 		}
 	}

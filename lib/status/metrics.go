@@ -45,6 +45,10 @@ func (r *Report) WriteMetrics(w io.Writer) error {
 	for _, res := range r.Resources {
 		m.sample("openstack_ocf_resource_managed", number(res.Managed), "resource", res.ID)
 	}
+	m.family("openstack_ocf_resource_down", "1 if the resource runs nowhere, although nobody stopped it.")
+	for _, res := range r.Resources {
+		m.sample("openstack_ocf_resource_down", number(res.Down()), "resource", res.ID)
+	}
 	r.instances(m)
 	r.failures(m)
 	_, err := io.WriteString(w, m.String())

@@ -59,10 +59,14 @@ type Resource struct {
 	ID        string     `json:"id"`
 	Agent     string     `json:"agent"` // class:provider:type
 	Managed   bool       `json:"managed"`
+	Disabled  bool       `json:"disabled"` // somebody has it stopped (target-role)
 	State     string     `json:"state"` // of the worst instance; a clone's that is stopped on some nodes does not count
 	Instances []Instance `json:"instances"`
 	Failures  []Failure  `json:"failures,omitempty"` // remembered ones, which are over
 }
+
+// Down tells whether it runs nowhere, although nobody stopped it.
+func (r Resource) Down() bool { return r.State == Stopped && !r.Disabled }
 
 // Instance is a resource on one node, or one that runs nowhere.
 type Instance struct {
@@ -142,7 +146,9 @@ func compose(mon *pacemaker.Status, cib *pacemaker.Element, doing string, advice
 			res.Instances = append(res.Instances, v.instances(i)...)
 		}
 		res.sort()
-		res.Failures = v.failures(res, cib, counts)
+		meta := metaOf(cib, res.ID)
+		res.Disabled = strings.EqualFold(meta["target-role"], "Stopped")
+		res.Failures = v.failures(res, meta, counts)
 		r.Resources = append(r.Resources, res)
 	}
 	return r
@@ -274,9 +280,8 @@ func (v viewer) bad(last []pacemaker.Op) (worst pacemaker.Op) {
 }
 
 // failures are those that are remembered, but for what an instance says already.
-func (v viewer) failures(r Resource, cib *pacemaker.Element, counts map[string]int) []Failure {
+func (v viewer) failures(r Resource, meta map[string]string, counts map[string]int) []Failure {
 	var list []Failure
-	meta := metaOf(cib, r.ID)
 	for _, op := range v.history {
 		count := counts[countKey(op.Node, r.ID, op.Operation, op.Interval)]
 		if !op.Failure || count == 0 && op.Code >= int(ocf.Degraded) {

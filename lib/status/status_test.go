@@ -117,6 +117,21 @@ func TestClone(t *testing.T) {
 	}
 }
 
+// Who stopped it matters: a service that nobody stopped and that runs nowhere is down.
+func TestDown(t *testing.T) {
+	stopped := func(r *pacemaker.Resource) { r.Nodes, r.Active = nil, false }
+	for meta, want := range map[string]string{
+		"": "db  ocf:openstack:mysql-shared-storage    stopped, THOUGH NOBODY STOPPED IT: crm_resource --why -r db\n",
+		`<nvpair id="x" name="target-role" value="Stopped"/>`: "stopped, by somebody: pcs resource enable db\n",
+	} {
+		r := compose(mon("Stopped", stopped), cluster(t, meta, "", ""), "", func(string) string { return "" }, now)
+		var b strings.Builder
+		if err := r.WriteText(&b, false); err != nil || !strings.Contains(b.String(), want) || r.Resources[0].Down() != (meta == "") {
+			t.Errorf("%s: %v\n%s", meta, err, &b)
+		}
+	}
+}
+
 func TestText(t *testing.T) {
 	m := mon("Started", func(r *pacemaker.Resource) { r.Managed = false })
 	m.Quorum = false

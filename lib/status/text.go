@@ -78,6 +78,13 @@ func (i Instance) more(r Resource, now time.Time) string {
 	if !i.Since.IsZero() {
 		s += ", since " + ago(now, i.Since)
 	}
+	switch {
+	case i.Node != "" || i.State != Stopped:
+	case r.Disabled:
+		s += ", by somebody: pcs resource enable " + r.ID
+	default:
+		s += ", THOUGH NOBODY STOPPED IT: crm_resource --why -r " + r.ID
+	}
 	if !r.Managed {
 		s += ", UNMANAGED: the cluster does nothing about it"
 	}
