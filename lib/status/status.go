@@ -60,7 +60,7 @@ type Resource struct {
 	Agent     string     `json:"agent"` // class:provider:type
 	Managed   bool       `json:"managed"`
 	Disabled  bool       `json:"disabled"` // somebody has it stopped (target-role)
-	State     string     `json:"state"` // of the worst instance; a clone's that is stopped on some nodes does not count
+	State     string     `json:"state"`    // of the worst instance; a clone's that is stopped on some nodes does not count
 	Instances []Instance `json:"instances"`
 	Failures  []Failure  `json:"failures,omitempty"` // remembered ones, which are over
 }
