@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -137,20 +138,9 @@ const repaired = 2 * time.Minute
 func find(ctx context.Context, e event, state string, history func() []pacemaker.Op) *pacemaker.Op {
 	until := time.Now().Add(patience)
 	for {
-		for _, op := range history() {
-			here := op.Node == e.node
-			same := here && op.Operation == e.task && op.Interval == e.interval
-			switch {
-			case !op.Failure:
-			case state != "recovered" && same && op.Code == e.code && op.At >= e.at.Unix()-1:
-				return &op
-			// A handicap that is over, or a failure that this start repairs, here or in its place. A monitor's first result,
-			// after a start, is neither.
-			case state == "recovered" && e.task == "monitor" && same && op.Code >= int(ocf.Degraded):
-				return &op
-			case state == "recovered" && e.task != "monitor" && op.Code < int(ocf.Degraded) && e.at.Unix()-op.At <= int64(repaired.Seconds()):
-				return &op
-			}
+		ops := history()
+		if i := slices.IndexFunc(ops, func(op pacemaker.Op) bool { return op.Failure && e.isAbout(op, state) }); i >= 0 {
+			return &ops[i]
 		}
 		if state == "recovered" || time.Now().After(until) || ctx.Err() != nil {
 			return nil
@@ -160,6 +150,20 @@ func find(ctx context.Context, e event, state string, history func() []pacemaker
 		case <-ctx.Done():
 		}
 	}
+}
+
+// isAbout tells whether the failure is what the event tells of, or recovered from: a handicap that is over, or a failure
+// that this start repairs, here or in its place. A monitor's first result, after a start, repairs nothing.
+func (e event) isAbout(op pacemaker.Op, state string) bool {
+	same := op.Node == e.node && op.Operation == e.task && op.Interval == e.interval
+	handicap := op.Code >= int(ocf.Degraded)
+	switch {
+	case state != "recovered":
+		return same && op.Code == e.code && op.At >= e.at.Unix()-1
+	case e.task == "monitor":
+		return same && handicap
+	}
+	return !handicap && e.at.Unix()-op.At <= int64(repaired.Seconds())
 }
 
 var login = regexp.MustCompile(`://[^/@\s]+@`)
