@@ -113,6 +113,9 @@ func (p *params) declare() []ocf.Parameter {
 	return list
 }
 
+// direct are the parameters that say how HAProxy is run; its unit says all of them.
+var direct = []string{"config", "conffile", "binary", "binpath", "pid", "pidfile", "additional_parameters", "extraconf"}
+
 // own are options that the agent itself gives, or that would keep it from knowing the process.
 var own = []string{"-c", "-d", "-D", "-db", "-f", "-p", "-S", "-sf", "-st", "-W", "-Ws", "-x", "-C", "--"}
 
@@ -122,8 +125,7 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 			return ocf.Errorf(ocf.NotConfigured, "%s and %s are both given, and are the same parameter: remove %s", name, other, other)
 		}
 	}
-	direct := []string{"config", "conffile", "binary", "binpath", "pid", "pidfile", "additional_parameters", "extraconf"}
-	if err := service.UnitAlone(r, a.unit, direct...); err != nil { // the unit says all of them
+	if err := service.UnitAlone(r, a.unit, direct...); err != nil {
 		return err
 	}
 	for _, word := range a.additional {

@@ -15,13 +15,16 @@ func Takeover() takeover.Kind {
 	return takeover.Kind{
 		Types: []string{"haproxy"}, OCF: []string{"heartbeat:haproxy"},
 		Identity: daemon.Identity{Name: "HAProxy", Executables: []string{"haproxy"}},
-		Derive:   derive,
+		Derive:   derive, Direct: direct,
 	}
 }
 
 // derive reads HAProxy's command line.
 func derive(_ context.Context, p takeover.Process) (map[string]string, error) {
 	f := takeover.Params{}
+	if p.Unit != "" { // which says all
+		return f, nil
+	}
 	var more, files []string
 	valued := []string{"-f", "-p", "-S", "-x", "-n", "-N", "-m", "-L", "-C"}
 	args, behind := p.Args, []string(nil)

@@ -13,6 +13,7 @@ func TestDerive(t *testing.T) {
 		name  string
 		args  string
 		user  string
+		unit  string
 		given map[string]string
 		want  map[string]string // nil: an error with the words
 		words string
@@ -23,10 +24,11 @@ func TestDerive(t *testing.T) {
 		{name: "one behind --", args: "-W -n 3 -- c.cfg", want: map[string]string{"config": "/cwd/c.cfg", "additional_parameters": "-n 3"}},
 		{name: "another directory", args: "-C /srv -f h.cfg", words: "-C /srv"},
 		{name: "EL's haproxy", args: "-Ws -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d -p /run/haproxy.pid", want: map[string]string{"config": "/etc/haproxy/haproxy.cfg /etc/haproxy/conf.d"}},
+		{name: "by its unit", unit: "haproxy.service", args: "-C /srv -f h.cfg", want: map[string]string{}},
 		{name: "no configuration", args: "-D", words: "without a configuration file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := derive(t.Context(), takeover.Process{Args: strings.Fields(c.args), Dir: "/cwd", User: c.user, Given: c.given})
+			got, err := derive(t.Context(), takeover.Process{Args: strings.Fields(c.args), Dir: "/cwd", User: c.user, Unit: c.unit, Given: c.given})
 			if c.want == nil {
 				if err == nil || !strings.Contains(err.Error(), c.words) {
 					t.Fatalf("%v, %v; want an error with %q", got, err, c.words)

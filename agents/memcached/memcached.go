@@ -28,6 +28,9 @@ type agent struct {
 	additional                              []string
 }
 
+// direct are the parameters that say how memcached is run.
+var direct = []string{"binary", "user", "memory", "max_connections", "log", "additional_parameters"}
+
 // New declares the agent.
 func New() ocf.Agent {
 	a := &agent{}
@@ -47,7 +50,7 @@ func New() ocf.Agent {
 			{Name: "additional_parameters", Value: ocf.Words(&a.additional), Short: "More options for its command line", Long: "Separated by spaces, quoted as in a shell."},
 		},
 		Validate: func(r *ocf.Request) error {
-			return service.UnitAlone(r, a.unit, "binary", "user", "memory", "max_connections", "log", "additional_parameters")
+			return service.UnitAlone(r, a.unit, direct...)
 		},
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 20 * time.Second, Run: run.Start},

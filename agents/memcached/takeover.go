@@ -15,7 +15,7 @@ func Place() placement.Place { return placement.Place{Port: 11211, PortParameter
 
 // Takeover is how a running memcached is taken over.
 func Takeover() takeover.Kind {
-	return takeover.Kind{Types: []string{"memcached"}, Identity: daemon.Identity{Name: "memcached", Executables: []string{"memcached"}}, Derive: derive}
+	return takeover.Kind{Types: []string{"memcached"}, Identity: daemon.Identity{Name: "memcached", Executables: []string{"memcached"}}, Derive: derive, Direct: direct}
 }
 
 // derive reads memcached's command line, of which values may follow their letter at once (-m64).

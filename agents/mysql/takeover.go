@@ -38,6 +38,9 @@ func supervised(p *daemon.Process) []string {
 	if err != nil || !slices.ContainsFunc(wrappers, func(w string) bool { return bytes.Contains(args, []byte(w)) }) {
 		return nil
 	}
+	if unit := takeover.UnitOf(p.PID); unit != "" {
+		return []string{fmt.Sprintf("%s runs mysqld_safe (pid %d), which restarts the server behind the cluster's back: have it run the server itself (systemctl edit %s)", unit, st.PPID, unit)}
+	}
 	return []string{fmt.Sprintf("mysqld_safe (pid %d) goes on restarting the server behind the cluster's back until the cluster restarts it for the first time", st.PPID)}
 }
 
@@ -137,7 +140,7 @@ func readArguments(p takeover.Process) (named map[string]string, more []string, 
 
 func derive(ctx context.Context, p takeover.Process) (map[string]string, error) {
 	named, more, err := readArguments(p)
-	if err != nil {
+	if err != nil && p.Unit == "" {
 		return nil, err
 	}
 	f := takeover.Params{}
@@ -147,6 +150,9 @@ func derive(ctx context.Context, p takeover.Process) (map[string]string, error) 
 	}
 	if on, _ := ocf.ParseBool(in.values["wsrep-on"]); on {
 		return nil, fmt.Errorf("%s says wsrep_on: this server is a member of a Galera cluster, which ocf:heartbeat:galera manages", in.path)
+	}
+	if p.Unit != "" { // which is asked for the rest
+		return f, onSystem(ctx, f, p, p.Dir) // a server works in its data directory
 	}
 	if i := slices.IndexFunc(configs, files.Exists); i < 0 || configs[i] != named["config"] {
 		f.Set(p.Given, "config", named["config"], "")
@@ -175,12 +181,17 @@ func derive(ctx context.Context, p takeover.Process) (map[string]string, error) 
 	if len(more) > 0 {
 		f.Set(p.Given, "additional_parameters", takeover.Quoted(more), "")
 	}
+	return f, onSystem(ctx, f, p, dir)
+}
+
+// onSystem says so if the data are on the system's own storage.
+func onSystem(ctx context.Context, f takeover.Params, p takeover.Process, dir string) error {
 	m, err := mount.On(ctx, dir)
 	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return fmt.Errorf("data directory: %w", err)
 	}
 	if m.System {
 		f.Set(p.Given, "shared_storage", "false", "")
 	}
-	return f, nil
+	return nil
 }

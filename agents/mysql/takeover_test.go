@@ -72,6 +72,7 @@ func TestDerive(t *testing.T) {
 		name  string
 		args  string
 		user  string
+		unit  string
 		given map[string]string
 		want  map[string]string // nil: an error with the words
 		words string
@@ -85,11 +86,12 @@ func TestDerive(t *testing.T) {
 			name: "what the resource says stays", user: "mysql", given: map[string]string{"config": cnf, "datadir": dir, "shared_storage": "false"},
 			args: "--datadir=" + dir + " --socket=/other.sock", want: map[string]string{"socket": "/other.sock", "user": "mysql"},
 		},
+		{name: "by its unit, with options that must be first", unit: "mariadb@a.service", args: "--defaults-group-suffix=.a --port=3307", want: map[string]string{"shared_storage": "false"}},
 		{name: "Galera", args: "--defaults-file=" + galera, words: "Galera"},
 		{name: "options that must be first", args: "--defaults-extra-file=/x", words: "--defaults-extra-file=/x"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := derive(t.Context(), takeover.Process{Args: strings.Fields(c.args), Dir: "/cwd", User: c.user, Given: c.given})
+			got, err := derive(t.Context(), takeover.Process{Args: strings.Fields(c.args), Dir: map[bool]string{true: dir, false: "/cwd"}[c.unit != ""], User: c.user, Unit: c.unit, Given: c.given})
 			if c.want == nil {
 				if err == nil || !strings.Contains(err.Error(), c.words) {
 					t.Fatalf("%v, %v; want an error with %q", got, err, c.words)

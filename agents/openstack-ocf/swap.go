@@ -30,7 +30,8 @@ const (
 
 const swapHelp = `Puts these agents in the place of those that the cluster's resources have today (lsb:, systemd:,
 ocf:heartbeat:mysql and the like), without a restart of any service. Without RESOURCE, all that have a
-known successor are swapped, together. Run it on the node where they run.
+known successor are swapped, together. Run it on the node where they run. A service that lives in a
+systemd unit stays there, and is run by that from then on.
 
 First it shows what it will do; then it asks. It keeps ids, operations, meta attributes and constraints. On
 any doubt, on Ctrl-C and when the terminal is lost, all is as before again, and the reason is told. The
@@ -215,6 +216,7 @@ func (s *swapper) carryOut(ctx context.Context, p *swap.Plan) (string, error) {
 func (s *swapper) show(p *swap.Plan) {
 	for _, c := range p.Changes {
 		fmt.Fprintf(s.out, "%s: %s -> %s; %s\n", c.ID, c.From, c.To, c.Process)
+		fmt.Fprintf(s.out, "  %s\n", c.Way())
 		for _, line := range s.Diff(c) {
 			fmt.Fprintf(s.out, "    %s\n", line)
 		}

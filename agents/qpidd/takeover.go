@@ -16,7 +16,7 @@ import (
 
 // Takeover is how a running broker is taken over.
 func Takeover() takeover.Kind {
-	return takeover.Kind{Types: []string{"qpidd"}, Identity: takeover.Program("qpidd", "lt-qpidd"), Derive: derive}
+	return takeover.Kind{Types: []string{"qpidd"}, Identity: takeover.Program("qpidd", "lt-qpidd"), Derive: derive, Direct: direct}
 }
 
 // optionParams are options of the broker that have a parameter.

@@ -32,6 +32,9 @@ type agent struct {
 	additional                                             []string
 }
 
+// direct are the parameters that say how the server is run.
+var direct = []string{"binary", "config", "user", "group", "log", "additional_parameters"}
+
 // New declares the agent.
 func New() ocf.Agent {
 	a := &agent{}
@@ -58,7 +61,7 @@ func New() ocf.Agent {
 			if a.username != "" && a.password == "" {
 				return ocf.Errorf(ocf.NotConfigured, "username without a password: set password too")
 			}
-			return service.UnitAlone(r, a.unit, "binary", "config", "user", "group", "log", "additional_parameters")
+			return service.UnitAlone(r, a.unit, direct...)
 		},
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 120 * time.Second, Run: run.Start},

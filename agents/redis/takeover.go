@@ -19,7 +19,7 @@ func Place() placement.Place {
 func Takeover() takeover.Kind {
 	return takeover.Kind{
 		Types: []string{"redis-server", "redis", "valkey-server", "valkey"}, OCF: []string{"heartbeat:redis"},
-		Identity: daemon.Identity{Name: "redis-server", Executables: executables("redis-server")}, Derive: derive,
+		Identity: daemon.Identity{Name: "redis-server", Executables: executables("redis-server")}, Derive: derive, Direct: direct,
 	}
 }
 

@@ -111,6 +111,9 @@ type params struct {
 	unused                                                          string
 }
 
+// direct are the parameters that say how the service is run.
+var direct = []string{"user", "pid", "log", "web", "additional_parameters"}
+
 // agent is what was declared, and what was given for this resource.
 type agent struct {
 	declaration Declaration
@@ -135,7 +138,7 @@ func (d Declaration) New() ocf.Agent {
 		Long:       d.describe(),
 		Parameters: a.parameters(),
 		Validate: func(r *ocf.Request) error {
-			return service.UnitAlone(r, a.given.unit, "user", "pid", "log", "web", "additional_parameters")
+			return service.UnitAlone(r, a.given.unit, direct...)
 		},
 
 		StopUnidentified: run.StopUnidentified,

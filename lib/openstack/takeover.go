@@ -20,13 +20,16 @@ func (d Declaration) Takeover() takeover.Kind {
 	return takeover.Kind{
 		Types:    []string{program, "openstack-" + program, d.Agent, "openstack-" + d.Agent},
 		OCF:      []string{"openstack:" + strings.Replace(d.Agent, "neutron", "quantum", 1)},
-		Identity: takeover.Program(d.Binary), Derive: d.derive,
+		Identity: takeover.Program(d.Binary), Derive: d.derive, Direct: direct,
 	}
 }
 
 // derive reads the command line of an OpenStack service: python, its script, and options. Of files that say the same
 // option the last one counts, so that their order stays.
 func (d Declaration) derive(_ context.Context, p takeover.Process) (map[string]string, error) {
+	if p.Unit != "" {
+		return d.known(p), nil
+	}
 	i := slices.IndexFunc(p.Args, func(a string) bool { return !strings.HasPrefix(a, "-") })
 	if i < 0 {
 		return nil, errors.New("its command line shows no script")
@@ -58,6 +61,20 @@ func (d Declaration) derive(_ context.Context, p takeover.Process) (map[string]s
 		f.Set(p.Given, "additional_parameters", takeover.Quoted(more), "")
 	}
 	return f, nil
+}
+
+// known is by which of its files a process is known that its unit runs: one of them has to be config.
+func (d Declaration) known(p takeover.Process) takeover.Params {
+	f := takeover.Params{}
+	files := configFiles(append([]string{p.Title}, p.Args...))
+	for i := range files {
+		files[i] = resolved(p.Abs(files[i]))
+	}
+	if len(files) > 0 && !slices.Contains(files, resolved(cmp.Or(p.Given["config"], d.Config))) {
+		own := slices.IndexFunc(files, func(f string) bool { return !strings.HasSuffix(f, "-dist.conf") })
+		f.Set(p.Given, "config", files[max(own, 0)], d.Config)
+	}
+	return f
 }
 
 // ownSources are those of the sources that the agent gives by itself, first of all and in this order: the distribution's

@@ -17,6 +17,7 @@ func TestDerive(t *testing.T) {
 		name  string
 		args  string
 		user  string
+		unit  string
 		given map[string]string
 		want  map[string]string // nil: an error with the words
 		words string
@@ -26,9 +27,12 @@ func TestDerive(t *testing.T) {
 			want: map[string]string{"additional_parameters": "--config-file=/etc/more.conf --logfile /var/log/svc.log"},
 		},
 		{name: "a title", args: "", words: "no script"},
+		{name: "a title, by its unit", unit: "svc.service", args: "", want: map[string]string{}},
+		{name: "by its unit, however that gives its files", unit: "svc.service", args: "/usr/bin/svc --config-dir /d --config-file=/etc/svc.conf --config-file /x --logfile /y", want: map[string]string{}},
+		{name: "by its unit, with another file", unit: "svc.service", args: "/usr/bin/svc --config-file /usr/share/svc/svc-dist.conf --config-file x.conf", want: map[string]string{"config": "/cwd/x.conf"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := d.derive(t.Context(), takeover.Process{Args: strings.Fields(c.args), Dir: "/cwd", User: c.user, Given: c.given})
+			got, err := d.derive(t.Context(), takeover.Process{Args: strings.Fields(c.args), Dir: "/cwd", User: c.user, Unit: c.unit, Given: c.given})
 			if c.want == nil {
 				if err == nil || !strings.Contains(err.Error(), c.words) {
 					t.Fatalf("%v, %v; want an error with %q", got, err, c.words)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +64,7 @@ func metadata(ctx context.Context, steps []Step) (map[string]*pacemaker.Element,
 
 // Plan is what becomes of a control plane in an empty cluster.
 type Plan struct {
+	Enabled []string           `json:"enabled,omitempty"` // units of the plan that systemd starts on this node at boot
 	Setup   []Step             `json:"setup"`             // of the cluster itself, once
 	Steps   []Step             `json:"commands"`          // in order
 	Notes   []string           `json:"notes"`             // what else is to do, as lines of a shell script
@@ -75,6 +77,10 @@ type Plan struct {
 // clone starts nowhere before it is said where it must not.
 func (p *Plan) Script() string {
 	var b strings.Builder
+	if len(p.Enabled) > 0 {
+		units := strings.Join(p.Enabled, " ")
+		fmt.Fprintf(&b, "# On this node systemd starts %s at boot, behind the cluster's back: systemctl disable --now %s\n\n", units, units)
+	}
 	fmt.Fprintf(&b, "# A new cluster, once:\n%s\n", join(p.Setup, "\n"))
 	if len(p.Notes) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", strings.Join(p.Notes, "\n"))
@@ -91,7 +97,7 @@ func (p *Plan) Script() string {
 // New makes the plan, and has everything checked by those who are to live with it: the agents, crm_verify, crm_simulate
 // and the load balancer. No cluster is needed, and nothing is changed.
 func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
-	p := &Plan{Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
+	p := &Plan{Enabled: enabled("/", cp.units()), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
 	if err := cp.checkBalancer(ctx); err != nil {
 		return nil, err
 	}
@@ -102,6 +108,14 @@ func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
 	p.CIB = built.CIB
 	p.Starts, err = cp.simulate(ctx, built.CIB)
 	return p, err
+}
+
+// enabled are those of the units that systemd starts at boot.
+func enabled(root string, units []string) []string {
+	return slices.DeleteFunc(units, func(unit string) bool {
+		links, _ := filepath.Glob(filepath.Join(root, "etc/systemd/system/*.wants", unit))
+		return len(links) == 0
+	})
 }
 
 func (cp *ControlPlane) build(ctx context.Context) (*Built, map[string]*pacemaker.Element, error) {

@@ -2,7 +2,9 @@ package plan
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"io"
 	"maps"
 	"net/netip"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/openstack-ocf/agents/lib/placement"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/lib/words"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -46,6 +49,7 @@ type service struct {
 	place      *placement.Place // of an agent of this suite, else nil
 	run        word             // inGroup, asClone or asPromotable
 	ip         word             // where whoever is promoted is reached
+	unit       word             // that it is run by; also among the parameters
 	parameters []pair
 	operations []operation
 	nodes      []word // where it may run; none: everywhere
@@ -176,6 +180,7 @@ func (v *validator) service(n ast.Node) service {
 			"agent":      v.into(&s.agent, "an agent"),
 			"run":        v.into(&s.run, "group, clone or promotable"),
 			"ip":         v.into(&s.ip, "an address"),
+			"unit":       v.into(&s.unit, "the systemd unit that it is run by, such as haproxy.service"),
 			"parameters": func(n ast.Node) { s.parameters = v.pairs(n, "parameters", "a value") },
 			"operations": func(n ast.Node) { s.operations = v.operations(n) },
 			"nodes":      func(n ast.Node) { s.nodes = v.words(n, "names of nodes") },
@@ -243,6 +248,9 @@ func (v *validator) agent(s *service) {
 		if matches(isAgent, at.s) && !strings.HasPrefix(at.s, provider) {
 			s.agent = at
 			v.secrets(s.parameters, nil)
+			if s.unit.s != "" {
+				v.errorf(s.unit.line, "a unit is for agents of this suite, which %s is not: for a service with no more than its unit say `agent: systemd:%s`", at.s, s.unit.s)
+			}
 			return
 		}
 		v.errorf(at.line, "no agent %q: want one of %s, or another one in full, such as ocf:heartbeat:rabbitmq-cluster; with another name, say `agent:`", at.s, strings.Join(slices.Sorted(maps.Keys(v.agents)), ", "))
@@ -251,6 +259,7 @@ func (v *validator) agent(s *service) {
 	s.agent, s.place = word{provider + name, at.line}, &own.Place
 	a := own.New()
 	secret := map[string]bool{}
+	v.unit(s)
 	for _, p := range s.parameters {
 		i := slices.IndexFunc(a.Parameters, func(x ocf.Parameter) bool { return x.Name == p.name.s })
 		if i < 0 {
@@ -263,6 +272,59 @@ func (v *validator) agent(s *service) {
 		}
 	}
 	v.secrets(s.parameters, secret)
+	if s.unit.s != "" {
+		v.alone(s, own.New)
+	}
+}
+
+// unit makes a parameter of the service's unit, by its full name, or finds the one that is there.
+func (v *validator) unit(s *service) {
+	i := slices.IndexFunc(s.parameters, func(p pair) bool { return p.name.s == unit })
+	switch {
+	case i >= 0 && s.unit.s != "":
+		v.errorf(s.parameters[i].name.line, "the unit is said in line %d already: remove one of the two", s.unit.line)
+		return
+	case i >= 0:
+		s.unit = s.parameters[i].value
+	case s.unit.s != "":
+		s.parameters = slices.Insert(s.parameters, 0, pair{word{unit, s.unit.line}, s.unit})
+		i = 0
+	default:
+		return
+	}
+	if full, err := systemd.Name(s.unit.s); err == nil { // what is wrong with it the agent says
+		s.unit.s = full
+		s.parameters[i].value.s = full
+	}
+}
+
+// unit is the parameter that the agents have for it.
+const unit = "unit"
+
+// alone refuses parameters that the agent does not take beside a unit, which says so as well: it does without the unit.
+func (v *validator) alone(s *service, declare func() ocf.Agent) {
+	refused := func(params ...pair) string {
+		env := []string{"OCF_RESOURCE_INSTANCE=" + s.id.s}
+		for _, p := range params {
+			env = append(env, "OCF_RESKEY_"+p.name.s+"="+p.value.s)
+		}
+		var said strings.Builder
+		if ocf.Run(context.Background(), declare(), ocf.Call{Args: []string{ocf.ValidateAll}, Env: env, Stdout: io.Discard, Stderr: &said}) == ocf.OK {
+			return ""
+		}
+		_, reason, _ := strings.Cut(said.String(), "ocf-exit-reason:")
+		reason, _, _ = strings.Cut(reason, "\n")
+		return cmp.Or(reason, "it is not taken beside a unit")
+	}
+	own := pair{word{s: unit}, s.unit}
+	for _, p := range s.parameters {
+		if p.name.s == unit || refused(p) != "" {
+			continue
+		}
+		if why := refused(p, own); why != "" {
+			v.errorf(p.name.line, "%s", why)
+		}
+	}
 }
 
 // provider is of this suite.

@@ -273,6 +273,11 @@ func (cp *ControlPlane) Notes() []string {
 	if cp.unfenced {
 		notes = append(notes, "# No fencing: "+unfencedRisk+".")
 	}
+	if units := cp.units(); len(units) > 0 {
+		notes = append(notes,
+			"# On every node, before: the cluster starts and stops these units, and systemd must not at boot.",
+			"systemctl disable --now "+strings.Join(units, " "))
+	}
 	if b := cp.balancer(); b != nil {
 		why := "so that it can be checked where the floating IP is not"
 		if b.run.s == asClone {
@@ -290,6 +295,16 @@ func (cp *ControlPlane) Notes() []string {
 		}
 	}
 	return notes
+}
+
+// units are those that services are run by.
+func (cp *ControlPlane) units() (units []string) {
+	for _, s := range cp.services {
+		if s.unit.s != "" && !slices.Contains(units, s.unit.s) {
+			units = append(units, s.unit.s)
+		}
+	}
+	return units
 }
 
 // before names the services that stand before one in the group.

@@ -308,7 +308,7 @@ func (r *run) back(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The units first: under the old agents, a stop of a unit that let go would not stop its service.
+	// The units first: under the old agents, a stop of a unit of which an older version let go would not stop its service.
 	if r.journal.Released {
 		if err := until(ctx, time.Minute, func(ctx context.Context) error { return r.units(ctx, false) }); err != nil {
 			return fmt.Errorf("%s stay as they are, in maintenance until %s at the latest: %w", r.what(), r.journal.Until.Format(time.TimeOnly), err)

@@ -39,7 +39,7 @@ type journal struct {
 	Still    []string      `json:",omitempty"` // resources that are in maintenance meanwhile, beside those that change
 	Within   time.Duration // see Swap.Within
 	Until    time.Time     // when the maintenance ends by itself
-	Released bool          `json:",omitempty"` // systemd units may have let go, or taken back
+	Released bool          `json:",omitempty"` // drop-ins of systemd units may have been changed
 	Changes  []*Change
 	Why      string `json:",omitempty"` // it was undone
 

@@ -288,7 +288,7 @@ func (s *Swap) successorOf(prim *pacemaker.Element) string {
 		kind := s.Agents[name].Kind()
 		switch class {
 		case "lsb", "systemd", "service", "upstart":
-			if slices.Contains(kind.Types, strings.TrimSuffix(typ, ".service")) {
+			if kind.Owns(typ) {
 				return name
 			}
 		case "ocf":
@@ -332,7 +332,7 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 		return nil, fmt.Errorf("nothing is known of how %s's process is found", to)
 	}
 	kind := successor.Kind()
-	process, err := c.read(ctx, kind)
+	process, err := c.read(ctx, kind, takeover.Has(agent, "unit"))
 	if err != nil {
 		return nil, err
 	}
@@ -370,7 +370,7 @@ func plain(cib, prim *pacemaker.Element, path []*pacemaker.Element) error {
 }
 
 // read finds the resource's process on this node, and takes down how it runs. The caller closes it.
-func (c *Change) read(ctx context.Context, kind takeover.Kind) (*daemon.Process, error) {
+func (c *Change) read(ctx context.Context, kind takeover.Kind, units bool) (*daemon.Process, error) {
 	process, err := kind.Locate(ctx, params(c.Old), unitName(c.Old))
 	if err != nil {
 		return nil, err
@@ -378,10 +378,13 @@ func (c *Change) read(ctx context.Context, kind takeover.Kind) (*daemon.Process,
 	c.identify(process)
 	how, err := takeover.Look(ctx, process, params(c.Old))
 	if err == nil {
-		c.Params, err = kind.Derive(ctx, how)
+		err = c.ownUnit(ctx, kind)
 	}
 	if err == nil {
-		err = c.ownUnit(ctx, kind)
+		if units && c.Unit != "" && !contradicts(params(c.Old), kind.Direct) {
+			how.Unit, c.RunBy = c.Unit, byUnit
+		}
+		c.Params, err = kind.Parameters(ctx, how)
 	}
 	if err != nil {
 		_ = process.Close()
@@ -390,9 +393,14 @@ func (c *Change) read(ctx context.Context, kind takeover.Kind) (*daemon.Process,
 	return process, nil
 }
 
+// contradicts tells whether what is given says how the service is run, as its unit does.
+func contradicts(given map[string]string, direct []string) bool {
+	return slices.ContainsFunc(direct, func(name string) bool { return given[name] != "" })
+}
+
 // identify takes down which process it is.
 func (c *Change) identify(p *daemon.Process) {
-	c.PID, c.Started, c.Process, c.Unit = p.PID, p.StartTime, p.String(), takeover.UnitOf(p.PID)
+	c.PID, c.Started, c.Process, c.Unit, c.RunBy = p.PID, p.StartTime, p.String(), takeover.UnitOf(p.PID), byAgent
 }
 
 // ownUnit refuses a process in the unit of another service.
@@ -484,6 +492,9 @@ func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now 
 	}
 	defer process.Close()
 	c.identify(process)
+	if c.Unit != "" && unitName(was.Old) != "" {
+		c.RunBy = byUnit
+	}
 	if was.Unit != "" && c.Unit != was.Unit {
 		return nil, fmt.Errorf("%s was restarted since and does not run in the unit %s any more, so that %s would not know it: that takes a restart", c.Process, was.Unit, was.From)
 	}
@@ -633,10 +644,15 @@ func (c *Change) noteUnit(ctx context.Context) {
 	if c.Unit == "" {
 		return
 	}
-	c.add("systemd lets go of %s on all nodes where it runs: by a drop-in (Restart=no, KillMode=none) it neither restarts nor stops the process", c.Unit)
-	c.add("%s stays active until the process first ends; what the cluster starts then runs under Pacemaker. The drop-in is %s", c.Unit, dropIn(c.Unit))
-	if props, err := pacemaker.UnitProperties(ctx, c.Unit, "UnitFileState"); err == nil && props["UnitFileState"] == "enabled" {
+	if c.RunBy == byAgent {
+		c.add("its process stays in %s until it first ends, for its parameters say how it is run, and so does a unit; what the cluster starts then runs under Pacemaker", c.Unit)
+	}
+	switch props, err := pacemaker.UnitProperties(ctx, c.Unit, "UnitFileState"); {
+	case err != nil:
+	case props["UnitFileState"] == "enabled":
 		c.add("%[1]s is enabled, so that at a boot systemd starts it behind the cluster's back: systemctl disable %[1]s, on all nodes", c.Unit)
+	case props["UnitFileState"] == "generated":
+		c.add("%s is made of an init script, which systemd 260 and later no longer does: give it a unit of its own before such an upgrade", c.Unit)
 	}
 }
 

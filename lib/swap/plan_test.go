@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -119,6 +120,43 @@ func TestTryOut(t *testing.T) {
 		err := new(Swap).tryOut(t.Context(), &Change{ID: "x", To: "ocf:openstack:a", New: pacemaker.El("primitive", "id", "x"), Runs: map[string]ocf.Code{"node1": ocf.OK}}, agent)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestBecomes(t *testing.T) {
+	for in, want := range map[string]string{
+		`<primitive class="ocf" provider="openstack" type="haproxy"/>`: "claim",
+		`<primitive class="systemd" type="haproxy"/>`:                  "hand_over",
+		`<primitive class="service" type="no script of that name"/>`:   "hand_over",
+		`<primitive class="lsb" type="haproxy"/>`:                      "disclaim",
+		`<primitive class="ocf" provider="heartbeat" type="mysql"/>`:   "disclaim",
+	} {
+		got := becomes(parse(t, in))
+		if got != want || unitActions()[got] == nil || !takeover.Has(Scout("1"), got) {
+			t.Errorf("%s: %s, want %s, which scouts do too", in, got, want)
+		}
+	}
+}
+
+func TestWay(t *testing.T) {
+	for want, c := range map[string]Change{
+		"run by its unit a.service, in which its process stays":                   {Unit: "a.service", RunBy: byUnit, To: "ocf:openstack:a"},
+		"run by ocf:openstack:a itself, for its process lives in no unit":         {RunBy: byAgent, To: "ocf:openstack:a"},
+		"run by lsb:a itself; its process stays in a.service until it first ends": {Unit: "a.service", RunBy: byAgent, To: "lsb:a"},
+	} {
+		if got := c.Way(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// What the resource says of how its service is run, its unit would have to say.
+func TestContradicts(t *testing.T) {
+	direct := []string{"binary", "user"}
+	for given, want := range map[string]bool{"binary": true, "datadir": false} {
+		if contradicts(map[string]string{given: "x"}, direct) != want {
+			t.Errorf("%s: %v", given, !want)
 		}
 	}
 }

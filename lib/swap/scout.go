@@ -20,7 +20,7 @@ const ScoutAgent = "swap-scout"
 // when the scout is removed.
 func Scout(version string) ocf.Agent {
 	var wanted string
-	var agents, let, take []string
+	var agents, claimed, disclaimed, handed []string
 	var watched string
 	return ocf.Agent{
 		Name: ScoutAgent, Version: "1.0",
@@ -32,23 +32,18 @@ func Scout(version string) ocf.Agent {
 				Long: "As `openstack-ocf --version` says it.",
 			},
 			{Name: "agents", Value: ocf.Words(&agents), Short: "Agents wanted", Long: "Their names, separated by spaces."},
-			{
-				Name: "let_go", Value: ocf.Words(&let), Short: "Units that let go",
-				Long: "Of these systemd units, start has those that are active neither restart nor stop their service any more.",
-			},
+			{Name: "claim", Value: ocf.Words(&claimed), Short: "Units to claim", Long: "Start has systemd not restart the services of these units any more."},
+			{Name: "disclaim", Value: ocf.Words(&disclaimed), Short: "Units to disclaim", Long: "Start takes that back of these."},
+			{Name: "hand_over", Value: ocf.Words(&handed), Short: "Units of systemd: resources", Long: "Start makes these Pacemaker's own, as its class systemd does."},
 			{Name: "watch", Value: ocf.String(&watched), Secret: true, Short: "Swap to watch over", Long: "Start leaves a guard of it behind, on this node."},
-			{Name: "retake", Value: ocf.Words(&take), Short: "Units that take back", Long: "Start takes that back of these."},
 		},
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 60 * time.Second, Run: func(ctx context.Context, _ *ocf.Request) error {
-				for _, unit := range let {
-					if err := release(ctx, unit); err != nil {
-						return err
-					}
-				}
-				for _, unit := range take {
-					if err := retake(ctx, unit); err != nil {
-						return err
+				for what, units := range map[string][]string{"claim": claimed, "disclaim": disclaimed, "hand_over": handed} {
+					for _, unit := range units {
+						if err := unitActions()[what](ctx, unit); err != nil {
+							return err
+						}
 					}
 				}
 				if watched == "" {

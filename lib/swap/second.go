@@ -65,8 +65,8 @@ func (r *run) second(ctx context.Context) error {
 	return nil
 }
 
-// packed is the journal as another node needs it. Processes are of this node; and what systemd has let go of by the time
-// that the other node looks is not known.
+// packed is the journal as another node needs it. Processes are of this node; and which units have been claimed by the
+// time that the other node looks is not known.
 func (r *run) packed() (string, error) {
 	j := *r.journal
 	j.Changes = nil

@@ -24,10 +24,10 @@
 //
 // # Services that run in a systemd unit
 //
-// A systemd: resource, and an lsb: one where scripts are redirected to units, runs in a unit of its own, which could
-// restart the service when it dies, and would stop it on `systemctl stop`. A drop-in in /run takes both from it:
-// Restart=no, KillMode=none, and no commands at its stop. The unit stays active as long as the process lives, so that
-// the swap can be undone, and is inactive for good once the new agent restarts the service.
+// A systemd: resource, and an lsb: one where scripts are redirected to units, runs in a unit of its own. There it stays:
+// the new agent has the parameter unit, and starts and stops the service by it. Only where the unit would restart a
+// service that died, behind the cluster's back, a drop-in in /run keeps it from that; a systemd: resource has such a
+// drop-in of Pacemaker's already.
 package swap
 
 import (
@@ -72,11 +72,29 @@ type Change struct {
 	PID      int                 `json:"pid,omitempty"`
 	Started  uint64              `json:"started,omitempty"` // in ticks since boot; with PID the process's identity
 	Process  string              `json:"process"`
-	Unit     string              `json:"unit,omitempty"` // the systemd unit that it runs in
-	Params   map[string]string   `json:"-"`              // that were derived
+	Unit     string              `json:"unit,omitempty"`   // the systemd unit that it runs in
+	RunBy    string              `json:"run_by,omitempty"` // who starts and stops it from then on: byUnit or byAgent
+	Params   map[string]string   `json:"-"`                // that were derived
 	Notes    []string            `json:"notes,omitempty"`
 	Conflict []string            `json:"conflict,omitempty"` // what others changed, and is given up: a person has to agree
 	Old, New *pacemaker.Element  `json:",omitempty"`
+}
+
+// Who starts and stops a service.
+const (
+	byUnit  = "unit"
+	byAgent = "agent"
+)
+
+// Way says in a line who runs the service from then on.
+func (c *Change) Way() string {
+	switch {
+	case c.RunBy == byUnit:
+		return fmt.Sprintf("run by its unit %s, in which its process stays", c.Unit)
+	case c.Unit != "":
+		return fmt.Sprintf("run by %s itself; its process stays in %s until it first ends", c.To, c.Unit)
+	}
+	return fmt.Sprintf("run by %s itself, for its process lives in no unit", c.To)
 }
 
 // Diff is what becomes of the primitive, with secrets left out.

@@ -11,61 +11,66 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// dropIn takes a unit's power over its process away, until the next boot. Its name comes after Pacemaker's own.
-func dropIn(unit string) string {
-	return "/run/systemd/system/" + unit + ".d/60-openstack-ocf-swap.conf"
+// olderDropIn is what versions before this one left where a service was swapped that lived in a unit: Restart=no and
+// KillMode=none, so that the unit let go of it.
+func olderDropIn(unit string) string { return beside(unit, "60-openstack-ocf-swap.conf") }
+
+// pacemakers is what a start by Pacemaker's class systemd leaves: Restart=no, and stopped after Pacemaker at a shutdown.
+// Its stop removes it.
+func pacemakers(unit string) string { return beside(unit, "50-pacemaker.conf") }
+
+func beside(unit, name string) string {
+	return filepath.Join(filepath.Dir(systemd.DropIn(unit)), name)
 }
 
-const letGo = `# Written by openstack-ocf swap: the cluster's agent ocf:openstack:* manages this service now, process and all.
-# The unit neither restarts nor stops it any more.
-[Service]
-Restart=no
-KillMode=none
-ExecStop=
-ExecStopPost=
-WatchdogSec=0
-# Nor does it remove what the service has under /run.
-RuntimeDirectoryPreserve=yes
-PIDFile=
-`
-
-// release has systemd let go of a unit's process, and makes sure that it did. A unit that is not active has none.
-func release(ctx context.Context, unit string) error {
-	props, err := pacemaker.UnitProperties(ctx, unit, "ActiveState")
-	if err != nil || props["ActiveState"] != "active" {
+// claim sees to it that systemd does not restart the unit's service behind the cluster's back. It does nothing where
+// that is so, as under a resource of the class systemd. The agent's own start claims the unit in any case.
+func claim(ctx context.Context, unit string) error {
+	props, err := pacemaker.UnitProperties(ctx, unit, "Restart", "Before")
+	if err != nil || props["Restart"] == "no" && slices.Contains(strings.Fields(props["Before"]), "pacemaker.service") {
 		return err
 	}
-	path := dropIn(unit)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(path, []byte(letGo), 0o644); err != nil {
-		return err
-	}
-	if err := pacemaker.ReloadUnits(ctx); err != nil {
-		return err
-	}
-	if props, err = pacemaker.UnitProperties(ctx, unit, "Restart", "KillMode"); err != nil {
-		return err
-	}
-	if props["Restart"] != "no" || props["KillMode"] != "none" {
-		return fmt.Errorf("systemd goes on with Restart=%s, KillMode=%s for %s in spite of %s: another drop-in overrides it", props["Restart"], props["KillMode"], unit, path)
-	}
-	return nil
+	return systemd.Claim(ctx, unit)
 }
 
-// retake gives the unit its power back. Under an agent that stops the service by its unit, a unit without it would be
-// dangerous: stopped, but not its service.
-func retake(ctx context.Context, unit string) error {
-	if err := os.Remove(dropIn(unit)); err != nil && !os.IsNotExist(err) {
-		return err
+// disclaim makes the unit what it was before it was claimed.
+func disclaim(ctx context.Context, unit string) error {
+	return reread(ctx, unit, remove(systemd.DropIn(unit)), remove(olderDropIn(unit)))
+}
+
+// handOver makes a unit Pacemaker's own again, as if its class systemd had started it.
+func handOver(ctx context.Context, unit string) error {
+	ours := remove(systemd.DropIn(unit))
+	if !files.Exists(pacemakers(unit)) {
+		ours = os.Rename(systemd.DropIn(unit), pacemakers(unit))
 	}
-	_ = os.Remove(filepath.Dir(dropIn(unit))) // if nothing else is in it
-	if err := pacemaker.ReloadUnits(ctx); err != nil {
+	return reread(ctx, unit, ours, remove(olderDropIn(unit)))
+}
+
+func remove(dropIn string) error {
+	err := os.Remove(dropIn)
+	_ = os.Remove(filepath.Dir(dropIn)) // if nothing else is in it
+	return err
+}
+
+// reread has systemd read a unit again of which drop-ins were changed; ours and older say whether they were, and
+// whether they were there. With KillMode=none, which an older version's had, a stop would not stop the service.
+func reread(ctx context.Context, unit string, ours, older error) error {
+	for _, err := range []error{ours, older} {
+		if err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
+	if ours != nil && older != nil {
+		return nil
+	}
+	if err := pacemaker.ReloadUnits(ctx); err != nil || older != nil {
 		return err
 	}
 	props, err := pacemaker.UnitProperties(ctx, unit, "KillMode")
@@ -75,11 +80,25 @@ func retake(ctx context.Context, unit string) error {
 	return err
 }
 
-// units has systemd let go of the services that come to agents of this suite, and gives it back those that leave
-// them; backward is the other way round. On this node that is done here, on others by way of the cluster.
+// unitActions are what is done to units, by the parameter of [Scout] that has it done on other nodes.
+func unitActions() map[string]func(context.Context, string) error {
+	return map[string]func(context.Context, string) error{"claim": claim, "disclaim": disclaim, "hand_over": handOver}
+}
+
+// becomes is what is done to the unit of a service that comes to the agent of that primitive.
+func becomes(p *pacemaker.Element) string {
+	switch {
+	case p.Attr("provider") == Provider:
+		return "claim"
+	case p.Attr("class") == "systemd", p.Attr("class") == "service" && !files.Exists("/etc/init.d/"+p.Attr("type")):
+		return "hand_over"
+	}
+	return "disclaim"
+}
+
+// units has the units of services that come to agents of this suite claimed, and those of services that leave them made
+// as they were; backward is the other way round. On this node that is done here, on others by way of the cluster.
 func (r *run) units(ctx context.Context, forward bool) error {
-	var let, take []string
-	nodes := map[string]bool{}
 	status, err := pacemaker.ReadStatus(ctx)
 	if err != nil {
 		return err
@@ -88,41 +107,45 @@ func (r *run) units(ctx context.Context, forward bool) error {
 	for _, n := range status.Nodes {
 		gone[n.Name] = !forward && !n.Online
 	}
+	does := unitActions()
+	there := map[string][]string{}
+	nodes := map[string]bool{}
 	for _, c := range r.journal.Changes {
 		if c.Unit == "" {
 			continue
 		}
-		do, what := retake, "gets back"
-		if (c.New.Attr("provider") == Provider) == forward {
-			do, what = release, "lets go of"
+		to := c.New
+		if !forward {
+			to = c.Old
 		}
-		r.swap.Say("%s: systemd %s %s on %s", c.ID, what, c.Unit, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "))
+		what := becomes(to)
+		r.swap.Say("%s: %s on %s is made %s's", c.ID, c.Unit, strings.Join(slices.Sorted(maps.Keys(c.Runs)), ", "), pacemaker.AgentOf(to))
 		if _, here := c.Runs[r.journal.Node]; here {
-			if err := do(ctx, c.Unit); err != nil {
+			if err := does[what](ctx, c.Unit); err != nil {
 				return fmt.Errorf("%s: %w", c.ID, err)
 			}
 		}
 		for n := range c.Runs {
-			if n == r.journal.Node || gone[n] {
-				continue
-			}
-			nodes[n] = true
-			if what == "gets back" {
-				take = append(take, c.Unit)
-			} else {
-				let = append(let, c.Unit)
+			if n != r.journal.Node && !gone[n] {
+				nodes[n] = true
+				there[what] = append(there[what], c.Unit)
 			}
 		}
 	}
 	if len(nodes) == 0 {
 		return nil
 	}
-	return r.reach(ctx, slices.Sorted(maps.Keys(nodes)), let, take)
+	params := map[string]string{}
+	for what, units := range there {
+		slices.Sort(units)
+		params[what] = strings.Join(slices.Compact(units), " ")
+	}
+	return r.reach(ctx, slices.Sorted(maps.Keys(nodes)), params)
 }
 
 // reach starts scouts on other nodes, to do there what start does.
-func (r *run) reach(ctx context.Context, nodes, let, take []string) error {
-	err := r.start(ctx, unitsID, nodes, map[string]string{"let_go": strings.Join(let, " "), "retake": strings.Join(take, " ")})
+func (r *run) reach(ctx context.Context, nodes []string, params map[string]string) error {
+	err := r.start(ctx, unitsID, nodes, params)
 	// The drop-ins stay when the scouts go.
 	return errors.Join(err, r.apply(ctx, func(cib *pacemaker.Element) error {
 		cib.Child("configuration").Remove(func(e *pacemaker.Element) bool { return strings.HasPrefix(e.Attr("id"), unitsID) })

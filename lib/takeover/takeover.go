@@ -32,6 +32,8 @@ type Kind struct {
 	Narrow func(given map[string]string) daemon.Test
 	// Derive returns the parameters that the process's command line stands for. Those that are given stay as they are.
 	Derive func(context.Context, Process) (map[string]string, error)
+	// Direct are the parameters that say how the process is run: where its unit runs it they are the unit's to say.
+	Direct []string
 	// Notes are what an operator should know of the process; nil: nothing.
 	Notes func(*daemon.Process) []string
 }
@@ -43,12 +45,30 @@ type Process struct {
 	Args    []string // without the program
 	Dir     string   // its working directory
 	User    string   // who it runs as
+	Unit    string   // the systemd unit that is to run it, "" for the agent itself
 	Given   map[string]string
 }
 
-// Owns tells by its name whether a unit is this service's, and no other that its process only happens to live in.
+// Owns tells by its name whether a unit, or an init script, is this service's, and no other that its process only
+// happens to live in. An instance of a template is (mariadb@main).
 func (k Kind) Owns(unit string) bool {
-	return slices.Contains(k.Types, strings.TrimSuffix(unit, ".service"))
+	name, _, _ := strings.Cut(strings.TrimSuffix(unit, ".service"), "@")
+	return slices.Contains(k.Types, name)
+}
+
+// Parameters are those that Derive returns and the agent takes: with a unit only what says what to ask, and the unit.
+func (k Kind) Parameters(ctx context.Context, p Process) (map[string]string, error) {
+	params, err := k.Derive(ctx, p)
+	if err != nil || p.Unit == "" {
+		return params, err
+	}
+	asks := map[string]string{"unit": p.Unit}
+	for name, value := range params {
+		if !slices.Contains(k.Direct, name) {
+			asks[name] = value
+		}
+	}
+	return asks, nil
 }
 
 // Has tells whether an agent has a parameter.

@@ -1,6 +1,8 @@
 package takeover
 
 import (
+	"context"
+	"maps"
 	"slices"
 	"testing"
 
@@ -15,6 +17,17 @@ func FuzzQuoted(f *testing.F) {
 			t.Errorf("%q %q came back as %q, %v", a, b, back, err)
 		}
 	})
+}
+
+func TestParameters(t *testing.T) {
+	k := Kind{Direct: []string{"user"}, Derive: func(context.Context, Process) (map[string]string, error) {
+		return map[string]string{"user": "u", "port": "1"}, nil
+	}}
+	for unit, want := range map[string]map[string]string{"": {"user": "u", "port": "1"}, "a.service": {"unit": "a.service", "port": "1"}} {
+		if got, err := k.Parameters(t.Context(), Process{Unit: unit}); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%q: %v, %v", unit, got, err)
+		}
+	}
 }
 
 func TestUnit(t *testing.T) {
@@ -32,7 +45,7 @@ func TestUnit(t *testing.T) {
 		}
 	}
 	k := Kind{Types: []string{"mysqld", "mariadb"}}
-	for unit, want := range map[string]bool{"mariadb.service": true, "mysqld.service": true, "sshd.service": false, "percona.service": false} {
+	for unit, want := range map[string]bool{"mariadb.service": true, "mysqld.service": true, "mariadb@main.service": true, "mariadb": true, "sshd.service": false, "percona.service": false} {
 		if k.Owns(unit) != want {
 			t.Errorf("%s: %v", unit, !want)
 		}

@@ -20,7 +20,7 @@ import (
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
-var isCommand = regexp.MustCompile(`^(#.*|pcs .*|cp old.xml new.xml|sysctl -w .*|openstack-ocf plan .*)?\n$`)
+var isCommand = regexp.MustCompile(`^(#.*|pcs .*|cp old.xml new.xml|sysctl -w .*|systemctl disable --now .*|openstack-ocf plan .*)?\n$`)
 
 var update = flag.Bool("update", false, "write the golden files")
 
@@ -39,6 +39,7 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	c := cluster.New(t, cfg)
+	c.Nodes()[1].MustExec(t.Context(), t, "systemctl", "--quiet", "disable", "mariadb", "haproxy")
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	t.Cleanup(cancel) // the parts below are parallel
 	for _, name := range []string{"minimal", "rdo", "rdo-replicated-qpidd", "today"} {
@@ -86,6 +87,13 @@ func example(ctx context.Context, t *testing.T, n *cluster.Node, name string) {
 	}
 	if made, planned := configuration(ctx, t, n, dir+"/new.xml"), configuration(ctx, t, n, cib); made == nil || !made.Equal(planned) {
 		t.Errorf("pcs makes of the commands\n%s\nand not what was planned:\n%s", made, planned)
+	}
+	if name == "today" {
+		n.MustExec(ctx, t, "systemctl", "--quiet", "enable", "mariadb")
+		said := n.MustExec(ctx, t, "openstack-ocf", "plan", "/root/"+in)
+		if first, _, _ := strings.Cut(said, "\n"); first != "# On this node systemd starts mariadb.service at boot, behind the cluster's back: systemctl disable --now mariadb.service" {
+			t.Errorf("the first line is %q", first)
+		}
 	}
 	// As the README has it.
 	if name == "minimal" {

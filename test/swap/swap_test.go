@@ -105,7 +105,7 @@ type used struct {
 	id     string
 	find   []string // pgrep's arguments that find its process
 	writer *scenario.Writer
-	was    map[string]string // its processes by node, with the time they were started
+	was    map[string]string // its processes by node, with the time they were started and their control group
 	failed int               // client operations, before anything was swapped
 }
 
@@ -137,7 +137,12 @@ func (u *used) processes() map[string]string {
 		}
 		must(u.t, err)
 		f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		found[n.Name] = pid + " since " + f[19]
+		group, err := n.ReadFile(step(u.t), "/proc/"+pid+"/cgroup")
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		must(u.t, err)
+		found[n.Name] = pid + " since " + f[19] + " in " + strings.TrimSpace(string(group))
 	}
 	return found
 }
@@ -151,6 +156,24 @@ func (u *used) untouched() {
 	// One that is under way is no try yet.
 	if done, tries := u.writer.Acknowledged(); tries-done > u.failed {
 		u.t.Fatalf("%s: %d of %d client operations failed", u.id, tries-done-u.failed, tries)
+	}
+}
+
+// in wants its processes in the control group of that unit, which systemd calls active; no systemd must have restarted it.
+func (u *used) in(unit string) {
+	u.t.Helper()
+	for node, p := range u.processes() {
+		if !strings.HasSuffix(p, "/"+unit) {
+			u.t.Errorf("%s on %s is not in %s: %s", u.id, node, unit, p)
+		}
+		if unit == "pacemaker.service" {
+			continue
+		}
+		n := u.c.Node(node)
+		n.MustExec(step(u.t), u.t, "systemctl", "status", "--lines=0", unit)
+		if got := n.MustExec(step(u.t), u.t, "systemctl", "show", "--property=NRestarts", "--value", unit); strings.TrimSpace(got) != "0" {
+			u.t.Errorf("%s: systemd restarted %s %s times", node, unit, got)
+		}
 	}
 }
 
@@ -241,10 +264,11 @@ status)
 esac
 `},
 		{Path: "/etc/systemd/system/qpidd.service", Content: `[Service]
+Type=forking
 User=qpidd
 RuntimeDirectory=qpidd
 ExecStartPre=+/usr/bin/install -d -o qpidd /var/lib/qpidd
-ExecStart=/usr/sbin/qpidd --config /etc/qpid/qpidd.conf
+ExecStart=/usr/sbin/qpidd --config /etc/qpid/qpidd.conf --daemon --wait 30
 Restart=always
 RestartSec=100ms
 `},
