@@ -46,11 +46,11 @@ func disclaim(ctx context.Context, unit string) error {
 
 // handOver makes a unit Pacemaker's own again, as if its class systemd had started it.
 func handOver(ctx context.Context, unit string) error {
-	ours := remove(systemd.DropIn(unit))
-	if !files.Exists(pacemakers(unit)) {
-		ours = os.Rename(systemd.DropIn(unit), pacemakers(unit))
+	give := func() error { return os.Rename(systemd.DropIn(unit), pacemakers(unit)) }
+	if files.Exists(pacemakers(unit)) {
+		give = func() error { return remove(systemd.DropIn(unit)) }
 	}
-	return reread(ctx, unit, ours, remove(olderDropIn(unit)))
+	return reread(ctx, unit, give(), remove(olderDropIn(unit)))
 }
 
 func remove(dropIn string) error {
