@@ -1,9 +1,10 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
-	"path/filepath"
 
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -29,8 +30,6 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 	if err := bindable(c, list); err != nil {
 		return ocf.Errorf(ocf.BadArgument, "%w", err)
 	}
-	if links, _ := filepath.Glob("/etc/systemd/system/*.wants/haproxy.service"); len(links) > 0 {
-		r.Log.Warn("systemd starts HAProxy as well, behind the cluster's back: systemctl disable haproxy.service", "link", links[0])
-	}
+	service.EnabledHint(r, cmp.Or(a.unit, "haproxy.service"))
 	return nil
 }

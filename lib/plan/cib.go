@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/systemd"
 )
 
 // Built is the CIB that steps lead to.
@@ -97,7 +97,7 @@ func (p *Plan) Script() string {
 // New makes the plan, and has everything checked by those who are to live with it: the agents, crm_verify, crm_simulate
 // and the load balancer. No cluster is needed, and nothing is changed.
 func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
-	p := &Plan{Enabled: enabled("/", cp.units()), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
+	p := &Plan{Enabled: cp.enabled("/"), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
 	if err := cp.checkBalancer(ctx); err != nil {
 		return nil, err
 	}
@@ -110,12 +110,9 @@ func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
 	return p, err
 }
 
-// enabled are those of the units that systemd starts at boot.
-func enabled(root string, units []string) []string {
-	return slices.DeleteFunc(units, func(unit string) bool {
-		links, _ := filepath.Glob(filepath.Join(root, "etc/systemd/system/*.wants", unit))
-		return len(links) == 0
-	})
+// enabled are the services' units that systemd starts at boot on this node.
+func (cp *ControlPlane) enabled(root string) []string {
+	return slices.DeleteFunc(cp.units(), func(unit string) bool { return len(systemd.Enabled(root, unit)) == 0 })
 }
 
 func (cp *ControlPlane) build(ctx context.Context) (*Built, map[string]*pacemaker.Element, error) {

@@ -190,7 +190,10 @@ func (of Of) ValidateAll(ctx context.Context, r *ocf.Request) error {
 		return d.Unusable
 	}
 	binary, err := d.program()
-	if err == nil && d.Unit == "" {
+	switch {
+	case d.Unit != "":
+		EnabledHint(r, d.Unit)
+	case err == nil:
 		err = d.account()
 	}
 	if err != nil || d.Host == nil {

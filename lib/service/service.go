@@ -17,6 +17,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/lock"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -356,13 +357,18 @@ func CanWrite(account daemon.Account, user string, dirs ...string) error {
 	return nil
 }
 
+// EnabledHint logs a warning if systemd starts the unit at boot, be it the one that the agent runs the service by.
+func EnabledHint(r *ocf.Request, unit string) {
+	if links := systemd.Enabled("/", unit); len(links) > 0 {
+		r.Log.Warn("systemd starts the service as well, behind the cluster's back: systemctl disable "+unit, "link", links[0])
+	}
+}
+
 // UnitHints logs a warning for systemd units that would run the service behind
 // the cluster's back, or do so now.
 func UnitHints(r *ocf.Request, units ...string) {
 	for _, unit := range units {
-		if links, _ := filepath.Glob("/etc/systemd/system/*.wants/" + unit); len(links) > 0 {
-			r.Log.Warn("systemd starts the service as well, behind the cluster's back: systemctl disable "+unit, "link", links[0])
-		}
+		EnabledHint(r, unit)
 		if b, err := os.ReadFile("/sys/fs/cgroup/system.slice/" + unit + "/cgroup.procs"); err == nil && len(b) > 0 {
 			r.Log.Warn("the service runs under systemd's " + unit + ": stop it there before the cluster manages it")
 		}

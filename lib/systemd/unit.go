@@ -114,6 +114,13 @@ func ReadEnv(file string) (env []string) {
 	return env
 }
 
+// Enabled are the links by which systemd starts the unit at boot, none if it does not. root is put before every path.
+func Enabled(root, unit string) []string {
+	links, _ := filepath.Glob(filepath.Join(root, "/etc/systemd/system/*.wants", unit))
+	more, _ := filepath.Glob(filepath.Join(root, "/etc/systemd/system/*.requires", unit))
+	return append(links, more...)
+}
+
 // unitTexts are the unit's own text and those of its drop-ins, in the order in which they count.
 func unitTexts(root, unit string) []string {
 	if prefix, instance, ok := strings.Cut(strings.TrimSuffix(unit, ".service"), "@"); ok {

@@ -51,3 +51,19 @@ ExecStart=/usr/sbin/haproxy -Ws -f $CONFIG -f ${CFGDIR} -p $PIDFILE $OPTIONS
 		t.Errorf("an instance: %+v, want %q", u, want)
 	}
 }
+
+func TestEnabled(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"multi-user.target.wants", "x.target.requires"} {
+		dir = filepath.Join(root, "etc/systemd/system", dir)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/dev/null", filepath.Join(dir, "a.service")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := Enabled(root, "a.service"), Enabled(root, "b.service"); len(a) != 2 || len(b) != 0 {
+		t.Errorf("%v, %v", a, b)
+	}
+}
