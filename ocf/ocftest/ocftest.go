@@ -85,12 +85,12 @@ func (r Result) String() string {
 // Runner runs an action.
 type Runner func(ctx context.Context, c Call) Result
 
-// InProcess runs the agents that make returns in this process.
-func InProcess(make func() ocf.Agent) Runner {
+// InProcess runs the agents that agent returns in this process.
+func InProcess(agent func() ocf.Agent) Runner {
 	return func(ctx context.Context, c Call) Result {
 		var stdout, stderr bytes.Buffer
 		begin := time.Now()
-		code := ocf.Run(ctx, make(), ocf.Call{Args: []string{c.Action}, Env: c.environ(), Stdout: &stdout, Stderr: &stderr})
+		code := ocf.Run(ctx, agent(), ocf.Call{Args: []string{c.Action}, Env: c.environ(), Stdout: &stdout, Stderr: &stderr})
 		return result(code, stdout.String(), stderr.String(), begin)
 	}
 }
