@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -120,6 +121,34 @@ func TestSignals(t *testing.T) {
 
 // A daemon's parent ends when the broker listens; its pid file is binary, goes
 // with TERM and --quit, and stays with KILL.
+// TestEndingThread: a thread ends with a goroutine that is locked to it, but not a broker that was started there.
+func TestEndingThread(t *testing.T) {
+	var b *broker.Broker
+	var thread int
+	for thread == 0 || thread == os.Getpid() { // the first thread of a process stays
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread()
+			if thread = unix.Gettid(); thread != os.Getpid() {
+				b = broker.Start(t, broker.Options{})
+			}
+		}()
+		<-done
+	}
+	if b == nil {
+		t.FailNow()
+	}
+	eventually(t, "the starting thread has ended", func() bool {
+		_, err := os.Stat("/proc/self/task/" + strconv.Itoa(thread))
+		return errors.Is(err, os.ErrNotExist)
+	})
+	b.Signal(syscall.SIGTERM)
+	if state := b.Wait(); state.ExitCode() != 0 {
+		t.Errorf("the broker had ended with its starter's thread: %s", state)
+	}
+}
+
 func TestDaemon(t *testing.T) {
 	path, kind := broker.Binary(t)
 	t.Log("kind:", kind)
