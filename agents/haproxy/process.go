@@ -10,9 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/haproxy"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -144,6 +148,13 @@ func (in *instance) look(ctx context.Context, s settings) error {
 		return err
 	}
 	env, err := in.head.Environ(ctx)
+	if errors.Is(err, unix.ESRCH) { // its memory is gone: it is ending, as an old master does after a takeover
+		soon, cancel := context.WithTimeout(ctx, min(5*time.Second, service.Remaining(ctx)/2))
+		defer cancel()
+		if in.head.Wait(soon) == nil {
+			return os.ErrProcessDone
+		}
+	}
 	if err != nil {
 		return err
 	}
