@@ -33,7 +33,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 			err = a.health(ctx, r, s, list)
 		}
 		young := ocf.CodeOf(err) == ocf.Generic && !errors.Is(err, errFrozen) && list.young() && time.Now().Before(settled)
-		changed := (errors.Is(err, errChanged) || ocf.CodeOf(err) == ocf.Generic && list.ended()) && time.Now().Before(replaced)
+		changed := (errors.Is(err, errChanged) || ocf.CodeOf(err) == ocf.Generic && (list.ended() || a.joined(ctx, s, list))) && time.Now().Before(replaced)
 		list.Close()
 		if !young && !changed {
 			return err
@@ -63,6 +63,21 @@ func (list instances) young() bool {
 func (list instances) ended() bool {
 	return slices.ContainsFunc(list, func(in *instance) bool {
 		return slices.ContainsFunc(in.processes(), func(p *daemon.Process) bool { return !p.Alive() })
+	})
+}
+
+// joined tells whether ours has a process by now that is not in the list: then a reload began after the list was made,
+// and who was asked may be the old worker. It lives on, without a frontend, as long as its connections.
+func (a *agent) joined(ctx context.Context, s settings, list instances) bool {
+	now, err := a.find(ctx, s)
+	if err != nil {
+		return errors.Is(err, errChanged)
+	}
+	defer now.Close()
+	return slices.ContainsFunc(now, func(in *instance) bool {
+		return slices.ContainsFunc(in.processes(), func(p *daemon.Process) bool {
+			return !slices.ContainsFunc(list, func(old *instance) bool { return old.process(p.PID) != nil })
+		})
 	})
 }
 

@@ -1,9 +1,14 @@
 package haproxy
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
@@ -61,7 +67,7 @@ func (h *host) load(url string, clients int) (stop func() int64, failures func()
 // when reload-agent returns, a connection that was there before lives on, and
 // the monitor finds nothing wrong at any time.
 func TestHitlessReload(t *testing.T) {
-	const reloads, takeovers = 50, 10
+	const reloads, takeovers = 20, 5 // each takes as long as reload-agent watches the new worker
 	h := newHost(t)
 	h.servers()
 	h.Start()
@@ -124,6 +130,67 @@ func TestHitlessReload(t *testing.T) {
 	_ = old.Close()
 	box.Until(h.T, "the old ones are gone", func() bool { return len(h.Pids()) == 2 })
 	h.Monitor(10, ocf.OK)
+}
+
+// TestReloadWhileMonitored: a reload that begins in the middle of a monitor is
+// no failure, though it is the old worker that answers: that one has no
+// frontend any more, but it lives as long as its connections.
+func TestReloadWhileMonitored(t *testing.T) {
+	h := newHost(t)
+	h.servers()
+	h.Start()
+	m, _ := h.family()
+	old := h.connect()
+	defer old.Close()
+	youth := time.Now().Add(3 * time.Second) // the monitor has patience with a process of less than 2 s
+	box.Until(t, "the worker is no longer young", func() bool { return time.Now().After(youth) })
+
+	// A stand-in for the master passes commands on. With the first question for the frontends it reloads HAProxy,
+	// and says what the old worker says after that.
+	const moved = master + ".moved"
+	if err := os.Rename(master, moved); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", master)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	defer l.Close()
+	asked := make(chan error, 1)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			answer, err := haproxy.API{Address: moved}.Ask(t.Context(), strings.TrimSpace(line))
+			last := strings.Contains(line, "show stat")
+			if last {
+				answer = strings.ReplaceAll(answer, "OPEN", "STOP")
+				_ = l.Close()
+				err = errors.Join(err, os.Rename(moved, master), syscall.Kill(m, syscall.SIGUSR2))
+				for len(h.Pids()) < 3 && t.Context().Err() == nil {
+					time.Sleep(5 * time.Millisecond)
+				}
+				asked <- err
+			}
+			_, _ = io.WriteString(c, answer)
+			_ = c.Close()
+		}
+	}()
+	h.Monitor(0, ocf.OK)
+	select {
+	case err := <-asked:
+		if err != nil {
+			t.Error(err)
+		}
+	default:
+		t.Error("the monitor did not ask for the frontends")
+	}
+	h.echo(old)
+	h.Monitor(0, ocf.OK)
 }
 
 // TestReloadToAnotherFile: a change of the parameter config is a reload too.
