@@ -98,7 +98,9 @@ func (s settings) setup() setup { return read(s.env, s.config...) }
 func (s settings) options(c setup) []string {
 	var options []string
 	for _, file := range append(slices.Clone(c.files), s.extra) {
-		options = append(options, "-f", file)
+		if file != "" {
+			options = append(options, "-f", file)
+		}
 	}
 	return options
 }

@@ -112,9 +112,6 @@ func (a *agent) prepare(s settings, c setup) error {
 // check has HAProxy check its configuration, and looks at what HAProxy would
 // find out too late: on a reload, its old worker is gone by then.
 func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, program string) error {
-	if c.unreadable != nil {
-		return ocf.Errorf(ocf.BadArgument, "the configuration cannot be read: %w", c.unreadable)
-	}
 	if err := resolved(c); err != nil {
 		return err
 	}
@@ -124,10 +121,15 @@ func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, 
 	if err := a.prepare(s, c); err != nil {
 		return err
 	}
+	return a.verify(ctx, r, c, program, s.dir, s.options(c))
+}
+
+// verify has HAProxy check a configuration that the options name; dir is for a file with what it says.
+func (a *agent) verify(ctx context.Context, r *ocf.Request, c setup, program, dir string, options []string) error {
 	r.Step("having HAProxy check %s", c)
-	out := filepath.Join(s.dir, "check.out")
+	out := filepath.Join(dir, "check.out")
 	defer os.Remove(out)
-	args := slices.Concat([]string{"-c"}, s.options(c), a.additional)
+	args := slices.Concat([]string{"-c"}, options, a.additional)
 	if err := daemon.Run(ctx, daemon.Command{Path: program, Args: args, Env: c.env, Output: out, Log: r.Log}); err != nil {
 		if words := alerts(out); words != "" {
 			return ocf.Errorf(ocf.BadArgument, "haproxy -c: %s", words)
@@ -142,8 +144,11 @@ func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, 
 	return nil
 }
 
-// resolved refuses an address that depends on a variable without a value.
+// resolved refuses what cannot be read, and an address that depends on a variable without a value.
 func resolved(c setup) error {
+	if c.unreadable != nil {
+		return ocf.Errorf(ocf.BadArgument, "the configuration cannot be read: %w", c.unreadable)
+	}
 	if len(c.Unset) == 0 {
 		return nil
 	}

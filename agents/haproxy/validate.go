@@ -3,6 +3,7 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"os"
 
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
@@ -19,7 +20,7 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 		return err
 	}
 	c := s.setup()
-	if err := a.check(ctx, r, s, c, program); err != nil {
+	if err := a.valid(ctx, r, s, c, program); err != nil {
 		return err
 	}
 	list, err := a.find(ctx, s)
@@ -32,4 +33,22 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 	}
 	service.EnabledHint(r, cmp.Or(a.unit, "haproxy.service"))
 	return nil
+}
+
+// valid checks the configuration. One that a unit runs has none of our sockets, may be of any version, and nothing is
+// left on this node for it.
+func (a *agent) valid(ctx context.Context, r *ocf.Request, s settings, c setup, program string) error {
+	if a.unit == "" {
+		return a.check(ctx, r, s, c, program)
+	}
+	if err := resolved(c); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "haproxy")
+	if err != nil {
+		return ocf.Errorf(ocf.Generic, "%w", err)
+	}
+	defer os.RemoveAll(dir)
+	s.extra = ""
+	return a.verify(ctx, r, c, program, dir, s.options(c))
 }

@@ -287,6 +287,12 @@ func TestHAProxy(t *testing.T) {
 		if a, b := get(8080), get(8081); a != "main" || b != "api1" {
 			t.Errorf("after the start: %q, %q", a, b)
 		}
+		h.sh("systemctl --quiet enable %s", h.unit)
+		res := h.run.Want(h.TB, ocftest.Call{Action: ocf.ValidateAll, Params: h.params, Level: 10, Timeout: time.Minute}, ocf.OK)
+		if warns := res.Stdout + res.Stderr; !strings.Contains(warns, "systemctl disable "+h.unit) {
+			t.Errorf("validate-all does not say that systemd starts it at boot: %q", warns)
+		}
+		h.sh("systemctl --quiet disable %s; test ! -e /run/haproxy.ocf", h.unit)
 		pid := h.pid()
 		h.write("/etc/haproxy/conf.d/api.cfg", "frontend api\n    bind 127.0.0.1:8081\n    http-request return status 200 content-type text/plain string api2\n")
 		h.want(ocf.ReloadAgent, ocf.OK)
