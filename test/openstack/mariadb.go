@@ -47,7 +47,7 @@ func (m *MariaDB) Start() {
 	m.t.Helper()
 	m.Process = start(m.t, "mariadbd", m.dir, nil, m.argv...)
 	db := m.Open("")
-	m.Await(30*time.Second, "SQL", db.PingContext)
+	m.Await(time.Minute, "SQL", db.PingContext)
 }
 
 // Open is a connection pool to the database name, closed with the test.

@@ -34,14 +34,14 @@ func StartSwitch(t testing.TB) *Switch {
 	run(t, s.Dir, env, "ovsdb-tool", "create", db, "/usr/share/openvswitch/vswitch.ovsschema")
 	s.DB = start(t, "ovsdb-server", s.Dir, env, server, db, "--remote=punix:"+socket,
 		fmt.Sprintf("--remote=ptcp:%d:127.0.0.1", s.Port), "--unixctl="+filepath.Join(s.Dir, "ovsdb.ctl"), "--no-chdir", "--verbose=off")
-	s.DB.Await(10*time.Second, "socket", func(context.Context) error {
+	s.DB.Await(time.Minute, "socket", func(context.Context) error {
 		_, err := os.Stat(socket)
 		return err
 	})
 	run(t, s.Dir, env, "ovs-vsctl", "--db=unix:"+socket, "--no-wait", "init")
 	ctl := filepath.Join(s.Dir, "vswitchd.ctl")
 	s.Daemon = start(t, "ovs-vswitchd", s.Dir, env, daemon, "unix:"+socket, "--unixctl="+ctl, "--no-chdir", "--verbose=off")
-	s.Daemon.Await(10*time.Second, "control socket", func(context.Context) error {
+	s.Daemon.Await(time.Minute, "control socket", func(context.Context) error {
 		_, err := os.Stat(ctl)
 		return err
 	})
@@ -94,7 +94,7 @@ func NewNeutron(t testing.TB, db *MariaDB, transportURL string, s *Switch, lines
 func (n *Neutron) StartServer() *Process {
 	n.t.Helper()
 	p := n.start("/usr/bin/neutron-server", "--config-file", n.Conf)
-	p.Await(60*time.Second, "API", func(ctx context.Context) error {
+	p.Await(3*time.Minute, "API", func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", fmt.Sprint(n.API)), nil)
 		if err != nil {
 			return err

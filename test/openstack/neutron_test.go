@@ -31,9 +31,9 @@ func TestNeutronOnRabbit(t *testing.T) {
 		other = "q-agent-notifier-network-update"
 	)
 	agent, l3 := neutron.StartOVSAgent(), neutron.StartL3Agent()
-	agent.Await(60*time.Second, "ping", alive(ping(own)))
-	l3.Await(60*time.Second, "ping", alive(ping("l3_agent")))
-	l3.Await(60*time.Second, "subscription", alive(ping(other)))
+	agent.Await(3*time.Minute, "ping", alive(ping(own)))
+	l3.Await(3*time.Minute, "ping", alive(ping("l3_agent")))
+	l3.Await(3*time.Minute, "subscription", alive(ping(other)))
 
 	t.Run("running", func(t *testing.T) {
 		check(t, 5*time.Second, rpcping.Answered, ping(own))

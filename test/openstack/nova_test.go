@@ -126,11 +126,11 @@ func TestNovaOnRabbit(t *testing.T) {
 			return rpcping.Ping(ctx, other, "scheduler", nova.Host, opt)
 		}
 	}
-	nova.StartConductor().Await(60*time.Second, "ping", alive(ping("conductor", nova.Host)))
+	nova.StartConductor().Await(3*time.Minute, "ping", alive(ping("conductor", nova.Host)))
 	scheduler := nova.StartScheduler()
 	consoleauth := nova.StartConsoleauth()
-	scheduler.Await(60*time.Second, "ping", alive(ping("scheduler", nova.Host)))
-	consoleauth.Await(60*time.Second, "ping", alive(token))
+	scheduler.Await(3*time.Minute, "ping", alive(ping("scheduler", nova.Host)))
+	consoleauth.Await(3*time.Minute, "ping", alive(token))
 
 	// The order matters: each step leaves things as the next one needs them.
 	t.Run("running", func(t *testing.T) {
@@ -223,7 +223,7 @@ func TestNovaOnRabbit(t *testing.T) {
 		}
 		scheduler.Thaw()
 		// The late replies find their queue, so the service need not try again.
-		rabbit.Await(10*time.Second, "late replies", func(context.Context) error {
+		rabbit.Await(time.Minute, "late replies", func(context.Context) error {
 			if depth := queues(rabbit)[replyTo]; depth != 3 {
 				return fmt.Errorf("%d replies", depth)
 			}
@@ -265,7 +265,7 @@ func TestNovaOnRabbit(t *testing.T) {
 		check(t, time.Second, rpcping.BrokerUnreachable, ping("scheduler", nova.Host))
 		rabbit.Start()
 		check(t, time.Second, rpcping.NoRoute, ping("scheduler", nova.Host))
-		scheduler.Await(60*time.Second, "ping", alive(ping("scheduler", nova.Host)))
+		scheduler.Await(3*time.Minute, "ping", alive(ping("scheduler", nova.Host)))
 	})
 }
 

@@ -109,16 +109,20 @@ func (p *Process) Await(limit time.Duration, what string, ready func(context.Con
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	var last error
 	for {
 		err := ready(ctx)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil { // a look that the end of the time cut short says less than the one before
+			last = err
+		}
 		select {
 		case <-p.done:
-			p.t.Fatalf("%s ended while waiting for %s: %v\n%s", p.Name, what, err, p.Tail(4000))
+			p.t.Fatalf("%s ended while waiting for %s: %v\n%s", p.Name, what, last, p.Tail(4000))
 		case <-ctx.Done():
-			p.t.Fatalf("%s: no %s within %v: %v\n%s", p.Name, what, limit, err, p.Tail(4000))
+			p.t.Fatalf("%s: no %s within %v: %v\n%s", p.Name, what, limit, last, p.Tail(4000))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -47,9 +47,9 @@ func TestNovaOnQpidd(t *testing.T) {
 	ping := func(topic, host string) func(context.Context) rpcping.Answer {
 		return func(ctx context.Context) rpcping.Answer { return rpcping.Ping(ctx, bus, topic, host, opt) }
 	}
-	nova.StartConductor().Await(60*time.Second, "ping", alive(ping("conductor", nova.Host)))
+	nova.StartConductor().Await(3*time.Minute, "ping", alive(ping("conductor", nova.Host)))
 	scheduler := nova.StartScheduler()
-	scheduler.Await(60*time.Second, "ping", alive(ping("scheduler", nova.Host)))
+	scheduler.Await(3*time.Minute, "ping", alive(ping("scheduler", nova.Host)))
 
 	t.Run("running", func(t *testing.T) {
 		check(t, 5*time.Second, rpcping.Answered, ping("scheduler", nova.Host))
@@ -118,7 +118,16 @@ func TestNovaOnQpidd(t *testing.T) {
 	})
 	t.Run("stopped", func(t *testing.T) {
 		scheduler.Kill()
-		check(t, 2*time.Second, rpcping.NoRoute, ping("scheduler", nova.Host))
+		queue := "exclusive.nova.scheduler." + nova.Host
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+			if _, found := qpidQueues(t, qpidd)[queue]; !found {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the broker keeps %s, whose owner is dead", queue)
+			}
+		}
+		check(t, 5*time.Second, rpcping.NoRoute, ping("scheduler", nova.Host))
 	})
 	t.Run("broker frozen", func(t *testing.T) {
 		qpidd.Signal(syscall.SIGSTOP)
