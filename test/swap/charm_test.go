@@ -11,7 +11,8 @@ import (
 )
 
 // TestCharm swaps the HAProxy of a control plane of Charmed OpenStack, as the charm hacluster configures it: by crmsh, on
-// nodes without pcs. Then each is killed. In the end the charm's hook puts its own type back, and it is swapped again.
+// nodes without pcs. Then each is killed. In the end the charm's hook puts its own type back, and it is swapped again, and
+// that taken back.
 func TestCharm(t *testing.T) {
 	t.Parallel()
 	root := scenario.Root(t)
@@ -41,20 +42,15 @@ func TestCharm(t *testing.T) {
 	if len(balance.was) != 3 {
 		t.Fatalf("HAProxy runs on %v", balance.was)
 	}
-	settled := func(agent string) {
+	swapped := func(agent string, args ...string) {
 		t.Helper()
+		says(t, swap(t, n, 0, append([]string{"--yes"}, args...)...), "run by its unit haproxy.service, in which its process stays", "not restarted")
 		balance.untouched()
 		balance.in("haproxy.service")
 		agents(t, c, map[string]string{id: agent})
+		restarts(t, c, "haproxy", agent == ourBalance)
 	}
-	for _, round := range []struct {
-		agent string
-		args  []string
-	}{{ourBalance, []string{"--yes"}}, {old, []string{"--yes", "--undo"}}, {ourBalance, []string{"--yes"}}} {
-		says(t, swap(t, n, 0, round.args...), "run by its unit haproxy.service, in which its process stays", "not restarted")
-		settled(round.agent)
-		restarts(t, c, "haproxy", round.agent == ourBalance)
-	}
+	swapped(ourBalance)
 	for _, node := range c.Nodes() {
 		balance.revived(node)
 		balance.in("haproxy.service")
@@ -65,8 +61,8 @@ func TestCharm(t *testing.T) {
 	must(t, c.WaitIdle(step(t)))
 	agents(t, c, map[string]string{id: old})
 	*balance = *use(t, c, id, balance.writer, balance.find...)
-	swap(t, n, 0, "--yes")
-	settled(ourBalance)
+	swapped(ourBalance)
+	swapped(old, "--undo")
 }
 
 // revived kills the service's process on a node, and wants the cluster's new agent to have started the next. The failure
