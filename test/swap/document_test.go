@@ -63,10 +63,24 @@ func TestDocument(t *testing.T) {
 				unitsTakenBack(t, &stand{t: t, c: c, n: n, db: db}, old, all...)
 			}
 			home := map[*used]string{db: "mariadb.service", broker: "pacemaker.service", tokens: "pacemaker.service", balance: "haproxy.service"}
+			// Those that the new agents restart where the old ones know them, so that they can be taken back then too; the
+			// last of the group first.
+			early, late := []*used{balance}, []*used{tokens, broker, db}
 			if class == "systemd" {
 				home[broker], home[tokens] = "qpidd.service", "openstack-nova-consoleauth.service"
+				early, late = []*used{balance, tokens, broker, db}, nil
 			}
-			for _, round := range []struct {
+			revive := func(list []*used) {
+				for _, u := range list {
+					u.recovers(at)
+					u.in(home[u])
+				}
+				must(t, s.Settled(step(t)))
+				for _, u := range all {
+					*u = *use(t, c, u.id, u.writer, u.find...)
+				}
+			}
+			for i, round := range []struct {
 				args []string
 				want map[string]string
 			}{{[]string{"--yes"}, swapped}, {[]string{"--yes", "--undo"}, old}, {[]string{"--yes", "--maintenance"}, swapped}} {
@@ -84,13 +98,13 @@ func TestDocument(t *testing.T) {
 					t.Logf("%s: its client waited %s at the longest", u.id, u.writer.Outage(began))
 				}
 				restarts(t, c, "haproxy", class == "systemd" || round.want["haproxy"] == ourBalance)
+				if i == 0 {
+					balance.recovers(other(c, at))
+					revive(early)
+				}
 			}
 			says(t, swap(t, n, 0, "--yes"), "nothing is left to do")
-			balance.recovers(other(c, at))
-			for _, u := range []*used{tokens, broker, balance, db} { // the last of the group first
-				u.recovers(at)
-				u.in(home[u])
-			}
+			revive(late)
 			agents(t, c, swapped)
 			must(t, s.Settled(step(t)))
 			_, err = s.Audit(step(t))
