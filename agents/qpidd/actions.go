@@ -13,6 +13,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/qmf"
 	"github.com/openstack-ocf/agents/lib/service"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -89,7 +90,11 @@ func (a *agent) guard(ctx context.Context, r *ocf.Request, s settings) error {
 	if a.pidDir != "" {
 		dirs = append(dirs, a.pidDir)
 	}
-	if err := a.own(service.OwnDirs, append(dirs, filepath.Dir(a.log))...); err != nil {
+	made := dirs
+	if a.unit == "" {
+		made = append(slices.Clone(dirs), filepath.Dir(a.log))
+	}
+	if err := a.own(service.OwnDirs, made...); err != nil {
 		return err
 	}
 	if err := a.own(a.canWrite, dirs...); err != nil {
@@ -104,20 +109,28 @@ func (a *agent) guard(ctx context.Context, r *ocf.Request, s settings) error {
 	return nil
 }
 
-// own has do see to directories, by the account that the broker runs as. A unit has its own.
+// own has do see to directories, by the account that the broker runs as.
 func (a *agent) own(do func(daemon.Account, ...string) error, dirs ...string) error {
-	if a.unit != "" {
-		return nil
-	}
-	account, err := service.Account(a.user, a.group)
+	user, group := a.account()
+	account, err := service.Account(user, group)
 	if err != nil {
 		return err
 	}
 	return do(account, dirs...)
 }
 
+// account is whom the broker runs as: "" is root.
+func (a *agent) account() (user, group string) {
+	if a.unit == "" {
+		return a.user, a.group
+	}
+	u, _ := systemd.Read("/", a.unit)
+	return u.User, u.Group
+}
+
 func (a *agent) canWrite(account daemon.Account, dirs ...string) error {
-	return service.CanWrite(account, a.user, dirs...)
+	user, _ := a.account()
+	return service.CanWrite(account, cmp.Or(user, "root"), dirs...)
 }
 
 func (a *agent) launch(s settings, binary string) daemon.Command {

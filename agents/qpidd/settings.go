@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -27,6 +28,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/sockets"
 	"github.com/openstack-ocf/agents/lib/storage"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -49,7 +51,8 @@ var configs = []string{"/etc/qpid/qpidd.conf", "/etc/qpidd.conf"}
 // settings reads the configuration file. Its error means that the broker would
 // not start with it; the settings are then what can be known without it.
 func (p *params) settings() (settings, error) {
-	s := settings{config: cmp.Or(p.more("config"), p.config)}
+	told := p.told()
+	s := settings{config: cmp.Or(told("config"), p.config)}
 	if s.config == "" {
 		if i := slices.IndexFunc(configs, files.Exists); i >= 0 {
 			s.config = configs[i]
@@ -62,10 +65,10 @@ func (p *params) settings() (settings, error) {
 	if err == nil && p.dataDir == "" && isYes(s.conf["no-data-dir"]) {
 		err = ocf.Errorf(ocf.NotConfigured, "%s says no-data-dir: the broker is told from others by the data directory that it holds: remove that line, or set data_dir", s.config)
 	}
-	s.dataDir = filepath.Clean(cmp.Or(p.more("data-dir"), p.dataDir, s.conf["data-dir"], "/var/lib/qpidd"))
-	s.storeDir = p.dir(s, "store-dir")
+	s.dataDir = filepath.Clean(cmp.Or(told("data-dir"), p.dataDir, s.conf["data-dir"], p.home()))
+	s.storeDir = s.dir(told, "store-dir")
 	s.dirs = []string{s.dataDir}
-	for _, dir := range []string{s.storeDir, p.dir(s, "paging-dir")} {
+	for _, dir := range []string{s.storeDir, s.dir(told, "paging-dir")} {
 		if !slices.Contains(s.dirs, dir) {
 			s.dirs = append(s.dirs, dir)
 		}
@@ -74,14 +77,34 @@ func (p *params) settings() (settings, error) {
 	if p.port != 0 {
 		s.port = strconv.Itoa(p.port)
 	}
-	s.port = cmp.Or(p.more("port"), s.port)
+	s.port = cmp.Or(told("port"), s.port)
 	if err == nil && s.port == "0" {
 		err = ocf.Errorf(ocf.NotConfigured, "port=0 lets the kernel choose another port at each start, and no client would find the broker: set one (%s, or additional_parameters)", cmp.Or(s.config, "the parameter port"))
 	}
-	s.address = net.JoinHostPort(listenAddress(cmp.Or(p.more("interface"), p.iface, s.conf["interface"])), s.port)
-	s.tlsPort = cmp.Or(p.more("ssl-port"), s.conf["ssl-port"], "5671")
-	s.encrypted = isYes(cmp.Or(p.more("require-encryption"), s.conf["require-encryption"]))
+	s.address = net.JoinHostPort(listenAddress(cmp.Or(told("interface"), p.iface, s.conf["interface"])), s.port)
+	s.tlsPort = cmp.Or(told("ssl-port"), s.conf["ssl-port"], "5671")
+	s.encrypted = isYes(cmp.Or(told("require-encryption"), s.conf["require-encryption"]))
 	return s, err
+}
+
+// told is what the broker's command line and environment say of an option: those of its unit, or additional_parameters.
+func (p *params) told() func(name string) string {
+	if p.unit == "" {
+		return p.more
+	}
+	u, _ := systemd.Read("/", p.unit)
+	return func(name string) string { return cmp.Or(option(u.Exec, name), variable(u.Env, name)) }
+}
+
+// home is the data directory of a broker that is told none: by itself it takes one below its user's home.
+func (p *params) home() string {
+	if p.unit != "" {
+		u, _ := systemd.Read("/", p.unit)
+		if account, err := user.Lookup(cmp.Or(u.User, "root")); err == nil { // systemd gives it as HOME
+			return filepath.Join(account.HomeDir, ".qpidd")
+		}
+	}
+	return "/var/lib/qpidd"
 }
 
 // more is the value of an option in additional_parameters, where it stands in place of ours.
@@ -105,10 +128,19 @@ func option(args []string, name string) string {
 	return ""
 }
 
+// variable is the value of an option in a broker's environment.
+func variable(env []string, name string) string {
+	name = "QPID_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "="
+	if i := slices.IndexFunc(env, func(v string) bool { return strings.HasPrefix(v, name) }); i >= 0 {
+		return env[i][len(name):]
+	}
+	return ""
+}
+
 // dir is the directory that an option names, or else the data directory. The
 // broker takes what is not absolute from its working directory, /.
-func (p *params) dir(s settings, option string) string {
-	dir := cmp.Or(p.more(option), s.conf[option])
+func (s settings) dir(told func(string) string, option string) string {
+	dir := cmp.Or(told(option), s.conf[option])
 	if dir == "" {
 		return s.dataDir
 	}
@@ -120,18 +152,11 @@ func (p *params) dir(s settings, option string) string {
 func (s settings) says(ctx context.Context, p *daemon.Process, name string) string {
 	args, _ := p.Cmdline(ctx)
 	env, _ := p.Environ(ctx)
-	variable := func(name string) string {
-		name = "QPID_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "="
-		if i := slices.IndexFunc(env, func(v string) bool { return strings.HasPrefix(v, name) }); i >= 0 {
-			return env[i][len(name):]
-		}
-		return ""
-	}
 	conf := s.conf
-	if file := cmp.Or(option(args, "config"), variable("config"), s.config); file != s.config {
+	if file := cmp.Or(option(args, "config"), variable(env, "config"), s.config); file != s.config {
 		conf, _ = readConf(file)
 	}
-	return cmp.Or(option(args, name), variable(name), conf[name])
+	return cmp.Or(option(args, name), variable(env, name), conf[name])
 }
 
 // listenAddress is where a broker that listens there can be reached from this host.
@@ -341,7 +366,7 @@ func (a *agent) guards(s settings) []storage.Guard {
 func (a *agent) claims(s settings) []daemon.Claim {
 	var list []daemon.Claim
 	if at, err := netip.ParseAddrPort(s.address); err == nil {
-		if cmp.Or(a.more("interface"), a.iface, s.conf["interface"]) == "" {
+		if cmp.Or(a.told()("interface"), a.iface, s.conf["interface"]) == "" {
 			at = netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
 		}
 		list = append(list, daemon.Claim{Says: "has our address " + at.String(), Test: daemon.ListensOn(at), Differs: worksIn})

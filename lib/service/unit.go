@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,32 +75,53 @@ func (d Daemon) stray() error {
 		return ocf.Errorf(ocf.Generic, "cannot tell whether anything runs in %s: %w", d.Unit, err)
 	case len(pids) > 0:
 		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pids[0]))
-		return ocf.Errorf(ocf.Generic, "%s runs %s (pid %d), which is not known as the %s: see systemctl status %s", d.Unit, strings.TrimSpace(string(comm)), pids[0], d.Name, d.Unit)
+		return ocf.Errorf(ocf.Generic, "%s runs %s (pid %d), which is not known as the %s: see systemctl status %s", d.Unit, strings.Trim(string(comm), "()\n"), pids[0], d.Name, d.Unit)
 	}
 	return nil
 }
 
 // startUnit has systemd start the unit, and returns as soon as the service
-// serves, which may be before systemd calls the job done.
+// serves, which may be before systemd calls the job done. One that is killed
+// during its start is started once more, as without a unit.
 func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
 	return d.once(ctx, r, func(ctx context.Context) error {
-		if err := d.guard(ctx); err != nil {
-			return err
+		cause := d.guard(ctx)
+		if cause != nil {
+			return cause
 		}
 		r.Step("making %s the cluster's", d.Unit)
 		if err := systemd.Claim(ctx, d.Unit); err != nil {
 			return ocf.Errorf(ocf.Generic, "%s cannot be made the cluster's: %w", d.Unit, err)
 		}
 		r.Step("waiting for the %s, which systemd starts by %s, to serve", d.Name, d.Unit)
-		job := make(chan error, 1)
-		go func() { job <- systemd.Do(ctx, "start", d.Unit) }()
-		return d.follow(ctx, job)
+		for again := false; ; again = true {
+			began := time.Now()
+			err := d.runUnit(ctx, r)
+			var died *systemd.JobError
+			if !errors.As(err, &died) || ctx.Err() != nil {
+				return err
+			}
+			if cause = d.guard(ctx); cause != nil { // what it said last it said without knowing of its storage
+				return ocf.Errorf(ocf.CodeOf(cause), "%w; so %w", cause, err)
+			}
+			if !died.Killed() || again || Remaining(ctx) < time.Since(began) {
+				return err
+			}
+			r.Log.Warn("it was killed during its start and is started once more", "error", err)
+		}
 	})
+}
+
+// runUnit starts the unit's job, and follows it.
+func (d Daemon) runUnit(ctx context.Context, r *ocf.Request) error {
+	job := make(chan error, 1)
+	go func() { job <- systemd.Do(ctx, "start", d.Unit) }()
+	return d.follow(ctx, r, job)
 }
 
 // follow waits until the service serves, or its unit's job has failed, or its
 // unit has nothing left that could serve.
-func (d Daemon) follow(ctx context.Context, job <-chan error) error {
+func (d Daemon) follow(ctx context.Context, r *ocf.Request, job <-chan error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	done := false
@@ -110,7 +132,7 @@ func (d Daemon) follow(ctx context.Context, job <-chan error) error {
 		}
 		asked := error(ocf.Errorf(ocf.Generic, "%s has no process yet", d.Unit))
 		if len(pids) > 0 { // else the answer would be somebody else's
-			if asked = d.ready(ctx); asked == nil {
+			if asked = d.serves(ctx, r); asked == nil {
 				return nil
 			}
 		} else if done {
@@ -133,6 +155,22 @@ func (d Daemon) follow(ctx context.Context, job <-chan error) error {
 			return ocf.Errorf(ocf.Generic, "%w; %s may still be on its way: see journalctl -u %s, and give start a longer timeout", asked, d.Unit, d.Unit)
 		}
 	}
+}
+
+// serves is nil once the service answers, and is the one that a monitor will find: with settings of its own the unit may
+// run another.
+func (d Daemon) serves(ctx context.Context, r *ocf.Request) error {
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	p, err := d.find(ctx, r)
+	switch {
+	case err != nil:
+		return err
+	case p == nil:
+		return cmp.Or(d.stray(), error(d.NotRunning()))
+	}
+	return p.Close()
 }
 
 // stopUnit has systemd stop the unit, and kills what is left in its control

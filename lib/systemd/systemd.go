@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // JobError is a unit that did not start, stop or reload.
@@ -24,7 +26,7 @@ type JobError struct {
 	Unit   string
 	Verb   string // "start"
 	Result string // "exit-code", "timeout", "oom-kill" …: systemd.exec(5), $SERVICE_RESULT
-	Status string // how the main process ended: "status 1", "signal 9"; may be empty
+	Status string // how the main process ended: "status 1", "SIGKILL"; may be empty
 	Words  string // the last lines that the service wrote to the journal, or what systemctl said
 }
 
@@ -39,6 +41,9 @@ func (e *JobError) Error() string {
 	}
 	return s
 }
+
+// Killed tells whether somebody killed it, or the kernel for lack of memory.
+func (e *JobError) Killed() bool { return e.Status == "SIGKILL" || e.Result == "oom-kill" }
 
 // Name is the full name of a service's unit: ".service" may be left out. The error says why it is no such name.
 func Name(name string) (string, error) {
@@ -135,13 +140,19 @@ func Do(ctx context.Context, verb, unit string) error {
 	if verb == "start" {
 		_, _ = systemctl(ctx, "reset-failed", unit) // how often the cluster starts it is the cluster's to limit
 	}
-	words, err := systemctl(ctx, verb, unit)
+	args := []string{verb, unit}
+	if verb == "stop" {
+		// While pacemaker.service is stopped itself, the order of Claim would have this stop wait for the end of that one,
+		// which waits for us.
+		args = []string{verb, "--job-mode=ignore-dependencies", unit}
+	}
+	words, err := systemctl(ctx, args...)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || ctx.Err() != nil {
 		return err
 	}
 	e := &JobError{Unit: unit, Verb: verb, Result: "systemctl exits with " + strconv.Itoa(exit.ExitCode()), Words: words}
-	if props, err := Show(ctx, unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID", "LoadState"); err == nil && props["Result"] != "success" {
+	if props, err := Show(ctx, unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID", "ExecMainStartTimestampMonotonic"); err == nil && props["Result"] != "success" {
 		e.fill(ctx, props)
 	}
 	return e
@@ -149,7 +160,7 @@ func Do(ctx context.Context, verb, unit string) error {
 
 // Failure is how the unit's last run ended; nil if systemd knows of no failure.
 func Failure(ctx context.Context, unit string) error {
-	props, err := Show(ctx, unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID")
+	props, err := Show(ctx, unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID", "ExecMainStartTimestampMonotonic")
 	if err != nil || props["Result"] == "success" {
 		return err
 	}
@@ -167,13 +178,27 @@ func (e *JobError) fill(ctx context.Context, props map[string]string) {
 		e.Status = "status " + status
 	default: // CLD_KILLED, CLD_DUMPED
 		e.Status = "signal " + status
-	}
-	if id := props["InvocationID"]; id != "" {
-		out, _ := run(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=5", "_SYSTEMD_INVOCATION_ID="+id)
-		if lines := nonEmpty(out); len(lines) > 0 {
-			e.Words = strings.Join(lines, " | ")
+		if n, err := strconv.Atoi(status); err == nil && unix.SignalName(syscall.Signal(n)) != "" {
+			e.Status = unix.SignalName(syscall.Signal(n))
 		}
 	}
+	_, _ = run(ctx, "journalctl", "--sync") // it may have died faster than its words are written down
+	if id := props["InvocationID"]; id != "" {
+		e.Words = journal(ctx, "_SYSTEMD_INVOCATION_ID="+id)
+	}
+	started, err := strconv.ParseInt(props["ExecMainStartTimestampMonotonic"], 10, 64)
+	var now unix.Timespec
+	if e.Words == "" && err == nil && started > 0 && unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
+		// Nor may the journal know any more which invocation it was of.
+		ago := time.Duration(now.Nano()) - time.Duration(started)*time.Microsecond
+		e.Words = journal(ctx, "_SYSTEMD_UNIT="+e.Unit, fmt.Sprintf("--since=@%d", time.Now().Add(-ago).Unix()))
+	}
+}
+
+// journal are the last lines that match.
+func journal(ctx context.Context, match ...string) string {
+	out, _ := run(ctx, "journalctl", append([]string{"--quiet", "--no-pager", "--output=cat", "--lines=5"}, match...)...)
+	return strings.Join(nonEmpty(out), " | ")
 }
 
 // Show are properties of the unit, as `systemctl show` names them.

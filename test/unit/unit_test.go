@@ -185,11 +185,11 @@ func (h *host) life(t *testing.T) {
 		h.want(ocf.Start, ocf.NotInstalled, "is masked")
 	})
 	part("the job fails", func(h *host) {
-		h.dropIn("[Service]\nExecStart=\nExecStart=/bin/sh -c \"echo cannot go on: the disk is upside down >&2; exit 3\"\n")
+		h.dropIn("[Service]\nExecStart=\nExecStart=/bin/sh -c \"echo cannot go on: the disk is upside down >&2; exit 3\"\nNoExecPaths=\nExecPaths=\n")
 		h.want(ocf.Start, ocf.Generic, h.unit, "status 3", "the disk is upside down")
 	})
 	part("a stranger in the unit", func(h *host) {
-		h.dropIn("[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep 1000\n")
+		h.dropIn("[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep 1000\nNoExecPaths=\nExecPaths=\n")
 		h.sh("systemctl start %s", h.unit)
 		h.until("it runs", func() bool { return h.state("ActiveState") == "active" })
 		h.want(ocf.Monitor, ocf.Generic, h.unit+" runs sleep (pid ")

@@ -1,0 +1,113 @@
+package unit
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/ocf/ocftest"
+	"github.com/openstack-ocf/agents/test/broker"
+)
+
+// qpiddUnit runs the broker as upstream's unit does: as its own user, told nothing but its configuration file.
+const qpiddUnit = `[Unit]
+Description=AMQP broker
+After=network.target
+[Service]
+Type=simple
+User=qpidd
+Group=qpidd
+ExecStart=%s --config /etc/qpid/qpidd.conf
+[Install]
+WantedBy=multi-user.target
+`
+
+// TestQpidd: a real broker where there is one (QPIDD, PATH), else the stand-in.
+func TestQpidd(t *testing.T) {
+	path, err := broker.Find()
+	if err != nil {
+		t.Skip("SKIP: " + err.Error())
+	}
+	n := boot(t)
+	h := on(t, n, "qpidd", "qpidd.service", nil)
+	if path == "" {
+		t.Log("the stand-in")
+		path = "/usr/sbin/qpidd"
+		if err := n.WriteFile(context.Background(), path, broker.Script(), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		t.Log("a real broker: " + path)
+	}
+	h.sh("id qpidd >/dev/null 2>&1 || useradd --system --home-dir /var/lib/qpidd --create-home qpidd; mkdir -p /etc/qpid /var/lib/qpidd; chown qpidd: /var/lib/qpidd")
+	h.write("/usr/lib/systemd/system/qpidd.service", strings.ReplaceAll(qpiddUnit, "%s", path))
+	h.write("/etc/qpid/qpidd.conf", "auth=no\n")
+	h.sh("systemctl daemon-reload")
+	t.Run("its file names no data directory", func(t *testing.T) {
+		h := on(t, n, "qpidd", "qpidd.service", nil)
+		h.want(ocf.Start, ocf.OK)
+		h.watch(0, ocf.OK)
+		h.watch(20, ocf.OK)
+		h.want(ocf.Stop, ocf.OK)
+		h.want(ocf.Monitor, ocf.NotRunning, "/var/lib/qpidd/.qpidd")
+	})
+	t.Run("it works elsewhere than we are told", func(t *testing.T) {
+		h := on(t, n, "qpidd", "qpidd.service", ocftest.Params{"data_dir": "/srv/other"})
+		h.run.Want(t, ocftest.Call{Action: ocf.Start, Params: h.params, Timeout: 15 * time.Second}, ocf.Generic, "/var/lib/qpidd/.qpidd")
+		h.want(ocf.Stop, ocf.OK)
+	})
+	h.write("/etc/qpid/qpidd.conf", "auth=no\ndata-dir=/var/lib/qpidd/data\nport=5673\n")
+	on(t, n, "qpidd", "qpidd.service", nil).life(t)
+	t.Run("replicated, which only its own options can say", func(t *testing.T) {
+		h := on(t, n, "qpidd", "qpidd.service", ocftest.Params{"ha_cluster": "true", "ha_brokers_url": "amqp:127.0.0.1:5673"})
+		h.want(ocf.Start, ocf.NotConfigured, "does not replicate", "ha-cluster=yes")
+		h.want(ocf.Stop, ocf.OK)
+		h.write("/etc/qpid/qpidd.conf", "auth=no\ndata-dir=/var/lib/qpidd/data\nport=5673\nha-cluster=yes\nha-brokers-url=amqp:127.0.0.1:5673\n")
+		h.want(ocf.Start, ocf.OK)
+		h.watch(0, ocf.OK)
+		h.want(ocf.Stop, ocf.OK)
+	})
+	t.Run("what says how it runs is refused", func(t *testing.T) {
+		on(t, n, "qpidd", "qpidd.service", ocftest.Params{"user": "root"}).want(ocf.Start, ocf.NotConfigured, "user says how the service is run, and so does unit=qpidd.service")
+	})
+}
+
+// TestRedis: Debian's redis-server.service, which sandboxes it most of all, and gives its stop no time.
+func TestRedis(t *testing.T) {
+	needs(t, "redis-server", "redis-server")
+	n := boot(t)
+	on(t, n, "redis", "redis-server.service", nil).life(t)
+	t.Run("beside another on another port", func(t *testing.T) {
+		h := on(t, n, "redis", "redis-server.service", nil)
+		h.direct("exec redis-server --port 6380 --dir /tmp")
+		h.want(ocf.Monitor, ocf.NotRunning)
+		h.want(ocf.Start, ocf.OK)
+		h.watch(10, ocf.OK)
+		h.want(ocf.Stop, ocf.OK)
+		h.sh("pkill -f :6380")
+	})
+	t.Run("killed while it starts", func(t *testing.T) {
+		h := on(t, n, "redis", "redis-server.service", nil)
+		h.killsFirst("/var/lib/redis", "/usr/bin/redis-server /etc/redis/redis.conf --supervised systemd --daemonize no")
+		h.want(ocf.Start, ocf.OK)
+		h.watch(0, ocf.OK)
+		h.want(ocf.Stop, ocf.OK)
+	})
+	t.Run("killed at each start", func(t *testing.T) {
+		h := on(t, n, "redis", "redis-server.service", nil)
+		h.dropIn("[Service]\nExecStart=\nExecStart=/bin/sh -c \"echo about to load; kill -KILL $$$$\"\nNoExecPaths=\nExecPaths=\n")
+		r := h.want(ocf.Start, ocf.Generic, "redis-server.service: start failed (signal, SIGKILL)", "about to load")
+		if got := strings.Count(r.Stderr, "started once more"); got != 1 {
+			t.Errorf("it was started again %d times: %s", got, r)
+		}
+	})
+}
+
+// killsFirst has the next start of a program end by SIGKILL, and later ones be as they are. dir is one that it may write to.
+func (h *host) killsFirst(dir, program string) {
+	h.Helper()
+	h.sh("rm -f %s/killed", dir)
+	h.dropIn("[Service]\nExecStart=\nExecStart=/bin/sh -c \"test -e " + dir + "/killed || { touch " + dir + "/killed; echo about to load; kill -KILL $$$$; }; exec " + program + "\"\nNoExecPaths=\nExecPaths=\n")
+}
