@@ -113,6 +113,10 @@ ExecStart=/usr/bin/neutron-openvswitch-agent --config-file /usr/share/neutron/ne
 			"usr/lib/systemd/system/nova-scheduler.service": "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file /a\n",
 			"etc/systemd/system/nova-scheduler.service":     "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file '/b c'\n",
 		}, "--config-file=/b c", true},
+		"a unit of the operator's own": {map[string]string{
+			"usr/lib/systemd/system/nova-scheduler.service": "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file /a\n",
+			"etc/systemd/system/scheduler@.service":         "[Service]\nExecStart=/usr/bin/nova-scheduler --config-dir /etc/nova/%i.d --config-file /b\n",
+		}, "--config-dir=/etc/nova/cell1.d --config-file=/b", true},
 		"a drop-in": {map[string]string{
 			"usr/lib/systemd/system/nova-scheduler.service":                "[Service]\nExecStart=/usr/bin/nova-scheduler --config-file /a\n",
 			"usr/lib/systemd/system/nova-scheduler.service.d/10.conf":      "[Service]\nExecStart=\nExecStart=/usr/bin/nova-scheduler --config-file /not\n",
@@ -135,7 +139,11 @@ ExecStart=/usr/bin/neutron-openvswitch-agent --config-file /usr/share/neutron/ne
 		if strings.Contains(name, "neutron") {
 			prog = "neutron-openvswitch-agent"
 		}
-		files, found := unitFiles(root, prog)
+		unit := ""
+		if strings.Contains(name, "own") {
+			unit = "scheduler@cell1.service"
+		}
+		files, found := unitFiles(root, prog, unit)
 		if got := strings.Join(files, " "); got != c.want || found != c.found {
 			t.Errorf("%s: got %s, %v", name, got, found)
 		}

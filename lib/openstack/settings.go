@@ -64,7 +64,7 @@ func (a *agent) resolve(r *ocf.Request) *instance {
 // distribution's unit; where there is no unit, and the service would find more by itself, none.
 func (i *instance) files(asPackaged bool) []string {
 	if asPackaged {
-		files, found := unitFiles("/", i.prog)
+		files, found := unitFiles("/", i.prog, i.params.unit)
 		if found && (len(configFiles(files)) == 0 || slices.Contains(files, "--config-file="+i.params.config)) {
 			return files
 		}
@@ -83,13 +83,16 @@ func (i *instance) files(asPackaged bool) []string {
 	return files
 }
 
-// unitFiles are the options by which the distribution's unit names the configuration files of the program, in
+// unitFiles are the options by which its unit, "" for the distribution's, names the configuration files of the program, in
 // their order, which decides. found is false where there is no unit, or where it runs a script that
 // puts the command line together (Debian's).
-func unitFiles(root, prog string) (files []string, found bool) {
-	unit, found := systemd.Read(root, "openstack-"+prog+".service")
-	if !found {
-		unit, found = systemd.Read(root, prog+".service")
+func unitFiles(root, prog, name string) (files []string, found bool) {
+	var unit systemd.Unit
+	for _, name := range []string{name, "openstack-" + prog + ".service", prog + ".service"} {
+		if found || name == "" {
+			continue
+		}
+		unit, found = systemd.Read(root, name)
 	}
 	i := slices.IndexFunc(unit.Exec, func(w string) bool { return filepath.Base(w) == prog })
 	if !found || i < 0 || strings.Contains(unit.Exec[i], "/init.d/") {

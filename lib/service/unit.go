@@ -125,15 +125,19 @@ func (d Daemon) follow(ctx context.Context, r *ocf.Request, job <-chan error) er
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	done := false
+	asked := error(ocf.Errorf(ocf.Generic, "%s has no process yet", d.Unit))
 	for {
 		pids, err := systemd.Processes(d.Unit)
 		if err != nil {
 			return ocf.Errorf(ocf.Generic, "%w", err)
 		}
-		asked := error(ocf.Errorf(ocf.Generic, "%s has no process yet", d.Unit))
 		if len(pids) > 0 { // else the answer would be somebody else's
-			if asked = d.serves(ctx, r); asked == nil {
+			err := d.serves(ctx, r)
+			if err == nil {
 				return nil
+			}
+			if ctx.Err() == nil { // else it says only that time is up
+				asked = err
 			}
 		} else if done {
 			if err := systemd.Failure(ctx, d.Unit); err != nil {

@@ -6,6 +6,7 @@ package systemd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,16 +184,18 @@ func (e *JobError) fill(ctx context.Context, props map[string]string) {
 		}
 	}
 	_, _ = run(ctx, "journalctl", "--sync") // it may have died faster than its words are written down
+	words := ""
 	if id := props["InvocationID"]; id != "" {
-		e.Words = journal(ctx, "_SYSTEMD_INVOCATION_ID="+id)
+		words = journal(ctx, "_SYSTEMD_INVOCATION_ID="+id)
 	}
 	started, err := strconv.ParseInt(props["ExecMainStartTimestampMonotonic"], 10, 64)
 	var now unix.Timespec
-	if e.Words == "" && err == nil && started > 0 && unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
+	if words == "" && err == nil && started > 0 && unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
 		// Nor may the journal know any more which invocation it was of.
 		ago := time.Duration(now.Nano()) - time.Duration(started)*time.Microsecond
-		e.Words = journal(ctx, "_SYSTEMD_UNIT="+e.Unit, fmt.Sprintf("--since=@%d", time.Now().Add(-ago).Unix()))
+		words = journal(ctx, "_SYSTEMD_UNIT="+e.Unit, fmt.Sprintf("--since=@%d", time.Now().Add(-ago).Unix()))
 	}
+	e.Words = cmp.Or(words, e.Words)
 }
 
 // journal are the last lines that match.
