@@ -233,6 +233,15 @@ func recovered(s *stand, _ *cluster.Node) {
 		s.t.Error("mysqld_safe is back")
 	}
 	s.restarted()
+	// What somebody changed where the swap had changed it would be given up.
+	start := func(timeout string) {
+		s.n.MustExec(step(s.t), s.t, "cibadmin", "--modify", "--xml-text", `<op id="db-start-interval-0s-1" timeout="`+timeout+`"/>`)
+		must(s.t, s.c.WaitIdle(step(s.t)))
+	}
+	start("333s")
+	says(s.t, swap(s.t, s.n, 3, "--yes", "--undo"), "op db-start-interval-0s-1 came with the swap, was changed since, and goes", "a person has to agree")
+	s.as(ourDB)
+	start("300s") // as the swap left it
 	swap(s.t, s.n, 0, "--yes", "--undo")
 	s.as(oldDB)
 }
