@@ -39,16 +39,17 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.path("served"), program, 0o755); err != nil {
+	// No other package's tests have a program of this name: a service is looked for by that in all folders.
+	if err := os.WriteFile(s.path("answering"), program, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s.svc.Launch = func(context.Context, string) (daemon.Command, error) {
 		s.launches <- struct{}{}
-		return daemon.Command{Path: s.path("served"), Args: []string{"600"}}, nil
+		return daemon.Command{Path: s.path("answering"), Args: []string{"600"}}, nil
 	}
 	s.svc.Service = service.Service{
 		Name: "test service", On: s.dir,
-		Identity: daemon.Identity{Name: "test service", Executables: []string{s.path("served")}},
+		Identity: daemon.Identity{Name: "test service", Executables: []string{s.path("answering")}},
 		Answers: func(context.Context) error {
 			b, err := os.ReadFile(s.path("answer"))
 			switch {
@@ -102,7 +103,7 @@ func (s *site) pids() []int {
 	links, _ := filepath.Glob("/proc/[0-9]*/exe")
 	var pids []int
 	for _, l := range links {
-		if exe, _ := os.Readlink(l); exe == s.path("served") {
+		if exe, _ := os.Readlink(l); exe == s.path("answering") {
 			pid, _ := strconv.Atoi(strings.Split(l, "/")[2])
 			pids = append(pids, pid)
 		}
@@ -338,7 +339,7 @@ func TestMeant(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			for range c.running {
-				cmd := exec.Command(s.path("served"), "600")
+				cmd := exec.Command(s.path("answering"), "600")
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
