@@ -213,9 +213,31 @@ func (list instances) current() *instance {
 	return list[len(list)-1]
 }
 
+// findAll is FindAll that waits while a process is in doubt: a master that executes itself anew, for a reload, has no
+// command line for a moment, and holds our sockets all the while.
+func (a *agent) findAll(ctx context.Context, s settings) ([]*daemon.Process, error) {
+	until := time.Now().Add(min(settling, service.Remaining(ctx)/4))
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		all, err := a.identity(s).FindAll(ctx)
+		if !errors.As(err, new(*daemon.DoubtError)) || time.Now().After(until) {
+			return all, err
+		}
+		for _, p := range all {
+			_ = p.Close()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
 // find looks for ours; the error carries the exit code of a monitor.
 func (a *agent) find(ctx context.Context, s settings) (instances, error) {
-	all, err := a.identity(s).FindAll(ctx)
+	all, err := a.findAll(ctx, s)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		err = ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of HAProxy: run as root: %w", err)

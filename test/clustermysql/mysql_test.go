@@ -248,8 +248,8 @@ func degraded(t *testing.T, s *scenario.Stage) {
 	alerted(t, n, `"state":"degraded"`, "% full", "make room")
 	told(t, s, 3, "db", "degraded, since ", "% full", "(exit 190)", "-> make room")
 	n.MustExec(ctx, t, "rm", filler)
+	alerted(t, n, "db on "+n.Name+" is well again; it was: ") // before the cleanup, after which nobody knows what was
 	must(t, s.Restore(ctx))
-	alerted(t, n, "db on "+n.Name+" is well again; it was: ")
 	told(t, s, 0, "serving, since ", "fencing on", "at rest")
 	if status, err := s.Cluster.Status(ctx); err != nil || len(status.Failures) > 0 {
 		t.Errorf("still degraded: %+v, %v", status.Failures, err)

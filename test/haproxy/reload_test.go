@@ -3,12 +3,11 @@ package haproxy
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
@@ -132,6 +130,59 @@ func TestHitlessReload(t *testing.T) {
 	h.Monitor(10, ocf.OK)
 }
 
+// between is a stand-in for the master, which passes commands on. With the first question for the frontends it reloads
+// HAProxy, and says what the old worker says after that. It is a process of its own: this one is called haproxy.test, and who
+// is called so and has HAProxy's socket may be it.
+const between = `
+import os, signal, socket, sys, time
+master, pid = sys.argv[1], int(sys.argv[2])
+moved = master + ".moved"
+os.rename(master, moved)
+door = socket.socket(socket.AF_UNIX)
+door.bind(master)
+door.listen()
+print("ready", flush=True)
+
+def haproxies():
+    def exe(p):
+        try:
+            return os.path.basename(os.readlink("/proc/%s/exe" % p))
+        except OSError:
+            return ""
+    return sum(exe(p) == "haproxy" for p in os.listdir("/proc") if p.isdigit())
+
+def read(s, until):
+    data = b""
+    while not (until and data.endswith(until)):
+        more = s.recv(65536)
+        if not more:
+            break
+        data += more
+    return data
+
+while True:
+    client, _ = door.accept()
+    command = read(client, b"\n")
+    behind = socket.socket(socket.AF_UNIX)
+    behind.connect(moved)
+    behind.sendall(command)
+    behind.shutdown(socket.SHUT_WR)
+    answer = read(behind, b"")
+    last = b"show stat" in command
+    if last:
+        answer = answer.replace(b"OPEN", b"STOP")
+        door.close()
+        os.rename(moved, master)
+        os.kill(pid, signal.SIGUSR2)
+        while haproxies() < 3:
+            time.sleep(0.005)
+    client.sendall(answer)
+    client.close()
+    if last:
+        print("asked", flush=True)
+        break
+`
+
 // TestReloadWhileMonitored: a reload that begins in the middle of a monitor is
 // no failure, though it is the old worker that answers: that one has no
 // frontend any more, but it lives as long as its connections.
@@ -145,49 +196,23 @@ func TestReloadWhileMonitored(t *testing.T) {
 	youth := time.Now().Add(3 * time.Second) // the monitor has patience with a process of less than 2 s
 	box.Until(t, "the worker is no longer young", func() bool { return time.Now().After(youth) })
 
-	// A stand-in for the master passes commands on. With the first question for the frontends it reloads HAProxy,
-	// and says what the old worker says after that.
-	const moved = master + ".moved"
-	if err := os.Rename(master, moved); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", master)
+	cmd := exec.Command("/usr/bin/python3", "-c", between, master, strconv.Itoa(m))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	defer l.Close()
-	asked := make(chan error, 1)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			line, _ := bufio.NewReader(c).ReadString('\n')
-			answer, err := haproxy.API{Address: moved}.Ask(t.Context(), strings.TrimSpace(line))
-			last := strings.Contains(line, "show stat")
-			if last {
-				answer = strings.ReplaceAll(answer, "OPEN", "STOP")
-				_ = l.Close()
-				err = errors.Join(err, os.Rename(moved, master), syscall.Kill(m, syscall.SIGUSR2))
-				for len(h.Pids()) < 3 && t.Context().Err() == nil {
-					time.Sleep(5 * time.Millisecond)
-				}
-				asked <- err
-			}
-			_, _ = io.WriteString(c, answer)
-			_ = c.Close()
-		}
-	}()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	says := bufio.NewReader(out)
+	if line, err := says.ReadString('\n'); line != "ready\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
 	h.Monitor(0, ocf.OK)
-	select {
-	case err := <-asked:
-		if err != nil {
-			t.Error(err)
-		}
-	default:
-		t.Error("the monitor did not ask for the frontends")
+	if line, err := says.ReadString('\n'); line != "asked\n" { // else it waits for the question until this fails
+		t.Errorf("the monitor did not ask for the frontends: %q, %v", line, err)
 	}
 	h.echo(old)
 	h.Monitor(0, ocf.OK)
