@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -211,12 +212,16 @@ func (a *Agent) Contract(t *testing.T, declaration func() ocf.Agent, broken, uni
 	})
 }
 
+// testers are the calls of ocf-tester so far.
+var testers atomic.Int64
+
 // OCFTester runs the tester of the resource-agents project.
 func (a *Agent) OCFTester() {
 	a.T.Helper()
 	Needs(a.T, "ocf-tester", "resource-agents")
 	LetIn(a.T, a.Path) // it runs meta-data as nobody
-	args := []string{"-v", "-n", "test"}
+	// Resources of one name would have one pid file, by which a service is known whose title tells nothing.
+	args := []string{"-v", "-n", fmt.Sprintf("test-%d", testers.Add(1))}
 	for k, v := range a.Params {
 		args = append(args, "-o", k+"="+v)
 	}
