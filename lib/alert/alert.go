@@ -10,10 +10,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
@@ -89,7 +87,7 @@ func Of(ctx context.Context, env func(string) string, history func(context.Conte
 		return nil
 	}
 	if op != nil {
-		a.Reason = masked(op.Reason)
+		a.Reason = words.Masked(op.Reason)
 	}
 	what := fmt.Sprintf("%s on %s: %s", e.resource, e.node, e.task)
 	switch {
@@ -166,25 +164,11 @@ func (e event) isAbout(op pacemaker.Op, state string) bool {
 	return !handicap && e.at.Unix()-op.At <= int64(repaired.Seconds())
 }
 
-var login = regexp.MustCompile(`://[^/@\s]+@`)
-
-// masked leaves out logins in URLs, and values of secret names.
-func masked(reason string) string {
-	reason = login.ReplaceAllString(reason, "://***@")
-	fields := strings.Split(reason, " ")
-	for i, f := range fields {
-		if name, value, ok := strings.Cut(f, "="); ok && words.Secret(name, value) {
-			fields[i] = name + "=***"
-		}
-	}
-	return strings.Join(fields, " ")
-}
-
 // Post sends the alert to a webhook, as JSON. The context bounds it.
 func (a *Alert) Post(ctx context.Context, to string) error {
 	u, err := url.Parse(to)
 	if err != nil || u.Host == "" {
-		return fmt.Errorf("the recipient is no URL: %q", masked(to))
+		return fmt.Errorf("the recipient is no URL: %q", words.Masked(to))
 	}
 	text, err := json.Marshal(a)
 	if err != nil {

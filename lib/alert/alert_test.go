@@ -38,9 +38,9 @@ func TestOf(t *testing.T) {
 		ops  []pacemaker.Op
 		want string
 	}{
-		"degraded":                    {environment(), []pacemaker.Op{limp}, "db on node2: monitor degraded (190): 85% full at http://***@h/ passwd=*** -> do it"},
+		"degraded":                    {environment(), []pacemaker.Op{limp}, "db on node2: monitor degraded (190): 85% full at http://(secret)@h/ passwd=(secret) -> do it"},
 		"degraded, and nobody knows":  {environment("kind", "other"), nil, ""},
-		"well again":                  {environment("rc", "0", "desc", "ok"), []pacemaker.Op{limp}, "db on node2 is well again; it was: 85% full at http://***@h/ passwd=***"},
+		"well again":                  {environment("rc", "0", "desc", "ok"), []pacemaker.Op{limp}, "db on node2 is well again; it was: 85% full at http://(secret)@h/ passwd=(secret)"},
 		"the first monitor":           {environment("rc", "0", "desc", "ok"), []pacemaker.Op{dead}, ""},
 		"back on another node":        {environment("rc", "0", "task", "start", "interval", "0"), []pacemaker.Op{dead}, "db on node2 is well again; it was: no server runs"},
 		"an ordinary start":           {environment("rc", "0", "task", "start", "interval", "0"), nil, ""},

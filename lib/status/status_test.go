@@ -153,7 +153,7 @@ func TestText(t *testing.T) {
 		t.Error("colours where there are none")
 	}
 	b.Reset()
-	if err := r.WriteText(&b, true); err != nil || !strings.Contains(b.String(), "\x1b[1;33mdegraded\x1b[0m") {
+	if err := r.WriteText(&b, true); err != nil || !strings.Contains(b.String(), "\x1b[33mdegraded\x1b[0m") {
 		t.Errorf("%v\n%s", err, &b)
 	}
 }

@@ -7,17 +7,26 @@ import (
 	"time"
 )
 
-// colours of the states on a terminal, as ECMA-48 has them.
-var colours = map[string]string{
-	Blocked: "1;31", Failed: "1;31", Degraded: "1;33", Changing: "36", Stopped: "2", Serving: "32",
-	"unclean": "1;31", "offline": "1;31", "joining": "36", "standby": "33", "maintenance": "33", "online": "32",
+// colourOf is a state's colour on a terminal, as ECMA-48 has them.
+func colourOf(state string) string {
+	switch state {
+	case Blocked, Failed, "unclean", "offline":
+		return "1;31"
+	case Degraded, "standby", "maintenance":
+		return "33"
+	case Changing, "joining":
+		return "36"
+	case Stopped:
+		return "2"
+	}
+	return "32"
 }
 
 // WriteText writes the report for people: a line for each resource on each node, and below it why and what to do.
 func (r *Report) WriteText(w io.Writer, colour bool) error {
 	paint := func(state string) string {
-		if c := colours[state]; colour && c != "" {
-			return "\x1b[" + c + "m" + state + "\x1b[0m"
+		if colour {
+			return "\x1b[" + colourOf(state) + "m" + state + "\x1b[0m"
 		}
 		return state
 	}

@@ -34,3 +34,24 @@ func Secret(name, value string) bool {
 	}
 	return regexp.MustCompile(secretURL).MatchString(value) || regexp.MustCompile(secretWord).MatchString(value)
 }
+
+// Masked is a text to be shown, in which somebody else may have written secrets: without the logins in URLs, and the values
+// of secret names (passwd=x, --auth-key x).
+func Masked(text string) string {
+	text = regexp.MustCompile(`://[^/?#\s]*@`).ReplaceAllString(text, "://(secret)@")
+	fields := strings.Split(text, " ")
+	for i, f := range fields {
+		name, value, set := strings.Cut(f, "=")
+		option := ""
+		if i > 0 && strings.HasPrefix(fields[i-1], "--") && !strings.HasPrefix(f, "-") {
+			option = strings.TrimLeft(fields[i-1], "-")
+		}
+		switch {
+		case set && Secret(name, value):
+			fields[i] = name + "=(secret)"
+		case option != "" && !strings.Contains(option, "=") && Secret(option, f):
+			fields[i] = "(secret)"
+		}
+	}
+	return strings.Join(fields, " ")
+}

@@ -52,3 +52,16 @@ func TestSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestMasked(t *testing.T) {
+	for text, want := range map[string]string{
+		"mysql://u:pw@h/db refuses; passwd=x y":            "mysql://(secret)@h/db refuses; passwd=(secret) y",
+		"fence --auth-key abc --port 5 --password-file /p": "fence --auth-key (secret) --port 5 --password-file /p",
+		"correct user or password; the password is wrong":  "correct user or password; the password is wrong",
+		"http://h/ at 85%": "http://h/ at 85%",
+	} {
+		if got := Masked(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
