@@ -18,6 +18,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // cnf makes option files, in all the forms that a server reads and an operator writes.
@@ -162,6 +163,7 @@ func judge(t *testing.T, binary, config, user string) verdict {
 // TestServerIsTheJudge: what the agent makes of hundreds of option files is what the server makes of them, while the
 // files change under the answer that it keeps.
 func TestServerIsTheJudge(t *testing.T) {
+	needs.Installed(t, "mariadb-server")
 	for name, mariaDB := range map[string]bool{"mariadbd": true, "mysqld of MySQL": false} {
 		t.Run(name, func(t *testing.T) {
 			binary := "/usr/sbin/" + strings.Fields(name)[0]

@@ -13,10 +13,12 @@ import (
 	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/takeover"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // What the file says in a group that only a server of this version reads, the server is asked for.
 func TestDeriveAsksTheServer(t *testing.T) {
+	needs.Installed(t, "mariadb-server")
 	const server = "/usr/sbin/mariadbd"
 	if !files.Exists(server) {
 		t.Skip("SKIP: needs " + server)

@@ -14,11 +14,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // TestLooksBesideEnding: servers of others that come and go while processes are looked at make nobody doubt.
 // LOOKS=100000 looks that often.
 func TestLooksBesideEnding(t *testing.T) {
+	needs.Installed(t, "mariadb-server")
 	server, err := exec.LookPath("mariadbd")
 	if err != nil {
 		t.Skip("SKIP: needs mariadb-server")
@@ -98,6 +101,7 @@ func TestLooksBesideEnding(t *testing.T) {
 
 // TestStuckOnFrozenStorage: a server that does not come out of the kernel is told, be it another's.
 func TestStuckOnFrozenStorage(t *testing.T) {
+	needs.Installed(t, "e2fsprogs")
 	for _, program := range []string{"mkfs.ext4", "fsfreeze"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip("SKIP: needs " + program)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // tree is a directory of option files; DIR in a text is the directory's path.
@@ -68,6 +70,7 @@ var testGroups = []string{"mysqld", "mariadb"}
 
 // TestOracle holds this package against MariaDB's own reader, on every tree.
 func TestOracle(t *testing.T) {
+	needs.Installed(t, "my_print_defaults")
 	oracle, err := exec.LookPath("my_print_defaults")
 	if err != nil {
 		t.Skip("SKIP: needs my_print_defaults")

@@ -60,7 +60,6 @@ func TestWhatToolsSay(t *testing.T) {
 			"an attribute that cannot be set", "attrd_updater", "printf 'Could not update\n a' >&2; exit 76",
 			func() error { return SetAttribute(t.Context(), "", "a", "1") }, "attrd_updater --name a --update 1: exit status 76: Could not update a", "--name a --update 1",
 		},
-		{"units are read again", "systemctl", "", func() error { return ReloadUnits(t.Context()) }, "", "daemon-reload"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			said := standIn(t, c.tool, c.script)
@@ -125,18 +124,6 @@ func TestAttributes(t *testing.T) {
 		if !maps.Equal(got, c.want) || (err != nil) != c.fails {
 			t.Errorf("%s: %v, %v", c.script, got, err)
 		}
-	}
-}
-
-func TestUnitProperties(t *testing.T) {
-	standIn(t, "systemctl", `echo "MainPID=42"; echo "Environment=A=1 B=2"; echo "ActiveState="`)
-	got, err := UnitProperties(t.Context(), "u.service", "MainPID", "Environment", "ActiveState")
-	if err != nil || !maps.Equal(got, map[string]string{"MainPID": "42", "Environment": "A=1 B=2", "ActiveState": ""}) {
-		t.Errorf("%v, %v", got, err)
-	}
-	standIn(t, "systemctl", "")
-	if _, err := UnitProperties(t.Context(), "u.service", "MainPID"); err == nil || err.Error() != "systemctl shows no MainPID of u.service" {
-		t.Error(err)
 	}
 }
 

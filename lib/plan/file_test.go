@@ -21,6 +21,7 @@ import (
 	"github.com/openstack-ocf/agents/agents/qpidd"
 	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/plan"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 func agents() map[string]placement.Agent {
@@ -246,6 +247,7 @@ func TestNoFencingOnPurpose(t *testing.T) {
 }
 
 func TestWriteHAProxy(t *testing.T) {
+	needs.Installed(t, "haproxy")
 	if _, err := exec.LookPath("haproxy"); err != nil {
 		t.Skip("SKIP: needs haproxy")
 	}
@@ -276,6 +278,7 @@ func TestWriteHAProxy(t *testing.T) {
 
 // The operator's file stays beside the new one, which has its place behind a link, its owner and its mode.
 func TestWriteOverTheOperatorsFile(t *testing.T) {
+	needs.Installed(t, "haproxy")
 	if _, err := exec.LookPath("haproxy"); err != nil {
 		t.Skip("SKIP: needs haproxy")
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -409,7 +410,7 @@ func (c *Change) ownUnit(ctx context.Context, kind takeover.Kind) error {
 	if c.Unit == "" || c.Unit == named || kind.Owns(c.Unit) {
 		return nil
 	}
-	props, err := pacemaker.UnitProperties(ctx, cmp.Or(named, c.Unit), "Id")
+	props, err := systemd.Show(ctx, cmp.Or(named, c.Unit), "Id")
 	if err != nil {
 		return err
 	}
@@ -561,7 +562,7 @@ func (c *Change) elsewhere(node string) string {
 func (s *Swap) runsToday(ctx context.Context, c *Change) error {
 	if c.Old.Attr("class") == "systemd" { // which crm_resource cannot check
 		unit := unitName(c.Old)
-		props, err := pacemaker.UnitProperties(ctx, unit, "ActiveState")
+		props, err := systemd.Show(ctx, unit, "ActiveState")
 		if err == nil && props["ActiveState"] != "active" {
 			err = fmt.Errorf("systemd says that %s is %s although it runs: it could not be gone back to", unit, props["ActiveState"])
 		}
@@ -647,7 +648,7 @@ func (c *Change) noteUnit(ctx context.Context) {
 	if c.RunBy == byAgent {
 		c.add("its process stays in %s until it first ends, for its parameters say how it is run, and so does a unit; what the cluster starts then runs under Pacemaker", c.Unit)
 	}
-	switch props, err := pacemaker.UnitProperties(ctx, c.Unit, "UnitFileState"); {
+	switch props, err := systemd.Show(ctx, c.Unit, "UnitFileState"); {
 	case err != nil:
 	case props["UnitFileState"] == "enabled":
 		c.add("%[1]s is enabled, so that at a boot systemd starts it behind the cluster's back: systemctl disable %[1]s, on all nodes", c.Unit)

@@ -32,7 +32,7 @@ func beside(unit, name string) string {
 // claim sees to it that systemd does not restart the unit's service behind the cluster's back. It does nothing where
 // that is so, as under a resource of the class systemd. The agent's own start claims the unit in any case.
 func claim(ctx context.Context, unit string) error {
-	props, err := pacemaker.UnitProperties(ctx, unit, "Restart", "Before")
+	props, err := systemd.Show(ctx, unit, "Restart", "Before")
 	if err != nil || props["Restart"] == "no" && slices.Contains(strings.Fields(props["Before"]), "pacemaker.service") {
 		return err
 	}
@@ -70,10 +70,10 @@ func reread(ctx context.Context, unit string, ours, older error) error {
 	if ours != nil && older != nil {
 		return nil
 	}
-	if err := pacemaker.ReloadUnits(ctx); err != nil || older != nil {
+	if err := systemd.Reload(ctx); err != nil || older != nil {
 		return err
 	}
-	props, err := pacemaker.UnitProperties(ctx, unit, "KillMode")
+	props, err := systemd.Show(ctx, unit, "KillMode")
 	if err == nil && props["KillMode"] == "none" {
 		err = fmt.Errorf("systemd would not stop the process of %s: KillMode is still none", unit)
 	}

@@ -115,7 +115,7 @@ func Claim(ctx context.Context, unit string) error {
 	if err := os.WriteFile(path, []byte(dropInText), 0o644); err != nil {
 		return err
 	}
-	_, err := systemctl(ctx, "daemon-reload")
+	err := Reload(ctx)
 	if err != nil {
 		_ = os.Remove(path) // else the next would take it for read
 	}
@@ -131,8 +131,7 @@ func Disclaim(ctx context.Context, unit string) error {
 		return err
 	}
 	_ = os.Remove(filepath.Dir(DropIn(unit))) // if nothing else is in it
-	_, err := systemctl(ctx, "daemon-reload")
-	return err
+	return Reload(ctx)
 }
 
 // Do has systemd start, stop or reload the unit, and returns when it says that it has. The error is a *JobError if it
@@ -204,7 +203,7 @@ func journal(ctx context.Context, match ...string) string {
 	return strings.Join(nonEmpty(out), " | ")
 }
 
-// Show are properties of the unit, as `systemctl show` names them.
+// Show are properties of the unit, as `systemctl show` names them. It is an error if systemd knows none of these names.
 func Show(ctx context.Context, unit string, names ...string) (map[string]string, error) {
 	out, err := systemctl(ctx, "show", "--property="+strings.Join(names, ","), unit)
 	if err != nil {
@@ -216,10 +215,20 @@ func Show(ctx context.Context, unit string, names ...string) (map[string]string,
 			props[name] = value
 		}
 	}
+	if len(props) == 0 {
+		return nil, fmt.Errorf("systemctl shows no %s of %s", strings.Join(names, ", "), unit)
+	}
 	return props, nil
 }
 
-// systemctl runs it, and returns what it said on both of its outputs.
+// Reload has systemd read its units again.
+func Reload(ctx context.Context) error {
+	_, err := systemctl(ctx, "daemon-reload")
+	return err
+}
+
+// systemctl runs it, and returns what it said on both of its outputs. Where systemd does not answer, it gives up by itself:
+// after 90 s (systemd 252).
 func systemctl(ctx context.Context, args ...string) (string, error) {
 	out, err := run(ctx, "systemctl", args...)
 	if err != nil {

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,5 +77,29 @@ func TestJobError(t *testing.T) {
 	e := &JobError{Unit: "a.service", Verb: "start", Result: "exit-code", Status: "status 3", Words: "no disk"}
 	if got := e.Error(); got != "a.service: start failed (exit-code, status 3): no disk" {
 		t.Error(got)
+	}
+}
+
+func TestShow(t *testing.T) {
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	says := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says(`[ "$*" = "show --property=MainPID,Environment,ActiveState u.service" ] && printf 'MainPID=42\nEnvironment=A=1 B=2\nActiveState=\n'`)
+	got, err := Show(t.Context(), "u.service", "MainPID", "Environment", "ActiveState")
+	if err != nil || !maps.Equal(got, map[string]string{"MainPID": "42", "Environment": "A=1 B=2", "ActiveState": ""}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	says("")
+	if _, err := Show(t.Context(), "u.service", "MainPID"); err == nil || err.Error() != "systemctl shows no MainPID of u.service" {
+		t.Error(err)
+	}
+	says("echo 'Failed to connect to bus: No such file or directory' >&2; exit 1")
+	if err := Reload(t.Context()); err == nil || err.Error() != "systemctl daemon-reload: exit status 1: Failed to connect to bus: No such file or directory" {
+		t.Error(err)
 	}
 }
