@@ -311,6 +311,9 @@ func frozen(p *daemon.Process, what string) error {
 	if st.Stopped() {
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen (state %c, stopped by a signal): %w", what, p.PID, st.State, errFrozen)
 	}
+	if group := p.FrozenGroup(); group != "" {
+		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen with its control group %s: %w", what, p.PID, group, errFrozen)
+	}
 	return nil
 }
 

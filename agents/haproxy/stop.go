@@ -34,7 +34,12 @@ func (a *agent) soft(ctx context.Context, r *ocf.Request, s settings) {
 	r.Step("waiting %s for connections to end", limit)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var asked instances
 	for _, in := range list {
+		if in.head.FrozenGroup() != "" {
+			continue // it hears of nothing until it is thawed
+		}
+		asked = append(asked, in)
 		for _, p := range in.processes() {
 			if errors.Is(frozen(p, ""), errFrozen) {
 				r.Log.Warn("it was stopped by a signal: continued so that it can end", "process", p.String())
@@ -45,7 +50,7 @@ func (a *agent) soft(ctx context.Context, r *ocf.Request, s settings) {
 			r.Log.Warn("no soft stop", "error", err)
 		}
 	}
-	for _, in := range list {
+	for _, in := range asked {
 		if err := in.head.Wait(ctx); err != nil {
 			r.Log.Info("connections are left and will be cut", "process", in.String(), "after", limit)
 		}

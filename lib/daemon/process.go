@@ -279,6 +279,21 @@ func (p *Process) Exiting() bool {
 	return err == nil && st.Flags&exitingTask != 0 && p.Alive()
 }
 
+// FrozenGroup is the control group (version 2) that the process is frozen with, "" if it is not: cgroup.freeze, systemctl
+// freeze. Its state does not tell.
+func (p *Process) FrozenGroup() string {
+	b, _ := os.ReadFile(p.dir + "/cgroup")
+	for line := range strings.Lines(string(b)) {
+		if group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && group != "/" {
+			events, _ := os.ReadFile(filepath.Join("/sys/fs/cgroup", group, "cgroup.events"))
+			if strings.Contains(string(events), "frozen 1") {
+				return group
+			}
+		}
+	}
+	return ""
+}
+
 // Children are the states of the processes that it started and that live: /proc/PID/task/TID/children in
 // proc_pid_task(5). A kernel without CONFIG_PROC_CHILDREN tells of none.
 func (p *Process) Children() (list []Stat, err error) {

@@ -30,7 +30,7 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 		Unit:    i.params.unit,
 		Binary:  func() (string, error) { return r.LookPath(i.params.binary) },
 		Launch:  func(_ context.Context, binary string) (daemon.Command, error) { return i.launch(binary) },
-		Questions: []service.Question{{Slow: true, Ask: func(ctx context.Context, p *daemon.Process) error {
+		Questions: []service.Question{{Ask: func(ctx context.Context, p *daemon.Process) error {
 			return i.health(ctx, p)
 		}}},
 		Workers:  true,

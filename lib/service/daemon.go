@@ -64,10 +64,10 @@ type Daemon struct {
 
 // Question is one thing that a monitor asks of a process that runs.
 type Question struct {
-	Level int  // from which on it is asked
-	Slow  bool // it may take long, and ends with the process: nobody is there to answer it then
+	Level int // from which on it is asked
 	// Ask returns nil, a handicap (an error with the code ocf.Degraded), or what is
 	// wrong. The first wrong ends the monitor; a handicap is told if nothing is wrong.
+	// Its context ends when the process does, or is frozen: nobody is there to answer then.
 	Ask func(ctx context.Context, p *daemon.Process) error
 }
 
@@ -250,7 +250,8 @@ func (d Daemon) Absent() error {
 
 // Ask asks the process all questions up to the request's level.
 func (d Daemon) Ask(ctx context.Context, r *ocf.Request, p *daemon.Process) error {
-	if err := Thawed(p); err != nil {
+	thawed := func(context.Context) error { return Thawed(p) }
+	if err := thawed(ctx); err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(d.Questions, func(q Question) bool { return q.Level == 0 }) {
@@ -261,7 +262,7 @@ func (d Daemon) Ask(ctx context.Context, r *ocf.Request, p *daemon.Process) erro
 		if q.Level > r.Level {
 			continue
 		}
-		err := q.ask(ctx, p)
+		err := whileThawed(ctx, thawed, func(ctx context.Context) error { return q.Ask(ctx, p) })
 		switch {
 		case err == nil:
 		case ocf.CodeOf(err) == ocf.Degraded:
@@ -279,20 +280,4 @@ func (d Daemon) Ask(ctx context.Context, r *ocf.Request, p *daemon.Process) erro
 		return Workers(p)
 	}
 	return nil
-}
-
-func (q Question) ask(ctx context.Context, p *daemon.Process) error {
-	if !q.Slow {
-		return q.Ask(ctx, p)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		if p.Wait(ctx) == nil {
-			cancel()
-		}
-	}()
-	defer func() { cancel(); <-watched }() // p is the caller's again
-	return q.Ask(ctx, p)
 }

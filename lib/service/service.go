@@ -98,8 +98,8 @@ func (s Service) NotRunning() error {
 	return ocf.Errorf(ocf.NotRunning, "no %s runs on %s on this node", s.Name, s.On)
 }
 
-// Thawed is nil unless the process was stopped by a signal: it then answers
-// nobody, and asking it would only take time.
+// Thawed is nil unless the process was stopped by a signal, or its control group
+// is frozen: it then answers nobody, and asking it would only take time.
 func Thawed(p *daemon.Process) error {
 	st, err := p.Stat()
 	if err != nil {
@@ -108,7 +108,46 @@ func Thawed(p *daemon.Process) error {
 	if st.Stopped() {
 		return ocf.Errorf(ocf.Generic, "%s is frozen (state %c, stopped by a signal): it answers nobody", p, st.State)
 	}
+	if group := p.FrozenGroup(); group != "" {
+		return ocf.Errorf(ocf.Generic, "%s is frozen with its control group %s: it answers nobody", p, group)
+	}
 	return nil
+}
+
+// frozenLook is how often is looked, while a process is asked, whether it still can answer; twice in a row counts, for a
+// debugger that attaches stops it for a moment.
+const frozenLook = 200 * time.Millisecond
+
+// whileThawed asks, and ends the question with the error of thawed once nobody is there to answer.
+func whileThawed(ctx context.Context, thawed func(context.Context) error, ask func(context.Context) error) error {
+	asking, cancel := context.WithCancel(ctx)
+	silent := make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(frozenLook)
+		defer tick.Stop()
+		for looks := 0; ; {
+			select {
+			case <-asking.Done():
+				silent <- nil
+				return
+			case <-tick.C:
+			}
+			err := thawed(asking)
+			if err == nil {
+				looks = 0
+			} else if looks++; looks == 2 {
+				cancel()
+				silent <- err
+				return
+			}
+		}
+	}()
+	err := ask(asking)
+	cancel()
+	if why := <-silent; err != nil && why != nil { // waited for in any case: what thawed looks at is the caller's again
+		return why
+	}
+	return err
 }
 
 // Workers is nil unless a child of the process was stopped by a signal: the others serve, and the process does not know.
@@ -251,7 +290,7 @@ func (s Service) await(ctx context.Context, r *ocf.Request, p *daemon.Process) e
 	for {
 		err := Thawed(p)
 		if err == nil {
-			err = s.ready(ctx)
+			err = whileThawed(ctx, func(context.Context) error { return Thawed(p) }, s.ready)
 		} else if p.Alive() {
 			return err // it will not thaw by waiting
 		}

@@ -225,7 +225,7 @@ func TestQuestions(t *testing.T) {
 		return nil
 	}}}
 	s.want(ocf.Monitor, ocf.Degraded, "a full disk; a missing backup")
-	s.svc.Questions = append(s.svc.Questions, service.Question{Slow: true, Ask: func(ctx context.Context, p *daemon.Process) error {
+	s.svc.Questions = append(s.svc.Questions, service.Question{Ask: func(ctx context.Context, p *daemon.Process) error {
 		if err := p.Signal(syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
@@ -234,6 +234,25 @@ func TestQuestions(t *testing.T) {
 	}})
 	if r := s.want(ocf.Monitor, ocf.Generic, "has just died"); r.Elapsed > 40*time.Second {
 		t.Errorf("it was waited for: %s", r)
+	}
+}
+
+// TestFrozenMeanwhile: who is frozen while it is asked is not waited for, by a monitor and by a start that finds it running.
+func TestFrozenMeanwhile(t *testing.T) {
+	for _, action := range []string{ocf.Monitor, ocf.Start} {
+		s := newSite(t)
+		s.want(ocf.Start, ocf.OK, "")
+		pid := s.pids()[0]
+		s.svc.Answers = func(ctx context.Context) error {
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				t.Error(err)
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		if r := s.want(action, ocf.Generic, "is frozen (state T, stopped by a signal): it answers nobody"); r.Elapsed > 40*time.Second {
+			t.Errorf("%s waited for it: %s", action, r)
+		}
 	}
 }
 

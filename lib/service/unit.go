@@ -57,13 +57,33 @@ func hasUnit(unit string) error {
 // find is Find, and looks into the unit's control group first. One that runs
 // beside its unit is found too.
 func (d Daemon) find(ctx context.Context, r *ocf.Request) (*daemon.Process, error) {
-	if d.Unit == "" {
-		return d.Find(ctx, r)
-	}
-	if group := systemd.Group(d.Unit); group != "" { // a hint that saves the scan
-		d.Identity.PIDFile, d.Identity.ReadPID = filepath.Join(group, "cgroup.procs"), systemd.FirstPID
-	}
+	d.Identity = d.hinted()
 	return d.Find(ctx, r)
+}
+
+// hinted is Identity with the unit's control group for a hint that saves the scan.
+func (d Daemon) hinted() daemon.Identity {
+	id := d.Identity
+	if d.Unit == "" {
+		return id
+	}
+	if group := systemd.Group(d.Unit); group != "" {
+		id.PIDFile, id.ReadPID = filepath.Join(group, "cgroup.procs"), systemd.FirstPID
+	}
+	return id
+}
+
+// thawed is nil unless the service's process is known and frozen.
+func (d Daemon) thawed(ctx context.Context) error {
+	p, err := d.hinted().Find(ctx)
+	if err != nil || p == nil {
+		return nil
+	}
+	defer p.Close()
+	if err := Thawed(p); ocf.CodeOf(err) != ocf.NotRunning {
+		return err
+	}
+	return nil // it has ended
 }
 
 // stray is nil if nothing runs in the unit: what does is the service or in doubt,
@@ -112,11 +132,13 @@ func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
 	})
 }
 
-// runUnit starts the unit's job, and follows it.
+// runUnit starts the unit's job, and follows it until the process is frozen, which does not thaw by waiting.
 func (d Daemon) runUnit(ctx context.Context, r *ocf.Request) error {
-	job := make(chan error, 1)
-	go func() { job <- systemd.Do(ctx, "start", d.Unit) }()
-	return d.follow(ctx, r, job)
+	return whileThawed(ctx, d.thawed, func(ctx context.Context) error {
+		job := make(chan error, 1)
+		go func() { job <- systemd.Do(ctx, "start", d.Unit) }()
+		return d.follow(ctx, r, job)
+	})
 }
 
 // follow waits until the service serves, or its unit's job has failed, or its
@@ -191,7 +213,9 @@ func (d Daemon) stopUnit(ctx context.Context, r *ocf.Request, o daemon.StopOptio
 	r.Step("waiting for systemd to stop %s", d.Unit)
 	patient, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	if err := systemd.Do(patient, "stop", d.Unit); err != nil {
+	// One that was stopped by a signal or systemctl freeze is continued by systemd; one that a debugger holds, or that is
+	// frozen with what is above its unit, cannot end by itself.
+	if err := whileThawed(patient, d.thawed, func(ctx context.Context) error { return systemd.Do(ctx, "stop", d.Unit) }); err != nil {
 		r.Log.Warn("systemd did not stop the unit", "unit", d.Unit, "error", err)
 	}
 	r.Step("ending what is left of %s", d.Unit)

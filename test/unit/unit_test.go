@@ -171,6 +171,7 @@ func (h *host) life(t *testing.T) {
 		h.dropIn("[Service]\nTimeoutStopSec=15min\n")
 		h.want(ocf.Start, ocf.OK)
 		h.sh("echo 1 >/sys/fs/cgroup/system.slice/%s/cgroup.freeze", h.unit)
+		h.watch(0, ocf.Generic, "frozen with its control group /system.slice/"+h.unit)
 		h.run.Want(h.TB, ocftest.Call{Action: ocf.Stop, Params: h.params, Timeout: 20 * time.Second}, ocf.OK)
 		h.want(ocf.Monitor, ocf.NotRunning)
 	})
