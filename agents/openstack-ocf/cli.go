@@ -64,6 +64,7 @@ func cliApp() *cli.App {
 			applyCommand(),
 			swapCommand(),
 			statusCommand(),
+			doctorCommand(),
 			alertCommand(),
 		},
 	}

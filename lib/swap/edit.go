@@ -1,7 +1,6 @@
 package swap
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -119,45 +118,6 @@ func endOf(cib *pacemaker.Element) (end time.Time) {
 
 const markTime = "2006-01-02 15:04:05Z"
 
-// attributeSets are the instance attributes of a primitive, without those that a rule gives, the one that counts most
-// first.
-func attributeSets(p *pacemaker.Element) []*pacemaker.Element {
-	var sets []*pacemaker.Element
-	for _, set := range p.Children {
-		if set.Name == "instance_attributes" && set.Child("rule") == nil && set.Attr("id-ref") == "" {
-			sets = append(sets, set)
-		}
-	}
-	slices.SortStableFunc(sets, func(a, b *pacemaker.Element) int { return cmp.Compare(score(b), score(a)) })
-	return sets
-}
-
-// score is an element's score; Pacemaker's infinity is a million.
-func score(e *pacemaker.Element) int {
-	switch text := strings.ToUpper(e.Attr("score")); text {
-	case "INFINITY", "+INFINITY":
-		return 1_000_000
-	case "-INFINITY":
-		return -1_000_000
-	default:
-		n, _ := strconv.Atoi(text)
-		return n
-	}
-}
-
-// params are the instance attributes of a primitive, without those that a rule gives.
-func params(p *pacemaker.Element) map[string]string {
-	given := map[string]string{}
-	for _, set := range attributeSets(p) {
-		for nv := range set.All("nvpair") {
-			if _, seen := given[nv.Attr("name")]; !seen {
-				given[nv.Attr("name")] = nv.Attr("value")
-			}
-		}
-	}
-	return given
-}
-
 // replacement is the primitive with another agent, and more parameters. All else stays.
 func replacement(cib, old *pacemaker.Element, agent string, more map[string]string) *pacemaker.Element {
 	p := old.Clone()
@@ -167,7 +127,7 @@ func replacement(cib, old *pacemaker.Element, agent string, more map[string]stri
 	if len(more) == 0 {
 		return p
 	}
-	sets := attributeSets(p)
+	sets := pacemaker.AttributeSets(p)
 	if len(sets) == 0 {
 		sets = append(sets, pacemaker.El("instance_attributes", "id", freeID(cib, p, p.Attr("id")+"-instance_attributes")))
 		p.Children = slices.Insert(p.Children, 0, sets[0])

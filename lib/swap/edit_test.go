@@ -126,7 +126,7 @@ func TestPutKeepsTheMarkAndThePlace(t *testing.T) {
 func TestSuccessorKeepsAllElse(t *testing.T) {
 	cib := parse(t, cibText)
 	q := replacement(cib, resource(cib, "q"), "mysql-shared-storage", map[string]string{"socket": "/s", "config": "/c"})
-	if got := params(q); !maps.Equal(got, map[string]string{"datadir": `/srv/"a"&b`, "socket": "/s", "config": "/c"}) {
+	if got := pacemaker.Parameters(q); !maps.Equal(got, map[string]string{"datadir": `/srv/"a"&b`, "socket": "/s", "config": "/c"}) {
 		t.Errorf("%v", got)
 	}
 	if q.Find("nvpair", "q-params-socket") == nil {
@@ -181,7 +181,7 @@ func TestIDsAreFree(t *testing.T) {
 func TestTheSetWithTheHighestScoreCounts(t *testing.T) {
 	p := parse(t, `<primitive id="db"><instance_attributes id="a" score="1"><nvpair id="a1" name="datadir" value="/low"/><nvpair id="a2" name="log" value="/l"/></instance_attributes>
 <instance_attributes id="b" score="INFINITY"><nvpair id="b1" name="datadir" value="/high"/></instance_attributes><instance_attributes id="c"><nvpair id="c1" name="datadir" value="/none"/></instance_attributes></primitive>`)
-	if got := params(p); !maps.Equal(got, map[string]string{"datadir": "/high", "log": "/l"}) {
+	if got := pacemaker.Parameters(p); !maps.Equal(got, map[string]string{"datadir": "/high", "log": "/l"}) {
 		t.Errorf("%v", got)
 	}
 }

@@ -1,12 +1,10 @@
 package swap
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -321,7 +319,7 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	if at := c.elsewhere(p.Node); at != "" {
 		return nil, fmt.Errorf("it runs on %[1]s, and how it runs is to be read there: run this command on %[1]s", at)
 	}
-	for name := range params(prim) {
+	for name := range pacemaker.Parameters(prim) {
 		if !takeover.Has(agent, name) {
 			return nil, fmt.Errorf("it has a parameter %s, which %s does not know", name, c.To)
 		}
@@ -372,17 +370,17 @@ func plain(cib, prim *pacemaker.Element, path []*pacemaker.Element) error {
 
 // read finds the resource's process on this node, and takes down how it runs. The caller closes it.
 func (c *Change) read(ctx context.Context, kind takeover.Kind, units bool) (*daemon.Process, error) {
-	process, err := kind.Locate(ctx, params(c.Old), unitName(c.Old))
+	process, err := kind.Locate(ctx, pacemaker.Parameters(c.Old), unitName(c.Old))
 	if err != nil {
 		return nil, err
 	}
 	c.identify(process)
-	how, err := takeover.Look(ctx, process, params(c.Old))
+	how, err := takeover.Look(ctx, process, pacemaker.Parameters(c.Old))
 	if err == nil {
 		err = c.ownUnit(ctx, kind)
 	}
 	if err == nil {
-		if units && c.Unit != "" && !contradicts(params(c.Old), kind.Direct) {
+		if units && c.Unit != "" && !contradicts(pacemaker.Parameters(c.Old), kind.Direct) {
 			how.Unit, c.RunBy = c.Unit, byUnit
 		}
 		c.Params, err = kind.Parameters(ctx, how)
@@ -487,7 +485,7 @@ func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now 
 	if agent.Kind == nil {
 		return nil, fmt.Errorf("there is no agent %s in this version that takes services over", was.To)
 	}
-	process, err := agent.Kind().Locate(ctx, params(now), unitName(was.Old))
+	process, err := agent.Kind().Locate(ctx, pacemaker.Parameters(now), unitName(was.Old))
 	if err != nil {
 		return nil, err
 	}
@@ -588,33 +586,19 @@ func unitName(prim *pacemaker.Element) string {
 
 // tryOut has the new agent look at the parameters and at the service, on this node, as its first probe will.
 func (s *Swap) tryOut(ctx context.Context, c *Change, newAgent func() ocf.Agent) error {
-	env := []string{"OCF_RESOURCE_INSTANCE=" + c.ID, "OCF_RESKEY_CRM_meta_interval=0", fmt.Sprintf("OCF_RESKEY_CRM_meta_timeout=%d", checkTime.Milliseconds())}
-	for name, value := range params(c.New) {
-		env = append(env, "OCF_RESKEY_"+name+"="+value)
-	}
-	for _, action := range []string{ocf.ValidateAll, ocf.Monitor} {
-		var said bytes.Buffer
-		env := slices.Clone(env)
-		if action == ocf.ValidateAll {
-			env = append(env, "OCF_CHECK_LEVEL=10") // this node too: its programs and their versions
-		}
-		code := ocf.Run(ctx, newAgent(), ocf.Call{Args: []string{action}, Env: env, Stdout: io.Discard, Stderr: &said})
-		if want := c.Runs; code != ocf.OK && (action == ocf.ValidateAll || !slices.Contains(slices.Collect(maps.Values(want)), code)) {
-			return fmt.Errorf("%s says to %s on this node: %d (%s): %s", c.To, action, int(code), code, reasonIn(said.String()))
+	running := slices.Collect(maps.Values(c.Runs))
+	for _, as := range []struct {
+		action, env string
+		ok          []ocf.Code
+	}{
+		{ocf.ValidateAll, "OCF_CHECK_LEVEL=10", []ocf.Code{ocf.OK}}, // this node too: its programs and their versions
+		{ocf.Monitor, "OCF_RESKEY_CRM_meta_interval=0", append(running, ocf.OK)},
+	} {
+		if said := ocf.Try(ctx, newAgent(), as.action, c.ID, pacemaker.Parameters(c.New), checkTime, as.env); !slices.Contains(as.ok, said.Code) {
+			return fmt.Errorf("%s says to %s on this node: %d (%s): %s", c.To, as.action, int(said.Code), said.Code, said.Reason)
 		}
 	}
 	return nil
-}
-
-// reasonIn is the last exit reason that an agent gave.
-func reasonIn(text string) string {
-	reason := ""
-	for line := range strings.Lines(text) {
-		if r, ok := strings.CutPrefix(line, "ocf-exit-reason:"); ok {
-			reason = strings.TrimSpace(r)
-		}
-	}
-	return reason
 }
 
 // note says what an operator should know of the change.
@@ -623,18 +607,26 @@ func (c *Change) note(ctx context.Context, agent ocf.Agent) {
 		c.add("it runs as the new agent expects without any parameter")
 	}
 	c.noteUnit(ctx)
-	for op := range c.New.All("op") {
+	for _, less := range Operations(c.New, agent) {
+		c.add("%s (--defaults changes it)", less)
+	}
+}
+
+// Operations says in which way the operations of a primitive are less than its agent advises.
+func Operations(prim *pacemaker.Element, agent ocf.Agent) (less []string) {
+	for op := range prim.All("op") {
 		for _, act := range agent.Actions {
 			if act.Depth == 0 && act.Role == "" && act.Name == op.Attr("name") {
-				c.noteOperation(op, act)
+				less = append(less, operation(op, act)...)
 			}
 		}
 	}
 	for _, act := range agent.Actions {
-		if act.Name == ocf.Monitor && act.Depth == 0 && act.Role == "" && !hasMonitor(c.New) {
-			c.add("it has no recurring monitor: nobody would notice that the service died (--defaults adds one)")
+		if act.Name == ocf.Monitor && act.Depth == 0 && act.Role == "" && !hasMonitor(prim) {
+			less = append(less, "it has no recurring monitor: nobody would notice that the service died")
 		}
 	}
+	return less
 }
 
 func (c *Change) add(format string, args ...any) {
@@ -657,15 +649,16 @@ func (c *Change) noteUnit(ctx context.Context) {
 	}
 }
 
-// noteOperation tells of one that has less time, or looks less often, than its action advises.
-func (c *Change) noteOperation(op *pacemaker.Element, act ocf.Action) {
+// operation tells of one that has less time, or looks less often, than its action advises.
+func operation(op *pacemaker.Element, act ocf.Action) (less []string) {
 	if t, err := ocf.ParseDuration(op.Attr("timeout")); err == nil && t < act.Timeout && act.Name != ocf.ValidateAll {
-		c.add("its %s may take %s, and the new agent advises %s (--defaults changes it)", act.Name, t, act.Timeout)
+		less = append(less, fmt.Sprintf("its %s may take %s, and the agent advises %s", act.Name, t, act.Timeout))
 	}
 	every, err := ocf.ParseDuration(op.Attr("interval"))
 	if err == nil && every > 2*act.Interval && act.Name == ocf.Monitor && op.Attr("role") == "" {
-		c.add("its monitor looks every %s, and the new agent advises every %s (--defaults changes it)", every, act.Interval)
+		less = append(less, fmt.Sprintf("its monitor looks every %s, and the agent advises every %s", every, act.Interval))
 	}
+	return less
 }
 
 // foresee has the cluster's own scheduler say what it will do between the replacement and the verification, while

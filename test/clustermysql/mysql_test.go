@@ -12,11 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/doctor"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
@@ -280,6 +282,7 @@ func told(t *testing.T, s *scenario.Stage, code int, words ...string) {
 		}
 	}
 	t.Log(last)
+	examined(t, s, code)
 	n := s.Cluster.Nodes()[0]
 	var report struct {
 		Format    int
@@ -296,13 +299,34 @@ func told(t *testing.T, s *scenario.Stage, code int, words ...string) {
 	if want := `openstack_ocf_resource_state{resource="db",agent="ocf:openstack:mysql-shared-storage",state="degraded"} `; !strings.Contains(text, want+strconv.Itoa(min(code, 1))) {
 		t.Errorf("%s is missing in\n%s", want, text)
 	}
-	if promtool, err := exec.LookPath("promtool"); err != nil {
-		t.Log("no promtool: Prometheus' own reader did not look at the metrics")
-	} else {
-		check := exec.Command(promtool, "check", "metrics")
-		check.Stdin = strings.NewReader(text + "\n")
-		if out, err := check.CombinedOutput(); err != nil {
-			t.Errorf("promtool: %v\n%s", err, out)
+	check := exec.Command("promtool", "check", "metrics")
+	check.Stdin = strings.NewReader(text + "\n")
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+// examined asks doctor on every node: it speaks of the database as status does, and says of all nodes that it could start there.
+func examined(t *testing.T, s *scenario.Stage, code int) {
+	t.Helper()
+	for _, n := range s.Cluster.Nodes() {
+		res, err := n.Exec(step(t), "openstack-ocf", "doctor", "--json")
+		must(t, err)
+		var said struct {
+			Format   int
+			Node     string
+			Findings []doctor.Finding
+		}
+		if err := json.Unmarshal([]byte(res.Stdout), &said); err != nil || said.Format != doctor.Format || said.Node != n.Name {
+			t.Errorf("doctor on %s: %v\n%s%s", n.Name, err, res.Stdout, res.Stderr)
+		}
+		t.Logf("doctor on %s: %+v", n.Name, said.Findings)
+		degraded := slices.ContainsFunc(said.Findings, func(f doctor.Finding) bool {
+			return f.Level == doctor.Warning && strings.HasPrefix(f.Where, "db on ") && strings.Contains(f.What, "degraded")
+		})
+		failed := slices.ContainsFunc(said.Findings, func(f doctor.Finding) bool { return f.Level == doctor.Error })
+		if degraded != (code != 0) || failed || res.Code != code {
+			t.Errorf("doctor on %s exits with %d, and finds %+v", n.Name, res.Code, said.Findings)
 		}
 	}
 }

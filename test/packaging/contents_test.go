@@ -19,7 +19,11 @@ import (
 // header; and Debian has the licence's text on every node.
 var (
 	debOnly = []string{"/usr/share/doc/openstack-ocf/changelog.Debian.gz", "/usr/share/lintian/overrides/openstack-ocf"}
-	rpmOnly = []string{"/usr/share/licenses/openstack-ocf/LICENSE"}
+	rpmOnly = []string{
+		"/usr/share/licenses/openstack-ocf/LICENSE",
+		// EL's zsh looks there, Debian's at the other place.
+		"/usr/share/zsh/site-functions/_openstack-ocf", "/usr/share/zsh/vendor-completions/_openstack-ocf",
+	}
 )
 
 var rpmArch = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
@@ -35,15 +39,15 @@ func TestReproducible(t *testing.T) {
 		return string(sums)
 	}
 	first, second := read(built), read(again)
-	if strings.Count(first, "\n") != 6 {
-		t.Errorf("two architectures are 6 files, not\n%s", first)
+	if strings.Count(first, "\n") != 8 {
+		t.Errorf("two architectures are 8 files, not\n%s", first)
 	}
 	if first != second {
 		t.Errorf("two builds of the same source:\n%s\n%s", first, second)
 	}
 	for _, f := range strings.Split(strings.TrimSpace(first), "\n") {
 		name := strings.Fields(f)[1]
-		if info, err := os.Stat(filepath.Join(of(t, built), name)); err != nil || info.Size() < 1<<20 {
+		if info, err := os.Stat(filepath.Join(of(t, built), name)); err != nil || info.Size() < 1<<20 && !strings.HasSuffix(name, ".cdx.json") {
 			t.Errorf("%s: %v", name, err)
 		} else {
 			t.Logf("%s: %.1f MB", name, float64(info.Size())/1e6)
@@ -132,7 +136,9 @@ func TestComplete(t *testing.T) {
 		"/usr/lib/systemd/system/pacemaker.service.d/openstack-ocf.conf", "/usr/sbin/openstack-ocf",
 		"/usr/share/bash-completion/completions/openstack-ocf", "/usr/share/doc/openstack-ocf/README.md",
 		"/usr/share/doc/openstack-ocf/copyright", "/usr/share/doc/openstack-ocf/third-party.txt", "/usr/share/doc/openstack-ocf/guide.md",
-		"/usr/share/man/man8/openstack-ocf.8.gz",
+		"/usr/share/man/man8/openstack-ocf.8.gz", "/usr/share/doc/openstack-ocf/prometheus-rules.yaml",
+		"/usr/lib/systemd/system/openstack-ocf-metrics.service", "/usr/lib/systemd/system/openstack-ocf-metrics.timer",
+		"/usr/share/zsh/vendor-completions/_openstack-ocf", "/usr/share/fish/vendor_completions.d/openstack-ocf.fish",
 	}
 	for _, a := range agents {
 		link := "/usr/lib/ocf/resource.d/openstack/" + a
@@ -164,7 +170,14 @@ func TestComplete(t *testing.T) {
 	if err != nil || len(linked.Deps) == 0 {
 		t.Fatal(err, linked)
 	}
+	bill, err := os.ReadFile(file(t, of(t, built), "*-linux-"+runtime.GOARCH+".cdx.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, d := range linked.Deps {
+		if !bytes.Contains(bill, []byte(`"purl": "pkg:golang/`+d.Path+"@"+d.Version)) {
+			t.Errorf("the bill of materials does not have %s %s", d.Path, d.Version)
+		}
 		_, text, _ := bytes.Cut(licences, []byte("==== "+d.Path+" "+d.Version+"\n"))
 		if text, _, _ = bytes.Cut(text, []byte("\n==== ")); len(text) < 500 {
 			t.Errorf("%s %s: the licence is %q", d.Path, d.Version, text)

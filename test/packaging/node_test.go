@@ -158,7 +158,7 @@ func says(t *testing.T, out string) {
 func (n *node) gone(t *testing.T) {
 	t.Helper()
 	if left := n.sh(t, `ls -d /usr/sbin/openstack-ocf /usr/lib/ocf/resource.d/openstack /usr/share/doc/openstack-ocf /usr/lib/systemd/system/pacemaker.service.d \
-		/usr/share/bash-completion/completions/openstack-ocf /usr/share/man/man*/*openstack[-_]ocf* /usr/share/man/man7/ocf_openstack_* 2>/dev/null || :`); left != "" {
+		/usr/share/*/*completions*/*openstack-ocf* /usr/lib/systemd/system/openstack-ocf* /etc/systemd/system/*/openstack-ocf* /usr/share/man/man*/*openstack[-_]ocf* /usr/share/man/man7/ocf_openstack_* 2>/dev/null || :`); left != "" {
 		t.Errorf("left: %s", left)
 	}
 	if got := n.sh(t, "systemctl show -P OOMPolicy pacemaker"); got == "continue" {
@@ -214,6 +214,9 @@ func found(t *testing.T, n *node) {
 	}
 	if out := n.sh(t, "pcs resource describe ocf:openstack:qpidd"); !strings.HasPrefix(out, "ocf:openstack:qpidd - ") || !strings.Contains(out, "ha_brokers_url") {
 		t.Errorf("pcs: %s", out)
+	}
+	if got := n.sh(t, "systemctl is-enabled openstack-ocf-metrics.timer || :"); got != "disabled" {
+		t.Errorf("the metrics' timer is %s as installed", got)
 	}
 	for words, want := range map[string]string{
 		"des":           "describe",
