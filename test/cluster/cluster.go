@@ -22,6 +22,10 @@ type Cluster struct {
 	name  string
 	nodes []*Node
 
+	askMu    sync.Mutex
+	avoided  []string // nodes not to be asked
+	answered string   // the node that answered last
+
 	rackMu sync.Mutex
 	rackNS *os.File // the rack's network namespace, nil until it is needed
 

@@ -61,6 +61,7 @@ type Failure struct {
 	Node      string `xml:"node,attr"`
 	Code      int    `xml:"exitcode,attr"`
 	Reason    string `xml:"exitreason,attr"` // the agent's ocf-exit-reason
+	Changed   string `xml:"last-rc-change,attr"`
 }
 
 // Resource returns the instances of a primitive resource; none if there is no such resource.
@@ -152,32 +153,72 @@ func decodeInto[T any](dec *xml.Decoder, el xml.StartElement, list *[]T) error {
 	return err
 }
 
-// witness returns the first node that is on and not cut.
-func (c *Cluster) witness(ctx context.Context) (*Node, error) {
+// Avoid names the nodes that are not to be asked about the cluster though they are on and connected, such as one whose daemons
+// are frozen; none ends that.
+func (c *Cluster) Avoid(names ...string) {
+	c.askMu.Lock()
+	defer c.askMu.Unlock()
+	c.avoided = names
+}
+
+// witnesses are the nodes that are on, not cut and not avoided, first the one that answered last.
+func (c *Cluster) witnesses(ctx context.Context) ([]*Node, error) {
 	states, err := c.States(ctx)
 	if err != nil {
 		return nil, err
 	}
+	c.askMu.Lock()
+	defer c.askMu.Unlock()
+	var list []*Node
 	for _, s := range states {
-		if s.On && !s.Cut {
-			return c.Node(s.Name), nil
+		switch {
+		case !s.On || s.Cut || slices.Contains(c.avoided, s.Name):
+		case s.Name == c.answered:
+			list = slices.Insert(list, 0, c.Node(s.Name))
+		default:
+			list = append(list, c.Node(s.Name))
 		}
 	}
-	return nil, errors.New("no node is on and has its network cable in")
+	if len(list) == 0 {
+		return nil, errors.New("no node is on, has its network cable in, and is not avoided")
+	}
+	return list, nil
 }
 
-// OnAny runs argv on the first node that is on and not cut.
+// OnAny runs argv on a node that is on, not cut and not avoided: the one that answered Status last, or the first.
 func (c *Cluster) OnAny(ctx context.Context, argv ...string) (Result, error) {
-	n, err := c.witness(ctx)
+	list, err := c.witnesses(ctx)
 	if err != nil {
 		return Result{Code: -1}, err
 	}
-	return n.Exec(ctx, argv...)
+	return list[0].Exec(ctx, argv...)
 }
 
-// Status asks crm_mon.
+// answerTimeout is how long a node may take to answer before another one is asked. It takes about 20 ms.
+const answerTimeout = 10 * time.Second
+
+// Status asks crm_mon, on the first node that answers.
 func (c *Cluster) Status(ctx context.Context) (*Status, error) {
-	res, err := c.OnAny(ctx, "crm_mon", "--one-shot", "--output-as=xml")
+	list, err := c.witnesses(ctx)
+	for _, n := range list {
+		var s *Status
+		if s, err = n.status(ctx); err == nil {
+			c.askMu.Lock()
+			c.answered = n.Name
+			c.askMu.Unlock()
+			return s, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
+}
+
+func (n *Node) status(ctx context.Context) (*Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	res, err := n.Exec(ctx, "crm_mon", "--one-shot", "--output-as=xml")
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +264,7 @@ const statusEvery = 100 * time.Millisecond
 // does not answer, ok is not asked.
 func (c *Cluster) WaitFor(ctx context.Context, ok func(*Status) error) error {
 	err := poll(ctx, statusEvery, func() error {
-		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(len(c.nodes))*answerTimeout)
 		defer cancel()
 		s, err := c.Status(one)
 		if err != nil {
@@ -266,9 +307,27 @@ func (c *Cluster) WaitStable(ctx context.Context) error {
 // WaitIdle returns when Pacemaker has no action left to do (crm_resource --wait). What it has not noticed yet, such as a daemon
 // that died since the last monitor, it does not wait for.
 func (c *Cluster) WaitIdle(ctx context.Context) error {
-	_, err := c.OnAny(ctx, "crm_resource", "--wait", "--timeout=1h")
-	return err
+	for {
+		// The node that is asked may be frozen or cut, and another one has to be.
+		if _, err := c.Status(ctx); err != nil {
+			return err
+		}
+		one, cancel := context.WithTimeout(ctx, idleTimeout+answerTimeout)
+		_, err := c.OnAny(one, "crm_resource", "--wait", fmt.Sprintf("--timeout=%.0fs", idleTimeout.Seconds()))
+		late := one.Err() != nil
+		cancel()
+		var exit *ExitError
+		if ctx.Err() == nil && (late || errors.As(err, &exit) && exit.Code == exitTimeout) {
+			continue
+		}
+		return err
+	}
 }
+
+const (
+	idleTimeout = 30 * time.Second
+	exitTimeout = 124 // of Pacemaker's commands
+)
 
 // WaitRunning returns the node a resource is active on as soon as it is: alone, started and not failed.
 func (c *Cluster) WaitRunning(ctx context.Context, id string) (at string, err error) {

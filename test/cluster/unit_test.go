@@ -23,13 +23,13 @@ func TestParseStatus(t *testing.T) {
 			"2.1.5",
 			[]NodeStatus{{Name: "node1", Online: true, DC: true}, {Name: "node2", Unclean: true}},
 			map[string][]string{"fence": {"node1"}, "d": {"node1", "node2"}, "g1": {"node2"}, "bad": nil, "nosuch": nil},
-			[]Failure{{Operation: "bad_start_0", Node: "node1", Code: 5, Reason: "Couldn't find device [/dev/x]. Expected /dev/??? to exist"}},
+			[]Failure{{Operation: "bad_start_0", Node: "node1", Code: 5, Reason: "Couldn't find device [/dev/x]. Expected /dev/??? to exist", Changed: "2026-11-23 07:28:03Z"}},
 		},
 		{
 			"3.0.0",
 			[]NodeStatus{{Name: "node1", Online: true, DC: true}, {Name: "node2", Online: true}},
 			map[string][]string{"fence": {"node1"}, "d": {"node1", "node2"}, "g1": {"node2"}, "bad": {"node2"}, "nosuch": nil},
-			[]Failure{{Operation: "bad_start_0", Node: "node1", Code: 1}},
+			[]Failure{{Operation: "bad_start_0", Node: "node1", Code: 1, Changed: "2026-11-23 07:59:05Z"}},
 		},
 	} {
 		t.Run(c.version, func(t *testing.T) {

@@ -60,7 +60,27 @@ type Watch struct {
 	wrong   []error
 	looks   int
 	blind   int // looks in a row at the mounts that failed
+	at      []string
+	teller  Teller
 	changed chan struct{}
+}
+
+// Teller is told what a watch sees, when that has changed.
+type Teller struct {
+	Daemons func([]Daemon)
+	Mounted func(nodes []string)
+	Blind   func(error) // nothing was to be seen of the mounts for seconds
+}
+
+// Tell has the teller told from now on, and at once what there is now.
+func (w *Watch) Tell(t Teller) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.teller = t
+	t.Daemons(w.now)
+	if w.device != "" {
+		t.Mounted(w.at)
+	}
 }
 
 // NewWatch starts to watch for processes of these executables (base names) that have their working directory or a
@@ -140,6 +160,9 @@ func (w *Watch) look(found []Daemon) {
 	}
 	if !slices.Equal(found, w.now) {
 		w.now = found
+		if w.teller.Daemons != nil {
+			w.teller.Daemons(found)
+		}
 		close(w.changed)
 		w.changed = make(chan struct{})
 	}
@@ -153,10 +176,19 @@ func (w *Watch) mounts(at []string, err error) {
 		// A node that dies while it is looked at is no news; not to see anything for seconds is.
 		if w.blind++; w.blind == 50 {
 			w.wrong = append(w.wrong, fmt.Errorf("%s: cannot see who has %s mounted: %w", clock(), w.device, err))
+			if w.teller.Blind != nil {
+				w.teller.Blind(err)
+			}
 		}
 		return
 	}
 	w.blind = 0
+	if !slices.Equal(at, w.at) {
+		w.at = at
+		if w.teller.Mounted != nil {
+			w.teller.Mounted(at)
+		}
+	}
 	if len(at) > 1 {
 		w.wrong = append(w.wrong, fmt.Errorf("%s: %s is mounted on %s at once", clock(), w.device, strings.Join(at, " and ")))
 	}
@@ -242,7 +274,7 @@ func processes(clusterName string, executables []string, belongs func(proc strin
 			continue
 		}
 		dir := filepath.Dir(link)
-		if asked(dir) || !belongs(dir) {
+		if asked(dir) || !belongs(dir) || handler(dir, exe) {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -260,6 +292,13 @@ func processes(clusterName string, executables []string, belongs func(proc strin
 func asked(proc string) bool {
 	args, _ := os.ReadFile(proc + "/cmdline")
 	return slices.Contains(strings.Split(string(args), "\x00"), "--help")
+}
+
+// handler says that a process is the child of one with the same executable, as the one which a crashing mariadbd forks to write
+// its last words: no server, though it has all files open that its parent has.
+func handler(proc, exe string) bool {
+	parent, err := os.Readlink(parentOf(proc) + "/exe")
+	return err == nil && parent == exe
 }
 
 // uses says whether a process has its working directory or a file open on the device. The links in /proc lead to the

@@ -1,0 +1,475 @@
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Spared is how long a client may be without an answer whose service no fault was to touch. An act on the address of the
+// group, or a machine that has much else to do, costs that much.
+const Spared = 5 * time.Second
+
+// startsPerFault is how often a fault may have a service started anew: once by itself, again where it struck a start.
+const startsPerFault = 3
+
+// Class is what kind of thing went wrong.
+type Class string
+
+const (
+	Lost        Class = "lost"        // acknowledged, and not there
+	Doubled     Class = "doubled"     // there more often than it was put
+	Torn        Class = "torn"        // half of a transaction
+	Stray       Class = "stray"       // never put, or surely refused, and there
+	ReadBack    Class = "read-back"   // acknowledged, and not there when looked for
+	TwoServers  Class = "two servers" // on the same data
+	TwoMounts   Class = "two mounts"  // of the same file system
+	StrayMount  Class = "stray mount" // where the service is not
+	Restarted   Class = "restarted"   // without an excuse
+	Moved       Class = "moved"       // without an excuse
+	NeedlessOff Class = "fenced"      // without an excuse
+	NeedsHelp   Class = "needs help"  // a cleanup, without an excuse
+	TooLong     Class = "outage"      // over the bound
+	Unexcused   Class = "failure"     // of a resource that no fault was to touch
+	Wordless    Class = "words"       // an exit reason that does not say what happened
+	Untold      Class = "untold"      // a fault that nobody will know of
+	NotBack     Class = "not back"    // the cluster never came back
+	Unjudged    Class = "not judged"  // what is needed to judge is not in the history
+)
+
+// Problem is one thing that went wrong, in a step; 0 is before the first, or of all.
+type Problem struct {
+	Step  int
+	Class Class
+	Text  string
+}
+
+func (p Problem) String() string { return fmt.Sprintf("step %d: %s: %s", p.Step, p.Class, p.Text) }
+
+// Line is a failed action, as crm_mon shows it.
+type Line struct {
+	Who, Node, Action string
+	Code              int
+	Reason            string
+}
+
+// Result is what came of a step.
+type Result struct {
+	N          int
+	From, To   time.Duration
+	Faults     []Fault
+	Outages    map[string]time.Duration // by client
+	Failures   []Line
+	FencedAre  []string
+	Helped     bool
+	ProblemsOf []Problem
+}
+
+// Tally is what a client was told.
+type Tally struct{ OK, Refused, Unknown, Again int }
+
+// Verdict is what the history says.
+type Verdict struct {
+	Problems []Problem
+	Steps    []Result
+	Tallies  map[string]Tally
+}
+
+// Count is how many problems there are of a class.
+func (v *Verdict) Count(c Class) (n int) {
+	for _, p := range v.Problems {
+		if p.Class == c {
+			n++
+		}
+	}
+	return n
+}
+
+// Judge reads a whole history.
+func Judge(events []Event) *Verdict {
+	j := &judge{Verdict: Verdict{Tallies: map[string]Tally{}}, events: events}
+	j.steps()
+	j.see()
+	for _, s := range j.services {
+		for _, client := range s.Clients {
+			j.numbers(client, s.Forgets)
+		}
+	}
+	for i := range j.Steps {
+		j.step(&j.Steps[i])
+	}
+	if len(j.services) == 0 || len(j.Steps) == 0 {
+		j.say(0, Unjudged, "the history has no services, or no steps")
+	}
+	slices.SortStableFunc(j.Problems, func(a, b Problem) int { return cmp.Compare(a.Step, b.Step) })
+	for i := range j.Steps {
+		s := &j.Steps[i]
+		for _, p := range j.Problems {
+			if p.Step == s.N {
+				s.ProblemsOf = append(s.ProblemsOf, p)
+			}
+		}
+	}
+	return &j.Verdict
+}
+
+type judge struct {
+	Verdict
+	events   []Event
+	services []Service
+}
+
+func (j *judge) say(step int, class Class, format string, args ...any) {
+	j.Problems = append(j.Problems, Problem{step, class, fmt.Sprintf(format, args...)})
+}
+
+// steps finds where each begins and ends.
+func (j *judge) steps() {
+	for _, e := range j.events {
+		switch e.Kind {
+		case Setup:
+			j.services = e.Service
+		case Step:
+			if n := len(j.Steps); n > 0 {
+				j.Steps[n-1].To = e.At
+			}
+			j.Steps = append(j.Steps, Result{N: e.N, From: e.At, Faults: e.Faults, Outages: map[string]time.Duration{}})
+		}
+	}
+	if n := len(j.Steps); n > 0 {
+		j.Steps[n-1].To = j.events[len(j.events)-1].At + 1
+		for _, e := range j.events {
+			if e.Kind == Over {
+				j.Steps[n-1].To = e.At
+			}
+		}
+	}
+}
+
+// at is the step that was under way.
+func (j *judge) at(t time.Duration) int {
+	n := 0
+	for _, s := range j.Steps {
+		if s.From <= t {
+			n = s.N
+		}
+	}
+	return n
+}
+
+// see judges what must never be, in no step.
+func (j *judge) see() {
+	looked := map[string]bool{}
+	for _, e := range j.events {
+		switch e.Kind {
+		case Running:
+			looked[e.Who] = true
+			if len(e.Daemons) > 1 {
+				j.say(j.at(e.At), TwoServers, "%d of %s at once: %v", len(e.Daemons), e.Who, e.Daemons)
+			}
+		case Mounted:
+			looked["disk of "+e.Who] = true
+			if len(e.Nodes) > 1 {
+				j.say(j.at(e.At), TwoMounts, "the disk of %s is mounted on %s at once", e.Who, strings.Join(e.Nodes, " and "))
+			}
+		case Blind:
+			j.say(j.at(e.At), Unjudged, "%s: %s", e.Who, e.Text)
+		}
+	}
+	for _, s := range j.services {
+		if !looked[s.ID] {
+			j.say(0, Unjudged, "nobody has looked for %s's daemon", s.ID)
+		}
+		if s.Disk && !looked["disk of "+s.ID] {
+			j.say(0, Unjudged, "nobody has looked who has the disk of %s mounted", s.ID)
+		}
+	}
+}
+
+// numbers holds what a client was told against what is there.
+func (j *judge) numbers(client string, forgets bool) {
+	told, asked := map[int]Event{}, map[int]Event{}
+	var received []Event
+	var drops []time.Duration
+	var final *Event
+	t := Tally{}
+	for i, e := range j.events {
+		if e.Who != client {
+			continue
+		}
+		switch e.Kind {
+		case Invoke:
+			asked[e.N] = e
+		case OK, Refused, Unknown:
+			told[e.N] = e
+			switch e.Kind {
+			case OK:
+				t.OK++
+			case Refused:
+				t.Refused++
+			default:
+				t.Unknown++
+			}
+		case Read:
+			if a := told[e.N]; a.Kind == OK && e.Count != 1 && !forgets {
+				j.say(j.at(e.At), ReadBack, "%s: %d was acknowledged, and is there %d times", client, e.N, e.Count)
+			}
+		case Received:
+			received = append(received, e)
+		case Dropped:
+			drops = append(drops, e.At)
+		case Final:
+			final = &j.events[i]
+		}
+	}
+	if t.OK == 0 {
+		j.say(0, Unjudged, "%s: nothing was ever acknowledged", client)
+	}
+	there := map[int]int{}
+	switch {
+	case final != nil:
+		for _, n := range final.Numbers {
+			there[n]++
+		}
+		j.halves(client, final, there, told, asked)
+		j.doubled(client, there, told, asked)
+	case received != nil:
+		first := map[int]time.Duration{}
+		for _, e := range received {
+			there[e.N]++
+			if before, again := first[e.N]; again {
+				t.Again++
+				// What a consumer had, and could not settle, comes again.
+				if !slices.ContainsFunc(drops, func(d time.Duration) bool { return d > before && d < e.At }) {
+					j.say(j.at(e.At), Doubled, "%s: %d came twice to one consumer", client, e.N)
+				}
+			}
+			first[e.N] = e.At
+		}
+	default:
+		j.Tallies[client] = t
+		return // it keeps nothing
+	}
+	j.Tallies[client] = t
+	j.kept(client, there, told, asked, forgets)
+}
+
+// kept holds what is there against what was promised.
+func (j *judge) kept(client string, there map[int]int, told, asked map[int]Event, forgets bool) {
+	for _, n := range slices.Sorted(maps.Keys(asked)) {
+		if told[n].Kind == OK && there[n] == 0 && !forgets {
+			j.say(j.at(told[n].At), Lost, "%s: %d was acknowledged at %.3f s, and is not there", client, n, told[n].At.Seconds())
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(there)) {
+		switch a, ok := asked[n]; {
+		case !ok:
+			j.say(0, Stray, "%s: %d is there, and was never put", client, n)
+		case told[n].Kind == Refused:
+			j.say(j.at(a.At), Stray, "%s: %d is there, and was refused: %s", client, n, told[n].Text)
+		}
+	}
+}
+
+func (j *judge) doubled(client string, there map[int]int, told, asked map[int]Event) {
+	for _, n := range slices.Sorted(maps.Keys(there)) {
+		if there[n] > 1 {
+			j.say(j.at(asked[n].At), Doubled, "%s: %d is there %d times", client, n, there[n])
+		}
+	}
+}
+
+// halves judges transactions of two rows; one that is torn is not there.
+func (j *judge) halves(client string, final *Event, there map[int]int, told, asked map[int]Event) {
+	if final.Others == nil {
+		return
+	}
+	others := map[int]int{}
+	for _, n := range final.Others {
+		others[n]++
+	}
+	all := maps.Clone(there)
+	maps.Copy(all, others)
+	for _, n := range slices.Sorted(maps.Keys(all)) {
+		if there[n] != others[n] {
+			j.say(j.at(asked[n].At), Torn, "%s: of %d there are %d first halves and %d second ones", client, n, there[n], others[n])
+		}
+	}
+}
+
+// excuse is what the faults of a step excuse together.
+type excuse struct {
+	restart map[string]bool
+	fence   map[string]bool
+	move    bool
+	cleanup bool
+	told    bool
+	bound   time.Duration
+	words   []*regexp.Regexp
+}
+
+func (j *judge) excuse(r *Result) excuse {
+	x := excuse{restart: map[string]bool{}, fence: map[string]bool{}}
+	for _, f := range r.Faults {
+		for _, id := range f.Restart {
+			x.restart[id] = true
+		}
+		for _, n := range f.Fence {
+			x.fence[n] = true
+		}
+		x.move = x.move || f.Move
+		x.cleanup = x.cleanup || f.Cleanup
+		x.bound += f.Bound
+		for _, w := range f.Words {
+			re, err := regexp.Compile(w)
+			if err != nil {
+				j.say(r.N, Unjudged, "%s: %v", f.Kind, err)
+				continue
+			}
+			x.words = append(x.words, re)
+		}
+	}
+	// Of two faults the one may hide the other.
+	x.told = len(r.Faults) == 1 && r.Faults[0].Told
+	return x
+}
+
+// step judges one of them by what its faults excuse.
+func (j *judge) step(r *Result) {
+	x := j.excuse(r)
+	starts, last, before := map[string]int{}, map[string][]Daemon{}, map[string]string{}
+	seen := map[string]map[Daemon]bool{}
+	mounted := map[string][]string{}
+	settled := false
+	for _, e := range j.events {
+		if e.At >= r.To {
+			break
+		}
+		within := e.At >= r.From
+		switch e.Kind {
+		case Running:
+			last[e.Who] = e.Daemons
+			if seen[e.Who] == nil {
+				seen[e.Who] = map[Daemon]bool{}
+			}
+			for _, d := range e.Daemons {
+				if within && !seen[e.Who][d] {
+					starts[e.Who]++
+				}
+				if !within {
+					before[e.Who] = d.Node
+				}
+				seen[e.Who][d] = true
+			}
+		case Mounted:
+			mounted[e.Who] = e.Nodes
+		}
+		if within {
+			settled = settled || e.Kind == Settled
+			j.happened(r, x, e)
+		}
+	}
+	for _, s := range j.services {
+		if n := starts[s.ID]; n > 0 && !x.restart[s.ID] {
+			j.say(r.N, Restarted, "%s was started %d times, which nothing excuses", s.ID, n)
+		} else if n > startsPerFault*len(r.Faults) {
+			j.say(r.N, Restarted, "%s was started %d times for %d faults", s.ID, n, len(r.Faults))
+		}
+		if now := last[s.ID]; len(now) > 0 && before[s.ID] != "" && now[0].Node != before[s.ID] && !x.move {
+			j.say(r.N, Moved, "%s was on %s and is on %s now", s.ID, before[s.ID], now[0].Node)
+		}
+		for _, client := range s.Clients {
+			j.outage(r, x, s.ID, client)
+		}
+	}
+	if !settled {
+		j.say(r.N, NotBack, "it was not all well at the end")
+		return
+	}
+	j.rest(r, x, last, mounted)
+}
+
+// rest judges how things are when all is quiet.
+func (j *judge) rest(r *Result, x excuse, last map[string][]Daemon, mounted map[string][]string) {
+	for _, s := range j.services {
+		now := last[s.ID]
+		if len(now) != 1 {
+			j.say(r.N, NotBack, "of %s there is %v in the end", s.ID, now)
+			continue
+		}
+		if at := mounted[s.ID]; s.Disk && (len(at) != 1 || at[0] != now[0].Node) {
+			j.say(r.N, StrayMount, "the disk of %s is mounted on %v, and the service is on %s", s.ID, at, now[0].Node)
+		}
+	}
+	if x.told && len(r.Failures) == 0 {
+		j.say(r.N, Untold, "%s: Pacemaker shows no failure", r.Faults[0].Kind)
+	}
+}
+
+// happened judges an event of the step.
+func (j *judge) happened(r *Result, x excuse, e Event) {
+	switch e.Kind {
+	case Fenced:
+		r.FencedAre = append(r.FencedAre, e.Node)
+		if !x.fence[e.Node] {
+			j.say(r.N, NeedlessOff, "%s was fenced, which nothing excuses", e.Node)
+		}
+	case Cleaned:
+		r.Helped = true
+		if !x.cleanup {
+			j.say(r.N, NeedsHelp, "%s", e.Text)
+		}
+	case Stuck:
+		j.say(r.N, NotBack, "%s", e.Text)
+	case Failed:
+		r.Failures = append(r.Failures, Line{e.Who, e.Node, e.Action, e.Code, e.Text})
+		j.failure(r, x, e)
+	}
+}
+
+func (j *judge) failure(r *Result, x excuse, e Event) {
+	ours := slices.ContainsFunc(j.services, func(s Service) bool { return s.ID == e.Who })
+	switch {
+	case ours && !x.restart[e.Who]:
+		j.say(r.N, Unexcused, "%s %s on %s (%d): %s", e.Who, e.Action, e.Node, e.Code, e.Text)
+	case ours && e.Text == "":
+		j.say(r.N, Wordless, "%s %s on %s (%d) has no reason", e.Who, e.Action, e.Node, e.Code)
+	case ours && len(x.words) > 0 && !slices.ContainsFunc(x.words, func(re *regexp.Regexp) bool { return re.MatchString(e.Text) }):
+		j.say(r.N, Wordless, "%s %s on %s (%d): %s", e.Who, e.Action, e.Node, e.Code, e.Text)
+	}
+}
+
+// outage is a client's longest time without an answer that ended in the step, or has not.
+func (j *judge) outage(r *Result, x excuse, id, client string) {
+	var before, longest time.Duration
+	served := false
+	for _, e := range j.events {
+		if e.At >= r.To {
+			break
+		}
+		if e.Who != client || e.Kind != OK {
+			continue
+		}
+		if e.At >= r.From {
+			served = true
+			longest = max(longest, e.At-before)
+		}
+		before = e.At
+	}
+	longest = max(longest, r.To-before)
+	r.Outages[client] = longest
+	bound := Spared
+	if x.restart[id] {
+		bound = max(bound, x.bound)
+	}
+	switch {
+	case !served:
+		j.say(r.N, TooLong, "%s was not served at all in %.1f s", client, (r.To - r.From).Seconds())
+	case longest > bound:
+		j.say(r.N, TooLong, "%s was not served for %.1f s, and the bound is %.1f s", client, longest.Seconds(), bound.Seconds())
+	}
+}

@@ -1,0 +1,298 @@
+package check
+
+import (
+	"bytes"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+)
+
+// story writes a history by hand.
+type story struct {
+	now    time.Duration
+	events []Event
+}
+
+func (s *story) add(e Event) {
+	s.now += 10 * time.Millisecond
+	e.At = s.now
+	s.events = append(s.events, e)
+}
+
+// serve has every client ask twice.
+func (s *story) serve(n *int) {
+	for range 2 {
+		*n++
+		for _, client := range []string{"rows", "pairs", "messages", "api"} {
+			s.add(Event{Kind: Invoke, Who: client, N: *n})
+			s.add(Event{Kind: OK, Who: client, N: *n})
+		}
+		s.add(Event{Kind: Read, Who: "rows", N: *n, Count: 1})
+		s.add(Event{Kind: Received, Who: "messages", N: *n})
+	}
+}
+
+var everything = []string{"db", "qpidd", "haproxy"}
+
+// well is a history in which all is as it should be: a kill of the database, which moves with all behind it in the second step.
+func well() *story {
+	s := &story{}
+	s.add(Event{Kind: Setup, Service: []Service{
+		{ID: "db", Disk: true, Clients: []string{"rows", "pairs"}}, {ID: "qpidd", Clients: []string{"messages"}}, {ID: "haproxy", Clients: []string{"api"}},
+	}})
+	pid, n := 0, 0
+	up := func(node string) {
+		s.add(Event{Kind: Mounted, Who: "db", Nodes: []string{node}})
+		for _, id := range everything {
+			pid++
+			s.add(Event{Kind: Running, Who: id, Daemons: []Daemon{{node, pid}}})
+		}
+	}
+	down := func() {
+		for _, id := range everything {
+			s.add(Event{Kind: Running, Who: id})
+		}
+		s.add(Event{Kind: Mounted, Who: "db"})
+	}
+	up("node1")
+	s.serve(&n)
+	s.add(Event{Kind: Step, N: 1, Faults: []Fault{{Kind: "kill", Target: "db", Restart: everything, Bound: 20 * time.Second, Words: []string{"killed"}, Told: true}}})
+	s.add(Event{Kind: Failed, Who: "db", Node: "node1", Action: "monitor", Code: 7, Text: "killed by SIGKILL"})
+	down()
+	s.now += 10 * time.Second
+	up("node1")
+	s.serve(&n)
+	s.add(Event{Kind: Settled, N: 1})
+	s.serve(&n)
+	s.add(Event{Kind: Step, N: 2, Faults: []Fault{{Kind: "power cut", Node: "node1", Restart: everything, Move: true, Fence: []string{"node1"}, Cleanup: true, Bound: 20 * time.Second}}})
+	s.add(Event{Kind: Fenced, Node: "node1"})
+	down()
+	up("node2")
+	s.add(Event{Kind: Cleaned, Text: "cleaned up"})
+	s.serve(&n)
+	s.add(Event{Kind: Settled, N: 2})
+	s.serve(&n)
+	s.add(Event{Kind: Step, N: 3, Faults: []Fault{{Kind: "kill", Target: "haproxy", Restart: []string{"haproxy"}, Bound: 20 * time.Second}}})
+	s.add(Event{Kind: Running, Who: "haproxy", Daemons: []Daemon{{"node2", 99}}})
+	s.serve(&n)
+	s.add(Event{Kind: Settled, N: 3})
+	s.serve(&n)
+	s.add(Event{Kind: Over})
+	s.now += time.Minute
+	var numbers []int
+	for i := range n {
+		numbers = append(numbers, i+1)
+	}
+	s.add(Event{Kind: Final, Who: "rows", Numbers: slices.Clone(numbers)})
+	s.add(Event{Kind: Final, Who: "pairs", Numbers: slices.Clone(numbers), Others: slices.Clone(numbers)})
+	return s
+}
+
+func TestAllIsWell(t *testing.T) {
+	v := Judge(well().events)
+	if len(v.Problems) > 0 || len(v.Steps) != 3 {
+		t.Errorf("%v, %d steps", v.Problems, len(v.Steps))
+	}
+	if got := v.Tallies["rows"]; got != (Tally{OK: 14}) {
+		t.Errorf("%+v", got)
+	}
+	if got := v.Steps[0].Outages["rows"]; got < 10*time.Second || got > 11*time.Second {
+		t.Errorf("an outage of %v", got)
+	}
+}
+
+// find is the event of a kind that comes as the nth of a client or resource.
+func (s *story) find(t *testing.T, kind Kind, who string, nth int) *Event {
+	t.Helper()
+	for i := range s.events {
+		if e := &s.events[i]; e.Kind == kind && e.Who == who {
+			if nth--; nth == 0 {
+				return e
+			}
+		}
+	}
+	t.Fatalf("no %s of %s", kind, who)
+	return nil
+}
+
+func (s *story) insert(after *Event, e Event) {
+	e.At = after.At + time.Millisecond
+	i := slices.IndexFunc(s.events, func(o Event) bool { return o.At > after.At })
+	s.events = slices.Insert(s.events, i, e)
+}
+
+// Whatever is done to a good history is found, in its step, and nothing else is.
+func TestFinds(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		spoil  func(*testing.T, *story)
+		class  Class
+		step   int
+		others bool // there may be more problems
+	}{
+		{"row deleted", func(t *testing.T, s *story) {
+			f := s.find(t, Final, "rows", 1)
+			f.Numbers = slices.Delete(f.Numbers, 3, 4)
+		}, Lost, 1, false},
+		{"row doubled", func(t *testing.T, s *story) {
+			f := s.find(t, Final, "rows", 1)
+			f.Numbers = append(f.Numbers, 7)
+		}, Doubled, 2, false},
+		{"row torn", func(t *testing.T, s *story) {
+			f := s.find(t, Final, "pairs", 1)
+			f.Others = slices.Delete(f.Others, 0, 1)
+		}, Torn, 0, false},
+		{"row torn the other way", func(t *testing.T, s *story) {
+			f := s.find(t, Final, "pairs", 1)
+			f.Others = append(f.Others, 2)
+		}, Torn, 0, false},
+		{"row that nobody put", func(t *testing.T, s *story) {
+			f := s.find(t, Final, "rows", 1)
+			f.Numbers = append(f.Numbers, 1000)
+		}, Stray, 0, false},
+		{"refused row is there", func(t *testing.T, s *story) { s.find(t, OK, "rows", 5).Kind = Refused }, Stray, 1, false},
+		{"all rows gone", func(t *testing.T, s *story) { s.find(t, Final, "rows", 1).Numbers = nil }, Lost, 1, true},
+		{"read back and not there", func(t *testing.T, s *story) { s.find(t, Read, "rows", 8).Count = 0 }, ReadBack, 2, false},
+		{"message lost", func(t *testing.T, s *story) { s.find(t, Received, "messages", 4).Kind = Dropped }, Lost, 1, false},
+		{"message twice", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Received, "messages", 4), Event{Kind: Received, Who: "messages", N: 3})
+		}, Doubled, 1, false},
+		{"message that nobody sent", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Received, "messages", 4), Event{Kind: Received, Who: "messages", N: -3})
+		}, Stray, 0, false},
+		{"second server", func(t *testing.T, s *story) {
+			e := s.find(t, Running, "db", 3)
+			e.Daemons = append(e.Daemons, Daemon{"node2", 5})
+		}, TwoServers, 1, true},
+		{"mounted twice", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Mounted, "db", 5), Event{Kind: Mounted, Who: "db", Nodes: []string{"node2", "node3"}})
+		}, TwoMounts, 2, true},
+		{"stray mount", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = []string{"node3"} }, StrayMount, 2, true},
+		{"mounted nowhere", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = nil }, StrayMount, 2, true},
+		{"needless fencing", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "haproxy", 5), Event{Kind: Fenced, Node: "node3"})
+		}, NeedlessOff, 2, false},
+		{"needless restart", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Running, Who: "db", Daemons: []Daemon{{"node2", 100}}})
+		}, Restarted, 3, false},
+		{"restarted again and again", func(t *testing.T, s *story) {
+			for pid := range 3 {
+				s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Running, Who: "haproxy", Daemons: []Daemon{{"node2", 100 + pid}}})
+			}
+		}, Restarted, 3, false},
+		{"needless move", func(t *testing.T, s *story) {
+			e := s.find(t, Running, "haproxy", 6)
+			e.Daemons = []Daemon{{"node3", 100}}
+			s.find(t, Mounted, "db", 5).Nodes = []string{"node2", "node3"}
+		}, Moved, 3, true},
+		{"needs help", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Cleaned, Text: "cleaned up"})
+		}, NeedsHelp, 3, false},
+		{"did not come back", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Settled && e.N == 3 })
+		}, NotBack, 3, false},
+		{"a server is missing in the end", func(t *testing.T, s *story) { s.find(t, Running, "haproxy", 6).Daemons = nil }, NotBack, 3, false},
+		{"out for too long", func(t *testing.T, s *story) {
+			from := s.find(t, Step, "", 1).At
+			for i := range s.events {
+				if s.events[i].At > from+time.Second {
+					s.events[i].At += 11 * time.Second
+				}
+			}
+		}, TooLong, 1, true},
+		{"spared, but out", func(t *testing.T, s *story) {
+			from := s.find(t, Step, "", 3).At
+			for i := range s.events {
+				if s.events[i].At > from {
+					s.events[i].At += Spared
+				}
+			}
+		}, TooLong, 3, true},
+		{"never served again", func(t *testing.T, s *story) {
+			from := s.find(t, Step, "", 3).At
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == OK && e.Who == "api" && e.At > from })
+		}, TooLong, 3, false},
+		{"a failure of what was spared", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 1, Text: "frozen"})
+		}, Unexcused, 3, false},
+		{"a failure without a reason", func(t *testing.T, s *story) { s.find(t, Failed, "db", 1).Text = "" }, Wordless, 1, false},
+		{"a reason that says something else", func(t *testing.T, s *story) { s.find(t, Failed, "db", 1).Text = "it rains" }, Wordless, 1, false},
+		{"nobody is told", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Failed })
+		}, Untold, 1, false},
+		{"nobody looked", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Running && e.Who == "qpidd" })
+		}, Unjudged, 0, true},
+		{"nobody looked at the disk", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Mounted })
+		}, Unjudged, 0, true},
+		{"somebody was blind", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Blind, Who: "db"})
+		}, Unjudged, 3, false},
+		{"a client that was never served", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == OK && e.Who == "api" })
+		}, Unjudged, 0, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := well()
+			c.spoil(t, s)
+			v := Judge(s.events)
+			i := slices.IndexFunc(v.Problems, func(p Problem) bool { return p.Class == c.class && p.Step == c.step })
+			if i < 0 || !c.others && len(v.Problems) != 1 {
+				t.Errorf("want %q in step %d, got %v", c.class, c.step, v.Problems)
+			}
+		})
+	}
+}
+
+// What is no fault of the cluster's.
+func TestLetsPass(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(*testing.T, *story)
+	}{
+		{"unknown and there", func(t *testing.T, s *story) { s.find(t, OK, "rows", 5).Kind = Unknown }},
+		{"unknown and not there", func(t *testing.T, s *story) {
+			s.find(t, OK, "rows", 3).Kind = Unknown
+			f := s.find(t, Final, "rows", 1)
+			f.Numbers = slices.Delete(f.Numbers, 2, 3)
+		}},
+		{"a message comes again after its consumer was dropped", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "qpidd", 3), Event{Kind: Received, Who: "messages", N: 2})
+			s.insert(s.find(t, Running, "db", 3), Event{Kind: Dropped, Who: "messages"})
+		}},
+		{"a stand-in forgets", func(t *testing.T, s *story) {
+			s.find(t, Setup, "", 1).Service[1].Forgets = true
+			s.find(t, Received, "messages", 4).Kind = Dropped
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := well()
+			c.spoil(t, s)
+			if v := Judge(s.events); len(v.Problems) > 0 {
+				t.Error(v.Problems)
+			}
+		})
+	}
+}
+
+// A history is judged the same when it is read from its file.
+func TestHistory(t *testing.T) {
+	var file bytes.Buffer
+	h := NewHistory(&file)
+	for _, e := range well().events {
+		h.Add(e)
+	}
+	kept, err := h.Events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadHistory(&file)
+	if err != nil || !reflect.DeepEqual(kept, read) {
+		t.Errorf("%v: %d events written, %d read", err, len(kept), len(read))
+	}
+	if _, err := ReadHistory(bytes.NewBufferString("{\"at\":1}\n{\"at\":")); err == nil {
+		t.Error("a torn file is no error")
+	}
+}
