@@ -1,6 +1,6 @@
 # openstack-ocf: `make` builds, `make demo` shows it on a cluster, `make test` tests it.
 .DEFAULT_GOAL := build
-.PHONY: build install packages deps demo-deps unit test test-trixie demo bench lint fmt changelog clean
+.PHONY: build install packages deps demo-deps unit test test-trixie demo chaos bench lint fmt changelog clean
 
 GO        ?= $(shell test/deps/go-path)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
@@ -47,6 +47,11 @@ test-trixie: deps build
 demo: demo-deps build
 	@$(GO) build -o bin/ ./test/demo ./test/cluster/cmd/cluster
 	@bin/demo
+
+# Random faults, judged: SEED, FAULTS, FROM and TO, KINDS, CLUSTERS and OUT are told in test/chaos/cmd/chaos.
+chaos: deps build
+	@$(GO) build -o bin/ ./test/chaos/cmd/chaos
+	@bin/chaos
 
 # One package after the other: they measure. RUN=regexp chooses benchmarks; without others at work it takes 6 minutes.
 bench: deps build

@@ -266,14 +266,13 @@ func (w *Watch) WaitOther(ctx context.Context, old Daemon) (Daemon, error) {
 
 // processes finds the living processes of these executables on nodes of the cluster that belong to a service.
 func processes(clusterName string, executables []string, belongs func(proc string) bool) []Daemon {
-	links, _ := filepath.Glob("/proc/[0-9]*/exe")
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // with /exe it would read each of them
 	var found []Daemon
-	for _, link := range links {
-		exe, err := os.Readlink(link)
+	for _, dir := range dirs {
+		exe, err := os.Readlink(dir + "/exe")
 		if err != nil || !slices.Contains(executables, filepath.Base(strings.TrimSuffix(exe, " (deleted)"))) {
 			continue
 		}
-		dir := filepath.Dir(link)
 		if asked(dir) || !belongs(dir) || handler(dir, exe) {
 			continue
 		}

@@ -96,7 +96,7 @@ func Judge(events []Event) *Verdict {
 	j.see()
 	for _, s := range j.services {
 		for _, client := range s.Clients {
-			j.numbers(client, s.Forgets)
+			j.numbers(client, s)
 		}
 	}
 	for i := range j.Steps {
@@ -191,7 +191,7 @@ func (j *judge) see() {
 }
 
 // numbers holds what a client was told against what is there.
-func (j *judge) numbers(client string, forgets bool) {
+func (j *judge) numbers(client string, s Service) {
 	told, asked := map[int]Event{}, map[int]Event{}
 	var received []Event
 	var drops []time.Duration
@@ -215,7 +215,7 @@ func (j *judge) numbers(client string, forgets bool) {
 				t.Unknown++
 			}
 		case Read:
-			if a := told[e.N]; a.Kind == OK && e.Count != 1 && !forgets {
+			if a := told[e.N]; a.Kind == OK && e.Count != 1 && !s.Forgets {
 				j.say(j.at(e.At), ReadBack, "%s: %d was acknowledged, and is there %d times", client, e.N, e.Count)
 			}
 		case Received:
@@ -252,10 +252,13 @@ func (j *judge) numbers(client string, forgets bool) {
 		}
 	default:
 		j.Tallies[client] = t
-		return // it keeps nothing
+		if s.Disk { // else it keeps nothing
+			j.say(0, Unjudged, "%s: nothing was read back", client)
+		}
+		return
 	}
 	j.Tallies[client] = t
-	j.kept(client, there, told, asked, forgets)
+	j.kept(client, there, told, asked, s.Forgets)
 }
 
 // kept holds what is there against what was promised.
@@ -308,6 +311,7 @@ type excuse struct {
 	move    bool
 	cleanup bool
 	told    bool
+	mute    bool
 	bound   time.Duration
 	words   []*regexp.Regexp
 }
@@ -323,6 +327,7 @@ func (j *judge) excuse(r *Result) excuse {
 		}
 		x.move = x.move || f.Move
 		x.cleanup = x.cleanup || f.Cleanup
+		x.mute = x.mute || f.Mute
 		x.bound += f.Bound
 		for _, w := range f.Words {
 			re, err := regexp.Compile(w)
@@ -436,6 +441,7 @@ func (j *judge) failure(r *Result, x excuse, e Event) {
 	switch {
 	case ours && !x.restart[e.Who]:
 		j.say(r.N, Unexcused, "%s %s on %s (%d): %s", e.Who, e.Action, e.Node, e.Code, e.Text)
+	case ours && e.Text == "" && x.mute:
 	case ours && e.Text == "":
 		j.say(r.N, Wordless, "%s %s on %s (%d) has no reason", e.Who, e.Action, e.Node, e.Code)
 	case ours && len(x.words) > 0 && !slices.ContainsFunc(x.words, func(re *regexp.Regexp) bool { return re.MatchString(e.Text) }):

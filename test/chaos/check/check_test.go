@@ -39,11 +39,12 @@ var everything = []string{"db", "qpidd", "haproxy"}
 func well() *story {
 	s := &story{}
 	s.add(Event{Kind: Setup, Service: []Service{
-		{ID: "db", Disk: true, Clients: []string{"rows", "pairs"}}, {ID: "qpidd", Clients: []string{"messages"}}, {ID: "haproxy", Clients: []string{"api"}},
+		{ID: "db", Disk: true, Clients: []string{"rows", "pairs"}}, {ID: "qpidd", Clients: []string{"messages"}, Disk: true}, {ID: "haproxy", Clients: []string{"api"}},
 	}})
 	pid, n := 0, 0
 	up := func(node string) {
 		s.add(Event{Kind: Mounted, Who: "db", Nodes: []string{node}})
+		s.add(Event{Kind: Mounted, Who: "qpidd", Nodes: []string{node}})
 		for _, id := range everything {
 			pid++
 			s.add(Event{Kind: Running, Who: id, Daemons: []Daemon{{node, pid}}})
@@ -54,6 +55,7 @@ func well() *story {
 			s.add(Event{Kind: Running, Who: id})
 		}
 		s.add(Event{Kind: Mounted, Who: "db"})
+		s.add(Event{Kind: Mounted, Who: "qpidd"})
 	}
 	up("node1")
 	s.serve(&n)
@@ -224,6 +226,9 @@ func TestFinds(t *testing.T) {
 		{"nobody looked", func(t *testing.T, s *story) {
 			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Running && e.Who == "qpidd" })
 		}, Unjudged, 0, true},
+		{"nobody read back", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Final && e.Who == "rows" })
+		}, Unjudged, 0, false},
 		{"nobody looked at the disk", func(t *testing.T, s *story) {
 			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Mounted })
 		}, Unjudged, 0, true},

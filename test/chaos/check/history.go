@@ -42,6 +42,7 @@ const (
 	Cleaned Kind = "cleaned" // the cluster did not come back without somebody's help
 	Settled Kind = "settled" // all is well, and nothing is left to do
 	Stuck   Kind = "stuck"   // it did not, with help neither
+	Remark  Kind = "remark"  // for people
 )
 
 // Event is a line of the history. Which fields it has depends on its kind.
@@ -93,6 +94,8 @@ type Fault struct {
 	// Words are regular expressions: an exit reason has to match one of the step's. Told says that there has to be one.
 	Words []string `json:"words,omitempty"`
 	Told  bool     `json:"told,omitempty"`
+	// Mute says that a failure may have no reason: whoever would give it was struck.
+	Mute bool `json:"mute,omitempty"`
 }
 
 // History is written by many at once.

@@ -1,0 +1,418 @@
+// Package chaos plays a campaign of random faults on a real Pacemaker cluster that runs a whole control plane, and has it
+// judged by its history. `make chaos` is how to run it.
+//
+// What is random comes from the seed and the number of the step alone, so that a step can be played again. What clients were
+// told, what was seen from outside and what each fault excuses is written down; package check, which knows nothing else,
+// says afterwards what was wrong.
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/broker"
+	"github.com/openstack-ocf/agents/test/chaos/check"
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+// Config is a campaign on one cluster.
+type Config struct {
+	Binary   string // openstack-ocf
+	Seed     int
+	From, To int      // steps, both included
+	Kinds    []string // of faults; none: all
+	Alone    bool     // one fault at a time
+	History  io.Writer
+	Say      func(line string)
+}
+
+// Services are the group's, in their order. The words say what is not as in the document.
+func Services() (list []scenario.Service, words []string) {
+	list = []scenario.Service{scenario.MySQL()}
+	if b, kind, err := scenario.Broker(); err != nil {
+		words = append(words, fmt.Sprintf("no broker: %v", err))
+	} else {
+		if kind != broker.Real {
+			words = append(words, fmt.Sprintf("the broker is a %s, which keeps no message over a restart", kind))
+		}
+		list = append(list, b)
+	}
+	if api, err := scenario.API(); err != nil {
+		words = append(words, fmt.Sprintf("no HAProxy: %v", err))
+	} else {
+		list = append(list, api)
+	}
+	return list, words
+}
+
+// scene is the cluster, its clients, and who looks at it.
+type scene struct {
+	Config
+	cluster  *cluster.Cluster
+	stage    *scenario.Stage
+	services []string // in the group's order
+	history  *check.History
+	overseer *overseer
+	clients  []*client
+	queue    *queue
+
+	mu      sync.Mutex
+	avoided map[string]int
+}
+
+const (
+	setupTimeout = 8 * time.Minute
+	// stalled is how long nothing may move before the cluster is helped.
+	stalled = 100 * time.Second
+	// stepTimeout is for one step, with help.
+	stepTimeout = 12 * time.Minute
+)
+
+// Run plays the steps on one cluster, and returns the history. An error says that it could not be played to its end: the
+// last step's number says how far it came.
+func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err error) {
+	s := &scene{Config: cfg, history: check.NewHistory(cfg.History), avoided: map[string]int{}}
+	last = cfg.From - 1
+	defer func() {
+		var herr error
+		events, herr = s.history.Events()
+		err = errors.Join(err, herr)
+	}()
+	if err := s.build(ctx); err != nil {
+		return nil, last, err
+	}
+	defer func() { err = errors.Join(err, s.cluster.Close()) }()
+	defer s.stage.Close()
+	playing, stop := context.WithCancel(ctx)
+	var hands sync.WaitGroup
+	defer hands.Wait()
+	defer stop()
+	if err := s.enter(playing, &hands); err != nil {
+		return nil, last, err
+	}
+	for n := cfg.From; n <= cfg.To && ctx.Err() == nil; n++ {
+		last = n
+		if err := s.step(ctx, n); err != nil {
+			s.history.Add(check.Event{Kind: check.Stuck, N: n, Text: err.Error()})
+			s.Say(fmt.Sprintf("step %d: %v", n, err))
+			break
+		}
+	}
+	s.history.Add(check.Event{Kind: check.Over})
+	return nil, last, errors.Join(ctx.Err(), s.count(ctx, stop, &hands))
+}
+
+// build makes the cluster and the group, by `openstack-ocf apply`.
+func (s *scene) build(ctx context.Context) error {
+	list, words := Services()
+	for _, w := range words {
+		s.Say(w)
+	}
+	cfg, err := scenario.Config(s.Binary, list...)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	if s.cluster, err = cluster.Start(ctx, cfg); err != nil {
+		return err
+	}
+	if s.stage, err = scenario.Apply(ctx, s.cluster, nil, list...); err != nil {
+		return errors.Join(err, s.cluster.Close())
+	}
+	for _, a := range s.stage.Actors {
+		a.Writer.Stop()
+		s.services = append(s.services, a.ID)
+	}
+	return nil
+}
+
+// enter lets clients and watches in.
+func (s *scene) enter(ctx context.Context, hands *sync.WaitGroup) error {
+	var services []check.Service
+	for _, a := range s.stage.Actors {
+		clients, err := s.admit(ctx, a, hands)
+		if err != nil {
+			return err
+		}
+		one := check.Service{ID: a.ID, Disk: !a.Diskless, Forgets: a.Forgets}
+		for _, c := range clients {
+			c.history = s.history
+			one.Clients = append(one.Clients, c.name)
+		}
+		s.clients = append(s.clients, clients...)
+		services = append(services, one)
+	}
+	s.history.Add(check.Event{Kind: check.Setup, Service: services})
+	for _, a := range s.stage.Actors {
+		watch(s.history, a)
+	}
+	for _, c := range s.clients {
+		hands.Go(func() { c.run(ctx) })
+	}
+	s.overseer = newOverseer(s.cluster, s.history)
+	hands.Go(func() { s.overseer.run(ctx) })
+	waiting, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	return s.allServed(waiting, time.Now())
+}
+
+// admit makes the clients of a service.
+func (s *scene) admit(ctx context.Context, a *scenario.Actor, hands *sync.WaitGroup) ([]*client, error) {
+	dial := s.cluster.Dial
+	switch a.ID {
+	case "db":
+		rows, err := openDatabase(dial, patience)
+		if err != nil {
+			return nil, err
+		}
+		pairs, err := openDatabase(dial, patience)
+		if err != nil {
+			return nil, err
+		}
+		for _, table := range tables {
+			if _, err := rows.db.ExecContext(ctx, table); err != nil {
+				return nil, err
+			}
+		}
+		return []*client{
+			{
+				name: "rows", pause: 25 * time.Millisecond, close: rows.close,
+				do:    func(ctx context.Context, n int) error { return rows.transaction(ctx, n, "chaos_rows") },
+				check: func(ctx context.Context, n int) (int, error) { return rows.count(ctx, n, "chaos_rows") },
+			},
+			{
+				name: "pairs", pause: 50 * time.Millisecond, close: pairs.close,
+				do: func(ctx context.Context, n int) error {
+					return pairs.transaction(ctx, n, "chaos_first", "chaos_second")
+				},
+				check: func(ctx context.Context, n int) (int, error) { return pairs.count(ctx, n, "chaos_second") },
+			},
+		}, nil
+	case "qpidd":
+		s.queue = &queue{dial: dial, history: s.history, received: map[int]bool{}, changed: time.Now()}
+		hands.Go(func() { s.queue.consume(ctx) })
+		return []*client{{name: "messages", pause: 50 * time.Millisecond, close: s.queue.drop, do: s.queue.put}}, nil
+	case "haproxy":
+		api := scenario.Versions(dial, "http://"+apiAddress+"/")
+		return []*client{{name: "api", pause: 50 * time.Millisecond, close: func() { _ = api.Close() }, do: api.Put}}, nil
+	}
+	return nil, fmt.Errorf("%s has no client", a.ID)
+}
+
+func (s *scene) actor(id string) *scenario.Actor {
+	i := slices.IndexFunc(s.stage.Actors, func(a *scenario.Actor) bool { return a.ID == id })
+	return s.stage.Actors[i]
+}
+
+// behind are the service and those that the group stops with it.
+func (s *scene) behind(id string) []string { return s.services[slices.Index(s.services, id):] }
+
+// allServed returns when each client was acknowledged something that it asked for after t.
+func (s *scene) allServed(ctx context.Context, t time.Time) error {
+	for {
+		var waiting []string
+		for _, c := range s.clients {
+			if !c.served(t) {
+				waiting = append(waiting, c.name)
+			}
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not served: %w", strings.Join(waiting, ", "), ctx.Err())
+		}
+	}
+}
+
+// look says where everything is.
+func (s *scene) look(ctx context.Context) (at where, err error) {
+	st, err := s.cluster.Status(ctx)
+	if err != nil {
+		return at, err
+	}
+	if err := well(st, len(s.cluster.Nodes()), s.services); err != nil {
+		return at, err
+	}
+	at.active, at.dc = st.Running(s.services[0])[0], st.DC
+	for _, n := range s.cluster.Nodes() {
+		if n.Name != at.active {
+			at.passive = append(at.passive, n.Name)
+		}
+	}
+	return at, nil
+}
+
+// draw draws one fault or two, and how long after the first the second comes.
+func (s *scene) draw(n int, at where) (acts []act, gap time.Duration) {
+	var able []fault
+	sum := 0
+	for _, f := range faults {
+		if len(s.Kinds) == 0 || slices.Contains(s.Kinds, f.kind) {
+			able = append(able, f)
+			sum += f.weight
+		}
+	}
+	rng := rand.New(rand.NewPCG(uint64(s.Seed), uint64(n)))
+	count := 1
+	if rng.IntN(3) == 0 && !s.Alone {
+		count = 2
+	}
+	gap = between(rng, 0, 4*time.Second)
+	for range count {
+		pick := rng.IntN(sum)
+		i := 0
+		for ; pick >= able[i].weight; i++ {
+			pick -= able[i].weight
+		}
+		// Of its own numbers, so that one fault does not change what the next one is.
+		acts = append(acts, able[i].draw(s, rand.New(rand.NewPCG(rng.Uint64(), uint64(n))), at))
+	}
+	return acts, gap
+}
+
+// step is one or two faults, and the wait for all to be well again. An error says that it never was.
+func (s *scene) step(ctx context.Context, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	at, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	acts, gap := s.draw(n, at)
+	step := check.Event{Kind: check.Step, N: n}
+	var names []string
+	for _, a := range acts {
+		step.Faults = append(step.Faults, a.Fault)
+		names = append(names, strings.TrimSpace(a.Kind+" "+a.Target))
+	}
+	s.history.Add(step)
+	began := time.Now()
+	var striking sync.WaitGroup
+	for i, a := range acts {
+		if i > 0 {
+			sleep(ctx, gap)
+		}
+		striking.Go(func() {
+			if err := a.do(ctx); err != nil {
+				s.history.Add(check.Event{Kind: check.Remark, N: n, Who: a.Kind, Text: err.Error()})
+			}
+		})
+	}
+	striking.Wait()
+	said := fmt.Sprintf("step %d: %s on %s (DC %s)", n, strings.Join(names, ", and after "+gap.Round(100*time.Millisecond).String()+" "), at.active, at.dc)
+	if err := s.recovered(ctx); err != nil {
+		said += "; helped: " + err.Error()
+		if err := s.help(ctx, n, err); err != nil {
+			return fmt.Errorf("%s: %w", said, err)
+		}
+	}
+	if err := s.forget(ctx); err != nil {
+		return fmt.Errorf("%s: after a cleanup: %w", said, err)
+	}
+	s.history.Add(check.Event{Kind: check.Settled, N: n})
+	s.Say(fmt.Sprintf("%s: %.1f s", said, time.Since(began).Seconds()))
+	return nil
+}
+
+// recovered returns when all is well, nothing is left to do, and all clients were served after that; or, when nothing has moved
+// for long, with what is not well.
+func (s *scene) recovered(ctx context.Context) error {
+	last, since := "", time.Now()
+	for {
+		err := s.wellNow(ctx)
+		if err == nil {
+			return nil
+		}
+		if now := err.Error(); now != last {
+			last, since = now, time.Now()
+		}
+		if time.Since(since) > stalled || ctx.Err() != nil {
+			return err
+		}
+		sleep(ctx, 500*time.Millisecond)
+	}
+}
+
+func (s *scene) wellNow(ctx context.Context) error {
+	if _, err := s.look(ctx); err != nil {
+		return err
+	}
+	if err := s.cluster.WaitIdle(ctx); err != nil {
+		return err
+	}
+	if _, err := s.look(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return s.allServed(ctx, time.Now())
+}
+
+// help does what an operator would, and notes that he had to.
+func (s *scene) help(ctx context.Context, n int, why error) error {
+	shown := s.cluster.CrmMon(ctx)
+	s.history.Add(check.Event{Kind: check.Cleaned, N: n, Text: "a cleanup was needed: " + why.Error(), Action: shown})
+	if err := s.tool(ctx, "pcs", "resource", "cleanup"); err != nil {
+		return err
+	}
+	return s.recovered(ctx)
+}
+
+// forget has Pacemaker forget the failures, so that the next step begins as the first.
+func (s *scene) forget(ctx context.Context) error {
+	st, err := s.cluster.Status(ctx)
+	if err != nil {
+		return err
+	}
+	s.overseer.note(st)
+	if len(st.Failures) == 0 {
+		return nil
+	}
+	if err := s.tool(ctx, "pcs", "resource", "cleanup"); err != nil {
+		return err
+	}
+	return s.recovered(ctx)
+}
+
+// count stops who puts, and reads back what is there.
+func (s *scene) count(ctx context.Context, stop func(), hands *sync.WaitGroup) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
+	defer cancel()
+	for _, c := range s.clients {
+		c.halt.Store(true)
+	}
+	var errs []error
+	if s.queue != nil {
+		errs = append(errs, s.queue.drained(ctx))
+	}
+	stop()
+	hands.Wait()
+	d, err := openDatabase(s.cluster.Dial, time.Minute)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	var lists [3][]int
+	for i, table := range []string{"chaos_rows", "chaos_first", "chaos_second"} {
+		lists[i], err = d.numbers(ctx, table)
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("read back: %w", err)
+	}
+	s.history.Add(check.Event{Kind: check.Final, Who: "rows", Numbers: lists[0]})
+	s.history.Add(check.Event{Kind: check.Final, Who: "pairs", Numbers: lists[1], Others: lists[2]})
+	return nil
+}

@@ -1,0 +1,181 @@
+package chaos
+
+import (
+	"context"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/built"
+	"github.com/openstack-ocf/agents/test/chaos/check"
+	"github.com/openstack-ocf/agents/test/cluster"
+)
+
+// TestChaos plays a few faults of a fixed seed: that the campaign itself works, and what it found once stays mended.
+// `make chaos` is for more.
+func TestChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIP: needs minutes")
+	}
+	if err := cluster.Missing(""); err != nil {
+		t.Skipf("SKIP: %v", err)
+	}
+	for _, need := range []string{"/usr/sbin/mariadbd"} {
+		if _, err := os.Stat(need); err != nil {
+			t.Skip("SKIP: needs " + need)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	began := time.Now()
+	events, last, err := Run(ctx, Config{
+		Binary: built.Binary(t), Seed: 1, From: 1, To: 4, Kinds: []string{"kill", "freeze", "power cut", "move"},
+		Say: func(line string) { t.Logf("%6.1f s  %s", time.Since(began).Seconds(), line) },
+	})
+	if err != nil {
+		t.Errorf("up to step %d: %v", last, err)
+	}
+	v := check.Judge(events)
+	t.Log(Text(v))
+	for _, p := range v.Problems {
+		t.Error(p)
+	}
+}
+
+// A step is the same each time, whatever was played before it.
+func TestDraw(t *testing.T) {
+	at := where{active: "node2", dc: "node1", passive: []string{"node1", "node3"}}
+	drawn := func(seed, step int) (list []check.Fault, gap time.Duration) {
+		s := &scene{Config: Config{Seed: seed}, services: []string{"db", "qpidd", "haproxy"}, cluster: &cluster.Cluster{}}
+		acts, gap := s.draw(step, at)
+		for _, a := range acts {
+			list = append(list, a.Fault)
+		}
+		return list, gap
+	}
+	kinds, pairs := map[string]bool{}, 0
+	for step := range 1000 {
+		list, gap := drawn(7, step)
+		again, gapAgain := drawn(7, step)
+		if !reflect.DeepEqual(list, again) || gap != gapAgain {
+			t.Fatalf("step %d: %v, and then %v", step, list, again)
+		}
+		if len(list) > 1 {
+			pairs++
+		}
+		for _, f := range list {
+			kinds[f.Kind] = true
+			if f.Bound == 0 {
+				t.Errorf("%s has no bound", f.Kind)
+			}
+		}
+	}
+	if len(kinds) != len(faults) || pairs < 200 || pairs > 500 {
+		t.Errorf("of 1000 steps: %d kinds of %d, %d of two", len(kinds), len(faults), pairs)
+	}
+	other, _ := drawn(8, 1)
+	same, _ := drawn(7, 1)
+	if reflect.DeepEqual(other, same) {
+		t.Error("another seed draws the same")
+	}
+}
+
+// What is not well is told, one thing at a time.
+func TestWell(t *testing.T) {
+	made := func(change func(*cluster.Status)) *cluster.Status {
+		s := cluster.Status{DC: "node1", Quorum: true, Nodes: []cluster.NodeStatus{{Name: "node1", Online: true}, {Name: "node2", Online: true}}}
+		for _, id := range []string{"db", "qpidd"} {
+			r := cluster.ResourceStatus{ID: id, Role: "Started", Active: true, Managed: true}
+			r.On = append(r.On, struct {
+				Name string `xml:"name,attr"`
+			}{"node1"})
+			s.Resources = append(s.Resources, r)
+		}
+		change(&s)
+		return &s
+	}
+	services := []string{"db", "qpidd"}
+	if err := well(made(func(*cluster.Status) {}), 2, services); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*cluster.Status){
+		"quorum false":     func(s *cluster.Status) { s.Quorum = false },
+		`DC ""`:            func(s *cluster.Status) { s.DC = "" },
+		"1 nodes":          func(s *cluster.Status) { s.Nodes = s.Nodes[:1] },
+		"online false":     func(s *cluster.Status) { s.Nodes[1].Online = false },
+		"standby true":     func(s *cluster.Status) { s.Nodes[0].Standby = true },
+		"qpidd is Stopped": func(s *cluster.Status) { s.Resources[1].Role = "Stopped" },
+		"failed true":      func(s *cluster.Status) { s.Resources[0].Failed = true },
+		"managed false":    func(s *cluster.Status) { s.Resources[0].Managed = false },
+		"is on node2":      func(s *cluster.Status) { s.Resources[1].On[0].Name = "node2" },
+	} {
+		if err := well(made(change), 2, services); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
+// A failure is noted once, and again when it has happened again.
+func TestFailuresAreNoted(t *testing.T) {
+	h := check.NewHistory(nil)
+	o := newOverseer(&cluster.Cluster{}, h)
+	f := cluster.Failure{Operation: "ip-10.76.0.100_monitor_10000", Node: "node1", Code: 7, Reason: "gone", Changed: "1"}
+	s := &cluster.Status{Failures: []cluster.Failure{f}}
+	o.note(s)
+	o.note(s)
+	s.Failures[0].Changed = "2"
+	o.note(s)
+	events, _ := h.Events()
+	if len(events) != 2 || events[0].Who != "ip-10.76.0.100" || events[0].Action != "monitor" || events[0].Code != 7 || events[0].Text != "gone" {
+		t.Errorf("%+v", events)
+	}
+}
+
+// The page is a document that parses, and shows what was out.
+func TestReport(t *testing.T) {
+	h := check.NewHistory(nil)
+	h.Add(check.Event{Kind: check.Setup, Service: []check.Service{{ID: "db", Clients: []string{"rows"}}}})
+	h.Add(check.Event{Kind: check.OK, Who: "rows", N: 1})
+	h.Add(check.Event{Kind: check.Step, N: 1, Faults: []check.Fault{{Kind: "kill", Target: "db", Bound: time.Second}}})
+	h.Add(check.Event{Kind: check.Failed, Who: "db", Action: "monitor", Code: 7, Text: "<killed>"})
+	h.Add(check.Event{Kind: check.OK, Who: "rows", N: 2})
+	events, err := h.Events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	events[len(events)-1].At += 3 * time.Second
+	v := check.Judge(events)
+	path := filepath.Join(t.TempDir(), "report.html")
+	if err := WriteReport(path, 7, events, v); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"rows: not served for 3.0 s", "1: kill db", "db: &lt;killed&gt;", "monitor 7"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	text := string(page)
+	drawing := text[strings.Index(text, "<svg"):strings.Index(text, "</svg>")] + "</svg>"
+	for d := xml.NewDecoder(strings.NewReader(drawing)); ; {
+		if _, err := d.Token(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("the timeline: %v", err)
+		}
+	}
+	for _, want := range []string{"kill ", "1 steps, 1 faults", "rows: 2 acknowledged", fmt.Sprintf("outage %d", v.Count(check.TooLong))} {
+		if !strings.Contains(Text(v), want) {
+			t.Errorf("the text does not say %q:\n%s", want, Text(v))
+		}
+	}
+}

@@ -1,0 +1,474 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/chaos/check"
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+// where is how things were when a fault was drawn.
+type where struct {
+	active, dc string
+	passive    []string
+}
+
+// act is a fault that was drawn. do has it strike, and takes back what would not go away by itself.
+type act struct {
+	check.Fault
+	do func(ctx context.Context) error
+}
+
+// fault is a kind of fault. draw takes all that is random from rng, so that a seed gives the same again.
+type fault struct {
+	kind   string
+	weight int
+	draw   func(s *scene, rng *rand.Rand, at where) act
+}
+
+// faults are all there are.
+var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults)
+
+// Kinds are the names of all faults.
+func Kinds() (names []string) {
+	for _, f := range faults {
+		names = append(names, f.kind)
+	}
+	return names
+}
+
+// between is a random time.
+func between(rng *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(rng.Int64N(int64(most-least)))
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// What exit reasons say. A fault that comes while a service starts is told by the start.
+const (
+	saysKilled = `SIGKILL|killed`
+	saysFrozen = `frozen|stopped by a signal`
+	saysTerm   = `SIGTERM|ended|exited|stopped|shutdown|shut down|terminated`
+)
+
+// striking is a fault that befalls a service, and with it what stands behind it in the group.
+func (s *scene) striking(rng *rand.Rand, at where, kind string, bound time.Duration, words ...string) act {
+	id := s.services[rng.IntN(len(s.services))]
+	return act{Fault: check.Fault{Kind: kind, Target: id, Node: at.active, Restart: s.behind(id), Bound: bound, Words: words}}
+}
+
+// all is a fault that may stop and move all of the group.
+func (s *scene) all(at where, kind string, bound time.Duration, words ...string) act {
+	return act{Fault: check.Fault{Kind: kind, Node: at.active, Restart: s.services, Move: true, Bound: bound, Words: words}}
+}
+
+// on is a fault of a node: it may be fenced, and if it is the active one, the group is elsewhere then.
+func (s *scene) on(node string, at where, kind string, bound time.Duration, words ...string) act {
+	a := act{Fault: check.Fault{Kind: kind, Target: node, Node: node, Fence: []string{node}, Bound: bound, Words: words}}
+	if node == at.active {
+		a.Restart, a.Move = s.services, true
+	}
+	return a
+}
+
+// someone is the active node, the DC, or one of the others.
+func someone(rng *rand.Rand, at where) string {
+	which := rng.IntN(4)
+	switch {
+	case which == 0:
+		return at.active
+	case which == 1 && at.dc != "":
+		return at.dc
+	}
+	return at.passive[which%len(at.passive)]
+}
+
+// signal sends a signal to the service's daemon, if there is one.
+func (s *scene) signal(id string, sig syscall.Signal) error {
+	d, ok := s.actor(id).Watch.Now()
+	if !ok {
+		return fmt.Errorf("%s does not run", id)
+	}
+	return d.Signal(sig)
+}
+
+// signals is an act that sends a signal.
+func signals(kind string, sig syscall.Signal, bound time.Duration, told bool, words ...string) func(*scene, *rand.Rand, where) act {
+	return func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, kind, bound, words...)
+		a.Told = told
+		a.do = func(context.Context) error { return s.signal(a.Target, sig) }
+		return a
+	}
+}
+
+// files are where a service keeps what tells others of it, and a configuration that does not parse.
+var files = map[string]struct{ traces, config, nonsense string }{
+	"db":      {"/run/mysqld/*", "/etc/mysql/mariadb.conf.d/zz-broken.cnf", "[mysqld]\nno-such-option=1\n"},
+	"qpidd":   {scenario.BrokerDir + "/.qpidd/lock " + scenario.BrokerDir + "/.qpidd/*.pid " + scenario.BrokerDir + "/lock /run/qpidd/*", "/etc/qpid/qpidd.conf", "no-such-option=1\n"},
+	"haproxy": {"/run/haproxy.pid /run/haproxy.ocf/*", "/etc/haproxy/haproxy.cfg", "\nno such section\n"},
+}
+
+var serviceFaults = []fault{
+	{"kill", 8, signals("kill", syscall.SIGKILL, 20*time.Second, true, saysKilled)},
+	{"freeze", 5, signals("freeze", syscall.SIGSTOP, 30*time.Second, true, saysFrozen, saysKilled)},
+	{"term", 3, signals("term", syscall.SIGTERM, 30*time.Second, true, saysTerm)},
+	{"freeze for a moment", 3, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "freeze for a moment", 30*time.Second, saysFrozen, saysKilled)
+		long := between(rng, 100*time.Millisecond, 3*time.Second)
+		a.do = func(ctx context.Context) error {
+			d, ok := s.actor(a.Target).Watch.Now()
+			if !ok {
+				return fmt.Errorf("%s does not run", a.Target)
+			}
+			err := d.Signal(syscall.SIGSTOP)
+			sleep(ctx, long)
+			_ = d.Signal(syscall.SIGCONT) // it may have been killed for it
+			return err
+		}
+		return a
+	}},
+	{"kill a child", 2, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "kill a child", 20*time.Second)
+		a.do = func(ctx context.Context) error {
+			d, ok := s.actor(a.Target).Watch.Now()
+			if !ok {
+				return fmt.Errorf("%s does not run", a.Target)
+			}
+			return s.shell(ctx, d.Node, `for f in /proc/`+strconv.Itoa(d.PID)+`/task/*/children; do read -r c _ <$f && kill -9 $c; done; :`)
+		}
+		return a
+	}},
+	{"kill during a start", 4, duringStart("kill during a start", syscall.SIGKILL, saysKilled)},
+	{"freeze during a start", 3, duringStart("freeze during a start", syscall.SIGSTOP, saysFrozen, saysKilled)},
+	{"term during a start", 2, duringStart("term during a start", syscall.SIGTERM, saysTerm)},
+	{"kill during a stop", 2, duringStop("kill during a stop", syscall.SIGKILL, saysKilled)},
+	{"freeze during a stop", 3, duringStop("freeze during a stop", syscall.SIGSTOP, saysFrozen, saysKilled)},
+	{"remove traces", 3, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "remove traces", 30*time.Second)
+		a.do = func(ctx context.Context) error { return s.shell(ctx, a.Node, "rm -rf "+files[a.Target].traces) }
+		return a
+	}},
+	{"break the configuration", 3, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "break the configuration", 60*time.Second, saysKilled, `no-such-option|no such|option|configuration`)
+		a.Restart, a.Move = s.services, true
+		long := between(rng, 5*time.Second, 25*time.Second)
+		f := files[a.Target]
+		a.do = func(ctx context.Context) error {
+			script := fmt.Sprintf("cp -p %[1]s /root/chaos.was 2>/dev/null || rm -f /root/chaos.was; printf '%%s' '%[2]s' >>%[1]s", f.config, f.nonsense)
+			err := s.shell(ctx, a.Node, script)
+			err = errors.Join(err, s.signal(a.Target, syscall.SIGKILL))
+			sleep(ctx, long)
+			return errors.Join(err, s.insist(ctx, a.Node, fmt.Sprintf("if [ -e /root/chaos.was ]; then cp -p /root/chaos.was %[1]s; else rm -f %[1]s; fi", f.config)))
+		}
+		return a
+	}},
+}
+
+// duringStart is a signal while the service is being started anew.
+func duringStart(kind string, sig syscall.Signal, words ...string) func(*scene, *rand.Rand, where) act {
+	return func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, kind, 60*time.Second, words...)
+		a.Restart, a.Move = s.services, true
+		late := between(rng, time.Millisecond, time.Second)
+		a.do = func(ctx context.Context) error {
+			w := s.actor(a.Target).Watch
+			d, ok := w.Now()
+			if !ok {
+				return fmt.Errorf("%s does not run", a.Target)
+			}
+			if err := d.Signal(syscall.SIGKILL); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			defer cancel()
+			d, err := w.WaitOther(ctx, d)
+			if err != nil {
+				return err
+			}
+			sleep(ctx, late)
+			return d.Signal(sig)
+		}
+		a.Words = append(a.Words, saysKilled)
+		return a
+	}
+}
+
+// duringStop is a signal while the service is being stopped.
+func duringStop(kind string, sig syscall.Signal, words ...string) func(*scene, *rand.Rand, where) act {
+	return func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, kind, 90*time.Second, words...)
+		late := between(rng, time.Millisecond, 500*time.Millisecond)
+		a.do = func(ctx context.Context) error {
+			d, ok := s.actor(a.Target).Watch.Now()
+			if !ok {
+				return fmt.Errorf("%s does not run", a.Target)
+			}
+			restarted := make(chan error, 1)
+			go func() { restarted <- s.tool(ctx, "crm_resource", "--restart", "--resource", a.Target) }()
+			err := s.stopping(ctx, a.Target)
+			if err == nil {
+				sleep(ctx, late)
+				_ = d.Signal(sig) // it may be gone by now
+			}
+			return errors.Join(err, <-restarted)
+		}
+		return a
+	}
+}
+
+// clusterDaemons are corosync's and Pacemaker's.
+var clusterDaemons = []string{
+	"corosync", "pacemakerd", "pacemaker-controld", "pacemaker-execd", "pacemaker-based", "pacemaker-attrd", "pacemaker-schedulerd", "pacemaker-fenced",
+}
+
+var platformFaults = []fault{
+	{"delete the address", 3, func(s *scene, _ *rand.Rand, at where) act {
+		a := s.all(at, "delete the address", 60*time.Second)
+		a.Move = false
+		a.do = func(ctx context.Context) error {
+			return s.shell(ctx, at.active, "ip addr del "+scenario.FloatingIP+"/24 dev eth0")
+		}
+		return a
+	}},
+	{"unmount lazily", 4, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.all(at, "unmount lazily", 90*time.Second, `mount`)
+		a.Target = []string{scenario.DataDir, scenario.BrokerDir}[rng.IntN(2)]
+		a.do = func(ctx context.Context) error { return s.shell(ctx, at.active, "umount -l "+a.Target) }
+		return a
+	}},
+	{"kill a cluster daemon", 4, func(s *scene, rng *rand.Rand, at where) act {
+		name, node := clusterDaemons[rng.IntN(len(clusterDaemons))], someone(rng, at)
+		a := s.on(node, at, "kill a cluster daemon", 60*time.Second)
+		a.Target, a.Mute = name, true
+		a.do = func(ctx context.Context) error { return s.shell(ctx, node, "kill -9 $(pidof "+name+")") }
+		return a
+	}},
+	{"freeze a cluster daemon", 3, func(s *scene, rng *rand.Rand, at where) act {
+		name, node := clusterDaemons[rng.IntN(len(clusterDaemons))], someone(rng, at)
+		long := between(rng, 500*time.Millisecond, 20*time.Second)
+		a := s.on(node, at, "freeze a cluster daemon", 90*time.Second)
+		a.Target, a.Mute = name, true
+		a.do = func(ctx context.Context) error {
+			defer s.avoid(node)()
+			err := s.shell(ctx, node, "kill -STOP $(pidof "+name+")")
+			sleep(ctx, long)
+			_ = s.shell(ctx, node, "kill -CONT $(pidof "+name+"); :") // it may have been fenced for it
+			return err
+		}
+		return a
+	}},
+	{"power cut", 4, func(s *scene, rng *rand.Rand, at where) act {
+		node := someone(rng, at)
+		a := s.on(node, at, "power cut", 60*time.Second)
+		a.do = func(ctx context.Context) error { return s.cluster.Node(node).PowerOff(ctx) }
+		return a
+	}},
+	{"power cut of all", 1, func(s *scene, _ *rand.Rand, at where) act {
+		a := s.all(at, "power cut of all", 180*time.Second)
+		for _, n := range s.cluster.Nodes() {
+			a.Fence = append(a.Fence, n.Name)
+		}
+		a.do = func(ctx context.Context) (err error) {
+			for _, n := range s.cluster.Nodes() {
+				err = errors.Join(err, n.PowerOff(ctx))
+			}
+			return err
+		}
+		return a
+	}},
+	{"cable cut, short", 2, cableCut("cable cut, short", 100*time.Millisecond, 1200*time.Millisecond)},
+	{"cable cut, long", 3, cableCut("cable cut, long", 3*time.Second, 15*time.Second)},
+	{"kill an agent", 2, func(s *scene, _ *rand.Rand, at where) act {
+		a := s.all(at, "kill an agent", 60*time.Second)
+		a.Mute = true
+		a.do = func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+			defer cancel()
+			return s.shell(ctx, at.active, `while :; do for e in /proc/[0-9]*/exe; do
+				case $(readlink $e) in */openstack-ocf) p=${e%/exe}; kill -9 ${p#/proc/} && exit 0;; esac; done; done`)
+		}
+		return a
+	}},
+	{"busy processors", 1, func(s *scene, rng *rand.Rand, at where) act {
+		node := someone(rng, at)
+		a := act{Fault: check.Fault{Kind: "busy processors", Target: node, Node: node, Bound: check.Spared}}
+		a.do = func(ctx context.Context) error {
+			return s.shell(ctx, node, "for i in 1 2; do timeout 4 sh -c 'while :; do :; done' & done; wait; :")
+		}
+		return a
+	}},
+}
+
+func cableCut(kind string, least, most time.Duration) func(*scene, *rand.Rand, where) act {
+	return func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, least, most)
+		a := s.on(node, at, kind, 60*time.Second)
+		a.do = func(ctx context.Context) error {
+			n := s.cluster.Node(node)
+			err := n.Cut(ctx)
+			sleep(ctx, long)
+			return errors.Join(err, n.Heal(context.WithoutCancel(ctx)))
+		}
+		return a
+	}
+}
+
+var operatorFaults = []fault{
+	{"move", 2, func(s *scene, _ *rand.Rand, at where) act {
+		a := s.all(at, "move", 60*time.Second)
+		a.do = func(ctx context.Context) error { return s.tool(ctx, "pcs", "resource", "move", scenario.GroupID) }
+		return a
+	}},
+	{"standby", 2, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.all(at, "standby", 60*time.Second)
+		long := between(rng, 0, 8*time.Second)
+		a.do = func(ctx context.Context) error {
+			err := s.tool(ctx, "pcs", "node", "standby", at.active)
+			sleep(ctx, long)
+			return errors.Join(err, s.persist(ctx, "pcs", "node", "unstandby", "--all"))
+		}
+		return a
+	}},
+	{"restart", 2, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "restart", 45*time.Second)
+		a.do = func(ctx context.Context) error { return s.tool(ctx, "pcs", "resource", "restart", a.Target) }
+		return a
+	}},
+	{"disable", 2, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "disable", 60*time.Second)
+		long := between(rng, 0, 8*time.Second)
+		a.do = func(ctx context.Context) error {
+			err := s.tool(ctx, "pcs", "resource", "disable", a.Target)
+			sleep(ctx, long)
+			return errors.Join(err, s.persist(ctx, "pcs", "resource", "enable", a.Target))
+		}
+		return a
+	}},
+	{"cleanup", 2, func(s *scene, _ *rand.Rand, _ where) act {
+		return act{
+			Fault: check.Fault{Kind: "cleanup", Bound: check.Spared},
+			do:    func(ctx context.Context) error { return s.tool(ctx, "pcs", "resource", "cleanup") },
+		}
+	}},
+	{"refresh", 1, func(s *scene, _ *rand.Rand, _ where) act {
+		return act{
+			Fault: check.Fault{Kind: "refresh", Bound: check.Spared},
+			do:    func(ctx context.Context) error { return s.tool(ctx, "pcs", "resource", "refresh") },
+		}
+	}},
+	{"fault under maintenance", 3, func(s *scene, rng *rand.Rand, at where) act {
+		sig := []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGTERM}[rng.IntN(3)]
+		a := s.striking(rng, at, "fault under maintenance", 60*time.Second, saysKilled, saysFrozen, saysTerm)
+		long := between(rng, 0, 5*time.Second)
+		a.do = func(ctx context.Context) error {
+			err := s.tool(ctx, "pcs", "property", "set", "maintenance-mode=true")
+			err = errors.Join(err, s.signal(a.Target, sig))
+			sleep(ctx, long)
+			return errors.Join(err, s.persist(ctx, "pcs", "property", "set", "maintenance-mode=false"))
+		}
+		return a
+	}},
+	{"change a parameter", 2, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "change a parameter", 45*time.Second)
+		parameter := map[string]string{"db": "preflush=%ds", "haproxy": "soft_stop=%ds", "qpidd": "degraded_queue_percent=8%d"}[a.Target]
+		value := fmt.Sprintf(parameter, 1+rng.IntN(9))
+		a.do = func(ctx context.Context) error {
+			return s.tool(ctx, "pcs", "resource", "update", a.Target, value)
+		}
+		return a
+	}},
+}
+
+// shell runs a script on a node.
+func (s *scene) shell(ctx context.Context, node, script string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	_, err := s.cluster.Node(node).Shell(ctx, script)
+	return err
+}
+
+// insist runs a script on a node until that is on and has done it.
+func (s *scene) insist(ctx context.Context, node, script string) error {
+	for {
+		err := s.shell(ctx, node, script)
+		if !errors.Is(err, cluster.ErrOff) || ctx.Err() != nil {
+			return err
+		}
+		sleep(ctx, time.Second)
+	}
+}
+
+// toolTimeout is how long a command of the cluster's may take; `pcs resource restart` waits for what it does.
+const toolTimeout = 60 * time.Second
+
+// tool runs a command of the cluster's on a node that answers.
+func (s *scene) tool(ctx context.Context, argv ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
+	defer cancel()
+	if _, err := s.cluster.Status(ctx); err != nil {
+		return err
+	}
+	_, err := s.cluster.OnAny(ctx, argv...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+	}
+	return nil
+}
+
+// persist does the same until it has succeeded: what an operator did must be taken back.
+func (s *scene) persist(ctx context.Context, argv ...string) error {
+	for {
+		err := s.tool(ctx, argv...)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		sleep(ctx, time.Second)
+	}
+}
+
+// avoid has nobody ask this node until the function that it returns is called.
+func (s *scene) avoid(node string) func() {
+	set := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.avoided[node] += n
+		var names []string
+		for name, n := range s.avoided {
+			if n > 0 {
+				names = append(names, name)
+			}
+		}
+		s.cluster.Avoid(names...)
+	}
+	set(1)
+	return func() { set(-1) }
+}
+
+// stopping returns when Pacemaker is about to stop the service.
+func (s *scene) stopping(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return s.cluster.WaitFor(ctx, func(st *cluster.Status) error {
+		for _, r := range st.Resource(id) {
+			if r.Role == "Stopping" || r.Pending == "Stopping" || !r.Active {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s is not being stopped", id)
+	})
+}

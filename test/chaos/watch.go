@@ -1,0 +1,150 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/chaos/check"
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+// watch notes what is seen of the service's daemons and of its disk.
+func watch(h *check.History, a *scenario.Actor) {
+	a.Tell(scenario.Teller{
+		Daemons: func(now []scenario.Daemon) {
+			e := check.Event{Kind: check.Running, Who: a.ID}
+			for _, d := range now {
+				e.Daemons = append(e.Daemons, check.Daemon{Node: d.Node, PID: d.PID})
+			}
+			h.Add(e)
+		},
+		Mounted: func(nodes []string) { h.Add(check.Event{Kind: check.Mounted, Who: a.ID, Nodes: nodes}) },
+		Blind:   func(err error) { h.Add(check.Event{Kind: check.Blind, Who: a.ID, Text: err.Error()}) },
+	})
+}
+
+// bootDelay is how long a node that was switched off stays so: as long as a small server's firmware takes at least.
+const bootDelay = 10 * time.Second
+
+// overseer looks at the cluster every second: it notes who was fenced and what failed, and switches nodes on again.
+type overseer struct {
+	cluster *cluster.Cluster
+	history *check.History
+	fenced  int                  // events of the BMC that were noted
+	failed  map[string]bool      // failures that were noted
+	off     map[string]time.Time // nodes that are off, since when
+
+	mu   sync.Mutex
+	keep map[string]bool // nodes that a fault keeps off
+}
+
+func newOverseer(c *cluster.Cluster, h *check.History) *overseer {
+	return &overseer{cluster: c, history: h, failed: map[string]bool{}, off: map[string]time.Time{}, keep: map[string]bool{}}
+}
+
+func (o *overseer) run(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		o.fencing(ctx)
+		o.power(ctx)
+		if s, err := o.cluster.Status(ctx); err == nil {
+			o.note(s)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (o *overseer) fencing(ctx context.Context) {
+	events, err := o.cluster.Events(ctx)
+	if err != nil {
+		return
+	}
+	for _, e := range events[min(o.fenced, len(events)):] {
+		if e.Action != "on" && e.Error == "" {
+			o.history.Add(check.Event{Kind: check.Fenced, Node: e.Node, Text: e.Action + " asked by " + e.From})
+		}
+	}
+	o.fenced = len(events)
+}
+
+// power switches on what has been off for long enough.
+func (o *overseer) power(ctx context.Context) {
+	states, err := o.cluster.States(ctx)
+	if err != nil {
+		return
+	}
+	for _, s := range states {
+		since, known := o.off[s.Name]
+		switch {
+		case s.On:
+			delete(o.off, s.Name)
+		case !known:
+			o.off[s.Name] = time.Now()
+		case time.Since(since) > bootDelay && !o.kept(s.Name):
+			_ = o.cluster.Node(s.Name).PowerOn(ctx) // else the next time
+		}
+	}
+}
+
+func (o *overseer) kept(node string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.keep[node]
+}
+
+// note notes the failures that are new.
+func (o *overseer) note(s *cluster.Status) {
+	for _, f := range s.Failures {
+		key := fmt.Sprint(f)
+		if o.failed[key] {
+			continue
+		}
+		o.failed[key] = true
+		who, action := f.Operation, ""
+		if i := strings.LastIndex(who, "_"); i > 0 { // RESOURCE_ACTION_INTERVAL
+			who = who[:i]
+		}
+		if i := strings.LastIndex(who, "_"); i > 0 {
+			who, action = who[:i], who[i+1:]
+		}
+		o.history.Add(check.Event{Kind: check.Failed, Who: who, Node: f.Node, Action: action, Code: f.Code, Text: f.Reason})
+	}
+}
+
+// well says what is not as it should be: all nodes online, all resources started once and managed, and the services on one
+// node.
+func well(s *cluster.Status, nodes int, services []string) error {
+	if s.DC == "" || !s.Quorum || len(s.Nodes) != nodes {
+		return fmt.Errorf("DC %q, quorum %v, %d nodes", s.DC, s.Quorum, len(s.Nodes))
+	}
+	for _, n := range s.Nodes {
+		if !n.Online || n.Unclean || n.Pending || n.Standby {
+			return fmt.Errorf("%s: online %v, unclean %v, pending %v, standby %v", n.Name, n.Online, n.Unclean, n.Pending, n.Standby)
+		}
+	}
+	at := ""
+	for _, r := range s.Resources {
+		if r.Failed || r.Blocked || !r.Managed || r.Role != "Started" || r.Pending != "" && r.Pending != "Monitoring" || len(r.On) != 1 {
+			return fmt.Errorf("%s is %s on %v (pending %q, failed %v, blocked %v, managed %v)", r.ID, r.Role, r.Nodes(), r.Pending, r.Failed, r.Blocked, r.Managed)
+		}
+		if slices.Contains(services, r.ID) {
+			if at == "" {
+				at = r.On[0].Name
+			}
+			if r.On[0].Name != at {
+				return fmt.Errorf("%s is on %s, and another service on %s", r.ID, r.On[0].Name, at)
+			}
+		}
+	}
+	return nil
+}
