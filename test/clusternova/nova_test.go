@@ -1,5 +1,5 @@
-// Package clusternova tests what must run on one host at a time, nova-consoleauth and neutron's L2 agent, in the document's
-// group: with the database and the broker that they need, on three nodes.
+// Package clusternova tests what must run on one host at a time, nova-consoleauth, cinder-volume by its unit and neutron's L2
+// agent, in the document's group: with the database and the broker that they need, on three nodes.
 package clusternova
 
 import (
@@ -38,7 +38,8 @@ func TestGroup(t *testing.T) {
 	}
 	t.Logf("broker: %s", broker)
 	server, l2 := neutron(t)
-	services := []scenario.Service{scenario.MySQL(), bus, server, nova, l2}
+	volume := cinder(t)
+	services := []scenario.Service{scenario.MySQL(), bus, server, nova, volume, l2}
 	cfg, err := scenario.Config(built.Binary(t), services...)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +50,7 @@ func TestGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	acts := []scenario.Act{scenario.Move, scenario.PowerCut, scenario.Kill.On(l2.ID), scenario.Freeze.On(nova.ID)}
+	acts := []scenario.Act{scenario.Move, scenario.PowerCut, scenario.Kill.On(l2.ID), scenario.Freeze.On(nova.ID), scenario.Kill.On(volume.ID), scenario.Freeze.On(volume.ID)}
 	for _, act := range acts {
 		if !t.Run(strings.TrimSpace(act.To+" "+act.Name), func(t *testing.T) {
 			r, err := s.Play(step(t), act)
