@@ -310,8 +310,7 @@ func told(t *testing.T, s *scenario.Stage, code int, words ...string) {
 func examined(t *testing.T, s *scenario.Stage, code int) {
 	t.Helper()
 	for _, n := range s.Cluster.Nodes() {
-		res, err := n.Exec(step(t), "openstack-ocf", "doctor", "--json")
-		must(t, err)
+		res, _ := n.Exec(step(t), "openstack-ocf", "doctor", "--json") // its exit code is looked at below
 		var said struct {
 			Format   int
 			Node     string

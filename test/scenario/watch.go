@@ -93,7 +93,15 @@ func NewWatch(c *cluster.Cluster, device string, executables ...string) (*Watch,
 	if err := unix.Stat(device, &st); err != nil {
 		return nil, fmt.Errorf("%s: %w", device, err)
 	}
-	return watch(c, device, executables, func(proc string) bool { return uses(proc, st.Rdev) }), nil
+	return watch(c, device, executables, func(proc string) bool { return uses(proc, st.Rdev) && !forked(proc) }), nil
+}
+
+// forked tells whether a process is a copy of its parent: a server that crashes makes one, which looks for the names of
+// its functions.
+func forked(proc string) bool {
+	own, err := os.Readlink(proc + "/exe")
+	theirs, perr := os.Readlink(parentOf(proc) + "/exe")
+	return err == nil && perr == nil && own == theirs
 }
 
 // NewScriptWatch starts to watch for processes of these interpreters that run the script (its base name) on nodes of
