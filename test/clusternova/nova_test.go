@@ -45,7 +45,10 @@ func TestGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := cluster.New(t, cfg)
-	s, err := scenario.Deploy(step(t), c, func(line string) { t.Log(line) }, services...)
+	// Three databases are made, and each service starts for the first time.
+	deploying, cancel := context.WithTimeout(t.Context(), 5*stepTimeout)
+	defer cancel()
+	s, err := scenario.Deploy(deploying, c, func(line string) { t.Log(line) }, services...)
 	if err != nil {
 		t.Fatal(err)
 	}
