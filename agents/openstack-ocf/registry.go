@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/openstack-ocf/agents/agents/floatingip"
 	"github.com/openstack-ocf/agents/agents/haproxy"
 	"github.com/openstack-ocf/agents/agents/memcached"
 	"github.com/openstack-ocf/agents/agents/mysql"
@@ -29,6 +30,7 @@ func scout() ocf.Agent { return swap.Scout(version) }
 // own are the agents with a package each: a line for every one.
 func own() map[string]entry {
 	return map[string]entry{
+		"floating-ip":          {floatingip.New, floatingip.Place, nil},
 		"haproxy":              {haproxy.New, haproxy.Place, haproxy.Takeover},
 		"memcached":            {memcached.New, memcached.Place, memcached.Takeover},
 		"redis":                {redis.New, redis.Place, redis.Takeover},

@@ -1,0 +1,193 @@
+package floatingip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/neighbour"
+	"github.com/openstack-ocf/agents/lib/rtnl"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+const (
+	inet  = unix.AF_INET
+	inet6 = unix.AF_INET6
+
+	// listen is for how long the network is asked who has the address: who has, answers within milliseconds.
+	listen = 500 * time.Millisecond
+)
+
+// in makes an action of one that asks the kernel, in the network namespace that is meant.
+func (a *agent) in(do func(context.Context, *ocf.Request, *rtnl.Conn) error) func(context.Context, *ocf.Request) error {
+	return func(ctx context.Context, r *ocf.Request) error {
+		if a.namespace != "" {
+			switch err := rtnl.Enter(a.namespace); { // what is not there holds no address
+			case errors.Is(err, fs.ErrNotExist) && r.Action == ocf.Stop:
+				return nil
+			case errors.Is(err, fs.ErrNotExist) && (r.Action == ocf.Monitor || r.Action == ocf.Status):
+				return ocf.Errorf(ocf.NotRunning, "%s is not on this node: there is no network namespace %s", a.ip, a.namespace)
+			case errors.Is(err, fs.ErrNotExist):
+				return ocf.Errorf(ocf.BadArgument, "there is no network namespace %s on this node: see ip netns list", a.namespace)
+			case err != nil:
+				return failed(err, "cannot enter the network namespace %s", a.namespace)
+			}
+		}
+		k, err := rtnl.Open()
+		if err != nil {
+			return failed(err, "cannot ask the kernel for addresses")
+		}
+		defer k.Close()
+		return do(ctx, r, k)
+	}
+}
+
+// failed carries the exit code of what the kernel refused.
+func failed(err error, format string, args ...any) error {
+	code := ocf.Generic
+	if errors.Is(err, unix.EPERM) {
+		code = ocf.Permission
+	}
+	return ocf.Errorf(code, "%s: %w", fmt.Sprintf(format, args...), err)
+}
+
+// here are this node's addresses that are meant: those of that IP, whoever put them there. lo may hold it for another
+// purpose (a balancer's servers do), and one that begins with fe80 may be at every interface.
+func (a *agent) here(k *rtnl.Conn) ([]rtnl.Address, error) {
+	all, err := k.Addresses(a.family())
+	if err != nil {
+		return nil, failed(err, "cannot ask the kernel for addresses")
+	}
+	var mine []rtnl.Address
+	for _, address := range all {
+		if address.Prefix.Addr() == a.ip && (address.Index != rtnl.Loopback || a.ip.IsLoopback() || a.nic == "lo") {
+			mine = append(mine, address)
+		}
+	}
+	if len(mine) == 0 || a.ip.Is4() || !a.ip.IsLinkLocalUnicast() {
+		return mine, nil
+	}
+	nic, _ := a.where()
+	link, err := k.LinkByName(nic)
+	if errors.Is(err, unix.ENODEV) {
+		return nil, nil
+	} else if err != nil {
+		return nil, failed(err, "cannot ask the kernel for %s", nic)
+	}
+	for _, address := range mine {
+		if address.Index == link.Index {
+			return []rtnl.Address{address}, nil
+		}
+	}
+	return nil, nil
+}
+
+// served is the address as it should be, and its interface; a nil address is nowhere on this node.
+func (a *agent) served(k *rtnl.Conn) (*rtnl.Address, rtnl.Link, error) {
+	mine, err := a.here(k)
+	if err != nil || len(mine) == 0 {
+		return nil, rtnl.Link{}, err
+	}
+	nic, _ := a.where()
+	for _, address := range mine {
+		link, err := k.LinkByIndex(address.Index)
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			return nil, link, failed(err, "cannot ask the kernel for interface %d", address.Index)
+		}
+		if err == nil && (a.prefix < 0 || a.prefix == address.Prefix.Bits()) && (nic == "" || a.named(k, nic, link)) {
+			return &address, link, nil
+		}
+	}
+	want := ""
+	if a.prefix >= 0 {
+		want = fmt.Sprintf(" as /%d", a.prefix)
+	}
+	if nic != "" {
+		want += " at " + nic
+	}
+	return nil, rtnl.Link{}, ocf.Errorf(ocf.Generic, "this node has %s, and not%s, as the parameters have it: a stop removes it; correct nic or cidr_netmask", list(k, mine), want)
+}
+
+// named tells whether an interface is called that, be it by an alternative name.
+func (a *agent) named(k *rtnl.Conn, nic string, link rtnl.Link) bool {
+	if link.Name == nic {
+		return true
+	}
+	other, err := k.LinkByName(nic)
+	return err == nil && other.Index == link.Index
+}
+
+// monitor is levels 0 and 10.
+func (a *agent) monitor(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error {
+	address, link, err := a.served(k)
+	switch {
+	case err != nil:
+		return err
+	case address == nil:
+		return ocf.Errorf(ocf.NotRunning, "%s is not on this node", a.ip)
+	}
+	err = a.well(*address, link)
+	if err == nil && r.Level >= 10 {
+		err = a.alone(r, k, link)
+	}
+	if !r.Probe() && link.Carrier() && ocf.CodeOf(err) != ocf.Generic && a.arpRefresh > 0 {
+		a.announce(ctx, r, k, *address, link, a.arpRefresh)
+	}
+	return err
+}
+
+// well tells whether an address that is there can be reached.
+func (a *agent) well(address rtnl.Address, link rtnl.Link) error {
+	switch {
+	case !link.Up():
+		return ocf.Errorf(ocf.Generic, "%s is at %s, which is switched off: nobody reaches it (ip link set %s up)", a.ip, link.Name, link.Name)
+	case !link.Carrier():
+		code := ocf.Generic
+		if !a.check {
+			code = ocf.Degraded
+		}
+		return ocf.Errorf(code, "%s is at %s, which has no carrier: nobody reaches it: look at its cable, switch, or lower interface", a.ip, link.Name)
+	case address.Flags&unix.IFA_F_DADFAILED != 0:
+		return ocf.Errorf(ocf.Generic, "another host of the network has %s too: the kernel found it (duplicate address detection) at %s and does not use it", a.ip, link.Name)
+	case address.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_OPTIMISTIC) == unix.IFA_F_TENTATIVE:
+		return ocf.Errorf(ocf.Degraded, "%s is at %s and not in use yet: duplicate address detection has not ended", a.ip, link.Name)
+	}
+	return nil
+}
+
+// alone is level 10: another host that has the address is told by its hardware address. To restart ours would not help.
+func (a *agent) alone(r *ocf.Request, k *rtnl.Conn, link rtnl.Link) error {
+	mac, err := a.other(r, k, link)
+	switch {
+	case err != nil:
+		return failed(err, "cannot ask the network who has %s", a.ip)
+	case mac != nil:
+		return ocf.Errorf(ocf.Degraded, "another host, with MAC %s, has %s too: find it behind %s (a node that was not fenced?)", mac, a.ip, link.Name)
+	}
+	return nil
+}
+
+// other is the hardware address of another host that has the address, nil if none says so.
+func (a *agent) other(r *ocf.Request, k *rtnl.Conn, link rtnl.Link) (net.HardwareAddr, error) {
+	if !neighbour.Can(link) || !link.Carrier() {
+		return nil, nil
+	}
+	r.Step("asking the network at %s who has %s", link.Name, a.ip)
+	links, err := k.Links()
+	if err != nil {
+		return nil, err
+	}
+	return neighbour.Other(link, a.ip, listen, func(mac net.HardwareAddr) bool {
+		for _, l := range links {
+			if l.MAC.String() == mac.String() {
+				return true
+			}
+		}
+		return false
+	})
+}

@@ -1,0 +1,138 @@
+package floatingip
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/rtnl"
+	"github.com/openstack-ocf/agents/ocf"
+)
+
+// place finds where the address belongs, as ocf:heartbeat:IPaddr2 does: what the parameters leave open, the routes say.
+func (a *agent) place(k *rtnl.Conn) (rtnl.Address, rtnl.Link, error) {
+	address := rtnl.Address{Preferred: rtnl.Forever}
+	nic, label := a.where()
+	var link rtnl.Link
+	if nic != "" {
+		var err error
+		if link, err = k.LinkByName(nic); errors.Is(err, unix.ENODEV) {
+			return address, link, ocf.Errorf(ocf.BadArgument, "there is no interface %s on this node: see ip link, and correct nic", nic)
+		} else if err != nil {
+			return address, link, failed(err, "cannot ask the kernel for %s", nic)
+		}
+	}
+	routes, err := k.Routes(a.family())
+	if err != nil {
+		return address, link, failed(err, "cannot ask the kernel for routes")
+	}
+	route := choose(routes, a.ip, a.prefix, link.Index)
+	bits := a.prefix
+	switch {
+	case bits < 0 && route == nil && nic != "":
+		return address, link, ocf.Errorf(ocf.Generic, "no network of %s is at %s by the routes: set cidr_netmask, or give %s an address of its own there", a.ip, nic, nic)
+	case route == nil && nic == "":
+		return address, link, ocf.Errorf(ocf.Generic, "no interface is in the network of %s by the routes: set nic and cidr_netmask, or give one an address there", a.ip)
+	case bits < 0:
+		bits = route.To.Bits()
+	}
+	if nic == "" {
+		if link, err = k.LinkByIndex(route.Index); err != nil {
+			return address, link, failed(err, "cannot ask the kernel for interface %d", route.Index)
+		}
+	}
+	address.Index, address.Prefix = link.Index, netip.PrefixFrom(a.ip, bits)
+	if a.ip.Is6() {
+		address.Preferred = a.preferred
+		if a.noDAD {
+			address.Flags |= unix.IFA_F_NODAD
+		}
+	} else {
+		if a.ip.IsLoopback() {
+			address.Scope = unix.RT_SCOPE_HOST
+		}
+		if label != "" {
+			address.Label = link.Name + ":" + label
+		}
+		if len(address.Label) >= unix.IFNAMSIZ {
+			return address, link, ocf.Errorf(ocf.BadArgument, "the label %s has more than 15 characters: shorten iflabel", address.Label)
+		}
+		if address.Broadcast, err = a.broadcastOf(k, address.Prefix, route); err != nil {
+			return address, link, err
+		}
+	}
+	if a.noRoute {
+		address.Flags |= unix.IFA_F_NOPREFIXROUTE
+	}
+	return address, link, nil
+}
+
+// choose is the route to the network that the address is in: of those without a gateway, and at that interface if it is
+// known (not 0), the one to the smallest network, and the last of equal ones. bits, if not negative, is the least a network
+// may have. A route to one host, or to all, says nothing of a network.
+func choose(routes []rtnl.Route, ip netip.Addr, bits, index int) *rtnl.Route {
+	if bits < 0 {
+		bits = ip.BitLen()
+	}
+	best := func(table int, kind, scope byte) (best *rtnl.Route) {
+		for i, r := range routes {
+			n := r.To.Bits()
+			switch {
+			case r.Table != table || r.Type != kind || r.Gateway || ip.Is4() && r.Scope != scope:
+			case r.Index == 0 || index != 0 && r.Index != index:
+			case n == 0 || n == ip.BitLen() || n > bits || !r.To.Contains(ip):
+			case best == nil || n >= best.To.Bits():
+				best = &routes[i]
+			}
+		}
+		return best
+	}
+	route := best(unix.RT_TABLE_MAIN, unix.RTN_UNICAST, unix.RT_SCOPE_LINK)
+	if route == nil && ip.Is4() && ip.IsLoopback() { // its network is in no other table
+		route = best(unix.RT_TABLE_LOCAL, unix.RTN_LOCAL, unix.RT_SCOPE_HOST)
+	}
+	return route
+}
+
+// broadcastOf is the broadcast address that the parameter says, or that the interface's own address in the network has.
+func (a *agent) broadcastOf(k *rtnl.Conn, prefix netip.Prefix, route *rtnl.Route) (netip.Addr, error) {
+	switch {
+	case a.broadcast == "+" || a.broadcast == "-":
+		if prefix.Bits() > 30 { // there is no room for one
+			return netip.Addr{}, nil
+		}
+		first := binary.BigEndian.Uint32(prefix.Masked().Addr().AsSlice())
+		if a.broadcast == "+" {
+			first |= 1<<(32-prefix.Bits()) - 1
+		}
+		return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, first))), nil
+	case a.broadcast != "":
+		return netip.ParseAddr(a.broadcast)
+	case route == nil || !route.Source.IsValid():
+		return netip.Addr{}, nil
+	}
+	own, err := k.Addresses(inet)
+	if err != nil {
+		return netip.Addr{}, failed(err, "cannot ask the kernel for addresses")
+	}
+	for _, address := range own {
+		if address.Prefix.Addr() == route.Source {
+			return address.Broadcast, nil
+		}
+	}
+	return netip.Addr{}, nil
+}
+
+// validateAll looks at level 10 whether this node has a place for the address.
+func (a *agent) validateAll(ctx context.Context, r *ocf.Request) error {
+	if r.Level < 10 {
+		return nil
+	}
+	return a.in(func(_ context.Context, _ *ocf.Request, k *rtnl.Conn) error {
+		_, _, err := a.place(k)
+		return err
+	})(ctx, r)
+}

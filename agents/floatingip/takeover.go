@@ -1,0 +1,8 @@
+package floatingip
+
+import "github.com/openstack-ocf/agents/lib/placement"
+
+// Place is where it may stand in a control plane.
+func Place() placement.Place {
+	return placement.Place{Single: "an address on two nodes is on neither"}
+}

@@ -1,0 +1,277 @@
+package floatingip
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	agent "github.com/openstack-ocf/agents/agents/floatingip"
+	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/ocf/ocftest"
+	"github.com/openstack-ocf/agents/test/box"
+)
+
+func TestContract(t *testing.T) {
+	for name, make := range map[string]func(testing.TB) *host{"IPv4": newHost, "IPv6": newHost6} {
+		t.Run(name, func(t *testing.T) {
+			h := make(t)
+			ocftest.Run(t, ocftest.Subject{
+				New: agent.New, Program: h.Path, Params: h.Params,
+				Broken: ocftest.Params{"arp_count": "many"}, Unidentified: ocftest.Params{"ip": "192.0.2.0/24"},
+				Kill: func(t testing.TB) {
+					box.Sh(t, "ip addr del %s/$(ip -o addr show to %s | sed 's/.*%[1]s.\\([0-9]*\\) .*/\\1/') dev eth0", h.Params["ip"], h.Params["ip"])
+				},
+			})
+		})
+	}
+}
+func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }
+func TestNoForks(t *testing.T)   { newHost(t).NoForks(0, 10) }
+func TestMemory(t *testing.T)    { newHost(t).Memory(10) }
+
+func TestFaults(t *testing.T) {
+	box.Rows(t, newHost, []box.Row[*host]{
+		{"started twice at once, stopped twice", func(h *host) {
+			before := h.state()
+			done := h.Go(ocftest.Call{Action: ocf.Start})
+			h.Start()
+			if r := <-done; r.Code != ocf.OK {
+				h.T.Errorf("the other start: %s", r)
+			}
+			h.has("eth0 inet 192.0.2.10/24 brd 192.0.2.255 scope global secondary eth0")
+			h.Monitor(0, ocf.OK)
+			h.Monitor(10, ocf.OK)
+			h.Stop()
+			h.Stop()
+			if after := h.state(); after != before {
+				h.T.Errorf("a start and a stop left\n%s\nof\n%s", after, before)
+			}
+		}},
+		{"removed by somebody", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "ip addr del %s/24 dev eth0", ip4)
+			h.Monitor(0, ocf.NotRunning, "192.0.2.10 is not on this node")
+			h.Start()
+		}},
+		{"added by somebody", func(h *host) {
+			box.Sh(h.T, "ip addr add %s/24 dev eth0", ip4)
+			h.Monitor(0, ocf.OK)
+			h.Start()
+			h.Stop()
+			h.hasNot(ip4)
+		}},
+		{"interface switched off", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "ip link set eth0 down")
+			h.Monitor(0, ocf.Generic, "192.0.2.10 is at eth0, which is switched off: nobody reaches it")
+			h.Stop()
+			h.With("nic", "eth0", "cidr_netmask", "24").Start()
+			h.With("nic", "eth0", "cidr_netmask", "24").Monitor(0, ocf.OK)
+		}},
+		{"no carrier", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "ip -n lan link set lan0 down")
+			h.Monitor(0, ocf.Generic, "192.0.2.10 is at eth0, which has no carrier: nobody reaches it")
+			lax := h.With("check_link_status", "false")
+			lax.Monitor(0, ocf.Degraded, "has no carrier")
+			lax.Want(ocf.Start, ocf.OK)
+			h.Stop()
+			h.hasNot(ip4)
+			lax.Want(ocf.Start, ocf.OK)
+			h.Stop()
+			h.Want(ocf.Start, ocf.Generic, "has no carrier")
+			h.hasNot(ip4) // what a start could not do, it takes back
+		}},
+		{"the carrier comes while the start waits", func(h *host) {
+			box.Sh(h.T, "ip -n lan link set lan0 down")
+			done := h.Go(ocftest.Call{Action: ocf.Start})
+			box.Until(h.T, "the address is there", func() bool { return strings.Contains(h.addresses("eth0"), ip4) })
+			box.Sh(h.T, "ip -n lan link set lan0 up")
+			if r := <-done; r.Code != ocf.OK {
+				h.T.Error(r)
+			}
+		}},
+		{"another host has it", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "ip -n lan addr add %s/32 dev lan0", ip4)
+			h.Monitor(0, ocf.OK)
+			h.Monitor(10, ocf.Degraded, "another host, with MAC "+h.mac("lan", "lan0")+", has 192.0.2.10 too", "eth0")
+			h.Stop()
+			h.Start() // as IPaddr2, who does not ask
+			h.Stop()
+			h.With("run_arping", "true").Want(ocf.Start, ocf.Generic, "another host, with MAC "+h.mac("lan", "lan0")+", has 192.0.2.10")
+			h.hasNot(ip4)
+			box.Sh(h.T, "ip -n lan addr del %s/32 dev lan0", ip4)
+			h.With("run_arping", "true").Start()
+		}},
+		{"another interface of this host answers too", func(h *host) {
+			box.Sh(h.T, `ip link add eth1 type veth peer name lan1 netns lan
+				ip -n lan link add br0 type bridge; ip -n lan link set br0 up
+				ip -n lan link set lan0 master br0; ip -n lan link set lan1 master br0 up; ip link set eth1 up`)
+			h.T.Cleanup(func() { box.Sh(h.T, "ip link del eth1") })
+			box.Until(h.T, "the bridge lets packets pass", func() bool {
+				return strings.Count(box.Sh(h.T, "ip netns exec lan bridge link | grep -o 'state forwarding' || :"), "forwarding") == 2
+			})
+			h.Start()
+			h.Monitor(10, ocf.OK)
+		}},
+		{"a label, in either way", func(h *host) {
+			h.With("iflabel", "vip").Start()
+			h.has("brd 192.0.2.255 scope global secondary eth0:vip")
+			h.Monitor(0, ocf.OK)
+			h.Stop()
+			h.With("nic", "eth0:old").Start()
+			h.has("eth0:old")
+			h.With("nic", "eth0:old").Monitor(0, ocf.OK)
+			h.Stop()
+			h.With("nic", "eth0", "iflabel", "far-too-long-one").Want(ocf.Start, ocf.NotConfigured, "more than 15 characters")
+			h.With("iflabel", "far-too-long-one").Want(ocf.Start, ocf.BadArgument, "more than 15 characters")
+		}},
+		{"no such interface, no network", func(h *host) {
+			wrong := h.With("nic", "eth7")
+			wrong.Want(ocf.Start, ocf.BadArgument, "there is no interface eth7 on this node")
+			wrong.Validate(ocf.BadArgument, "eth7")
+			wrong.Want(ocf.Monitor, ocf.NotRunning)
+			wrong.Want(ocf.Stop, ocf.OK)
+			h.With("ip", "198.51.100.1").Want(ocf.Start, ocf.Generic, "no interface is in the network of 198.51.100.1 by the routes: set nic and cidr_netmask")
+			h.With("ip", "198.51.100.1", "nic", "eth0").Want(ocf.Start, ocf.Generic, "no network of 198.51.100.1 is at eth0 by the routes: set cidr_netmask")
+			h.Validate(ocf.OK)
+		}},
+		{"at another interface, with another prefix", func(h *host) {
+			box.Sh(h.T, "ip link add eth1 type bridge; ip link set eth1 up; ip addr add %s/24 dev eth1 noprefixroute", ip4)
+			h.T.Cleanup(func() { box.Sh(h.T, "ip link del eth1") })
+			h.Monitor(0, ocf.OK)
+			at0 := h.With("nic", "eth0")
+			at0.Want(ocf.Monitor, ocf.Generic, "this node has 192.0.2.10/24 at eth1, and not at eth0, as the parameters have it")
+			at0.Want(ocf.Start, ocf.Generic, "192.0.2.10/24 at eth1")
+			at0.Want(ocf.Stop, ocf.OK)
+			at0.Start()
+			h.has("192.0.2.10/24")
+			h.With("cidr_netmask", "32").Monitor(0, ocf.Generic, "this node has 192.0.2.10/24 at eth0, and not as /32, as the parameters have it")
+			h.With("cidr_netmask", "255.255.255.0").Monitor(0, ocf.OK)
+		}},
+		{"lo has it for a balancer's sake", func(h *host) {
+			box.Sh(h.T, "ip addr add %s/32 dev lo", ip4)
+			h.T.Cleanup(func() { box.Sh(h.T, "ip addr del %s/32 dev lo", ip4) })
+			h.Want(ocf.Monitor, ocf.NotRunning)
+			h.Start()
+			h.Stop()
+			if !strings.Contains(box.Sh(h.T, "ip addr show dev lo"), ip4) {
+				h.T.Error("the stop removed it from lo")
+			}
+		}},
+		{"other addresses of the network, whoever is first", func(h *host) {
+			box.Sh(h.T, "sysctl -qw net.ipv4.conf.all.promote_secondaries=0 net.ipv4.conf.eth0.promote_secondaries=0; ip addr del 192.0.2.1/24 dev eth0")
+			first := h.With("nic", "eth0", "cidr_netmask", "24")
+			first.Start() // it is the network's first, and those that follow go with it
+			box.Sh(h.T, "ip addr add 192.0.2.1/24 brd + dev eth0 label eth0:own; ip addr add 192.0.2.77/24 dev eth0; ip route add 198.51.100.0/24 via 192.0.2.2")
+			h.has("192.0.2.10/24 scope global eth0", "192.0.2.1/24 brd 192.0.2.255 scope global secondary eth0:own", "192.0.2.77/24 scope global secondary")
+			first.Want(ocf.Stop, ocf.OK)
+			h.has("192.0.2.1/24 brd 192.0.2.255 scope global eth0:own", "192.0.2.77/24 scope global secondary")
+			if routes := box.Sh(h.T, "ip route; cat /proc/sys/net/ipv4/conf/eth0/promote_secondaries"); !strings.Contains(routes, "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.1") || !strings.Contains(routes, "198.51.100.0/24 via 192.0.2.2") || !strings.HasSuffix(routes, "\n0") {
+				h.T.Errorf("left: %s", routes)
+			}
+		}},
+		{"in a network namespace", func(h *host) {
+			there := h.With("network_namespace", "lan", "nic", "lan0")
+			there.Start()
+			there.Monitor(0, ocf.OK)
+			there.Monitor(10, ocf.OK)
+			if !strings.Contains(box.Sh(h.T, "ip -n lan addr"), ip4) {
+				h.T.Error("not in there")
+			}
+			h.Want(ocf.Monitor, ocf.NotRunning)
+			there.Stop()
+			none := h.With("network_namespace", "none")
+			none.Want(ocf.Start, ocf.BadArgument, "there is no network namespace none")
+			none.Want(ocf.Monitor, ocf.NotRunning)
+			none.Want(ocf.Stop, ocf.OK)
+		}},
+		{"what is refused", func(h *host) {
+			for name, value := range map[string]string{"lvs_support": "true", "clusterip_hash": "sourceip", "unique_clone_address": "yes", "mac": "02:00:00:00:00:01", "lvs_ipv6_addrlabel": "true"} {
+				h.With(name, value).Want(ocf.Start, ocf.NotConfigured, name, "keep ocf:heartbeat:IPaddr2 for it")
+			}
+			h.With("lvs_support", "no", "clusterip_hash", "sourceip-sourceport", "arp_sender", "iputils_arping", "send_arp_opts", "-A", "flush_routes", "true", "monitor_retries", "3", "arp_bg", "yes").Start()
+			h.With("ip", "192.0.2.10/24").Want(ocf.Start, ocf.NotConfigured, "no prefix or interface with it")
+			h.With("cidr_netmask", "64").Want(ocf.Start, ocf.NotConfigured, "an IPv4 address has 32 bits")
+			h.With("broadcast", "all").Want(ocf.Start, ocf.NotConfigured, "want an IPv4 address, + or -")
+		}},
+	})
+}
+
+// announcements are ARP packets of which sender and target are the address.
+func announcements(all []heard, mac string) (list []time.Time, operations []byte) {
+	ip := netip.MustParseAddr(ip4).AsSlice()
+	for _, h := range all {
+		if p := h.packet; bytes.Equal(p[14:18], ip) && bytes.Equal(p[24:28], ip) && strings.ReplaceAll(mac, ":", "") == hex(p[8:14]) {
+			list, operations = append(list, h.at), append(operations, p[7])
+		}
+	}
+	return list, operations
+}
+
+func hex(b []byte) string {
+	const digits = "0123456789abcdef"
+	var s []byte
+	for _, c := range b {
+		s = append(s, digits[c>>4], digits[c&15])
+	}
+	return string(s)
+}
+
+func TestAnnounced(t *testing.T) {
+	box.Rows(t, newHost, []box.Row[*host]{
+		{"at once, and in the background", func(h *host) {
+			said := h.listen(unix.ETH_P_ARP)
+			mac := h.mac("", "eth0")
+			r := h.With("arp_count", "4", "arp_interval", "300").Want(ocf.Start, ocf.OK)
+			if r.Elapsed > 900*time.Millisecond {
+				h.T.Errorf("the start took %v", r.Elapsed)
+			}
+			if at, operations := announcements(said(), mac); len(at) < 2 || !slices.Equal(operations[:2], []byte{1, 2}) {
+				h.T.Errorf("when the start had ended: %v", operations)
+			}
+			box.Until(h.T, "4 requests and 4 replies are heard", func() bool { at, _ := announcements(said(), mac); return len(at) >= 8 })
+			at, _ := announcements(said(), mac)
+			if d := at[len(at)-1].Sub(at[0]); d < 550*time.Millisecond {
+				h.T.Errorf("all within %v", d)
+			}
+		}},
+		{"a stop ends it", func(h *host) {
+			said := h.listen(unix.ETH_P_ARP)
+			mac := h.mac("", "eth0")
+			h.With("arp_count", "1000", "arp_interval", "20").Start()
+			box.Until(h.T, "it goes on", func() bool { at, _ := announcements(said(), mac); return len(at) >= 6 })
+			h.Stop()
+			box.Until(h.T, "no process is left", func() bool { return len(box.Programs("floating-ip")()) == 0 })
+		}},
+		{"in the start itself", func(h *host) {
+			said := h.listen(unix.ETH_P_ARP)
+			h.With("arp_count", "3", "arp_interval", "50", "arp_bg", "false").Start()
+			box.Until(h.T, "6 packets are heard", func() bool { at, _ := announcements(said(), h.mac("", "eth0")); return len(at) == 6 })
+		}},
+		{"by a monitor, if that is wanted, and by no probe", func(h *host) {
+			h.With("arp_count", "1").Start()
+			said := h.listen(unix.ETH_P_ARP)
+			h.Monitor(0, ocf.OK)
+			h.With("arp_count_refresh", "1").Want(ocf.Monitor, ocf.OK)
+			if at, _ := announcements(said(), h.mac("", "eth0")); len(at) > 0 {
+				h.T.Errorf("%d packets", len(at))
+			}
+			h.With("arp_count_refresh", "1").Monitor(0, ocf.OK)
+			box.Until(h.T, "they are heard", func() bool { at, _ := announcements(said(), h.mac("", "eth0")); return len(at) == 2 })
+		}},
+		{"a neighbour learns it", func(h *host) {
+			box.Sh(h.T, "ip -n lan neigh add %s lladdr 02:00:00:00:00:99 nud stale dev lan0", ip4)
+			h.Start()
+			box.Until(h.T, "lan knows where it is", func() bool {
+				return strings.Contains(box.Sh(h.T, "ip -n lan neigh show %s", ip4), h.mac("", "eth0"))
+			})
+		}},
+	})
+}
