@@ -8,6 +8,7 @@ import (
 	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
 	"github.com/openstack-ocf/agents/agents/redis"
+	"github.com/openstack-ocf/agents/agents/sharedstorage"
 	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/swap"
 	"github.com/openstack-ocf/agents/lib/takeover"
@@ -35,6 +36,7 @@ func own() map[string]entry {
 		"memcached":            {memcached.New, memcached.Place, memcached.Takeover},
 		"redis":                {redis.New, redis.Place, redis.Takeover},
 		"mysql-shared-storage": {mysql.New, mysql.Place, mysql.Takeover},
+		"shared-storage":       {sharedstorage.New, sharedstorage.Place, nil},
 		"qpidd":                {qpidd.New, qpidd.Place, qpidd.Takeover},
 	}
 }

@@ -302,31 +302,72 @@ func StopAll(ctx context.Context, name string, list func() ([]int, error), o Sto
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	for {
-		pids, err := list()
-		if err != nil || len(pids) == 0 {
+		procs, named, err := holdAll(list, name)
+		if err != nil || len(named) == 0 {
 			return err
 		}
-		var procs []*Process
-		for _, pid := range pids {
-			if p, err := open("", pid); err == nil {
-				p.name = cmp.Or(filepath.Base(p.Exe), name)
-				procs = append(procs, p)
-			}
-		}
-		again, err := list() // a pid that is still named now, with the process in hand, is no other's
-		if err == nil {
-			err = end(ctx, slices.DeleteFunc(slices.Clone(procs), func(p *Process) bool { return !slices.Contains(again, p.PID) }), o)
-		}
-		for _, p := range procs {
-			p.Close()
-		}
+		err = end(ctx, procs, o)
+		closeAll(procs)
 		if err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("processes of %s are started again and again: %v", name, pids)
+			return fmt.Errorf("processes of %s are started again and again: %v", name, named)
 		case <-time.After(firstAsk):
 		}
+	}
+}
+
+// SignalAll sends the processes that list names a signal, and gives them some time to end.
+func SignalAll(ctx context.Context, list func() ([]int, error), sig syscall.Signal, wait time.Duration) error {
+	procs, _, err := holdAll(list, "")
+	defer closeAll(procs)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for _, p := range procs {
+		if err := p.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+	}
+	for _, p := range procs {
+		_ = p.Wait(ctx)
+	}
+	return nil
+}
+
+// holdAll takes hold of the processes that list names. A pid that is still named then, with the process in hand, is no other's.
+func holdAll(list func() ([]int, error), name string) (procs []*Process, named []int, err error) {
+	named, err = list()
+	if err != nil || len(named) == 0 {
+		return nil, nil, err
+	}
+	for _, pid := range named {
+		if p, err := open("", pid); err == nil {
+			p.name = cmp.Or(filepath.Base(p.Exe), name)
+			procs = append(procs, p)
+		}
+	}
+	again, err := list()
+	if err != nil {
+		closeAll(procs)
+		return nil, named, err
+	}
+	procs = slices.DeleteFunc(procs, func(p *Process) bool {
+		other := !slices.Contains(again, p.PID)
+		if other {
+			p.Close()
+		}
+		return other
+	})
+	return procs, named, nil
+}
+
+func closeAll(procs []*Process) {
+	for _, p := range procs {
+		p.Close()
 	}
 }

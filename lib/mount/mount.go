@@ -26,6 +26,7 @@ import (
 
 // Mount is one entry of the mount table, proc_pid_mountinfo(5).
 type Mount struct {
+	ID, Parent   int    // as long as it is mounted
 	Point        string // where it is mounted
 	Source       string // "/dev/sdb1", "server:/export", "tmpfs"
 	FSType       string // "ext4", "nfs4"
@@ -139,14 +140,20 @@ func lookup(table []*mountinfo.Info, path string) (Mount, error) {
 		}
 		on = next
 	}
+	return entry(on, top), nil
+}
+
+// entry is a line of the mount table, where top is mounted on /.
+func entry(on, top *mountinfo.Info) Mount {
 	m := Mount{
+		ID: on.ID, Parent: on.Parent,
 		Point: on.Mountpoint, Source: on.Source, FSType: on.FSType, Options: on.Options, SuperOptions: on.VFSOptions,
 		Dir: on.Root, Major: on.Major, Minor: on.Minor,
 		ReadOnly: has(on.Options, "ro") || slices.ContainsFunc(noWrites, func(o string) bool { return has(on.VFSOptions, o) }),
 	}
 	m.Root = on.Mountpoint == "/" || top != nil && on.Major == top.Major && on.Minor == top.Minor
 	m.System = m.Root || slices.Contains(system, on.Mountpoint)
-	return m, nil
+	return m
 }
 
 func covers(point, path string) bool {
@@ -211,8 +218,8 @@ func Probe(ctx context.Context, dir string) error {
 // name a file system gives its source. A device that does not exist is an error that wraps fs.ErrNotExist.
 func (m Mount) From(ctx context.Context, device string) (bool, error) {
 	if tag, value, ok := strings.Cut(device, "="); ok {
-		if folder, ok := tags()[tag]; ok {
-			device = "/dev/disk/" + folder + "/" + udevName(strings.Trim(value, `"`))
+		if _, ok := tags()[tag]; ok {
+			device = TagLink(tag, strings.Trim(value, `"`))
 		}
 	}
 	if sameSource(m.Source, device) {
@@ -251,6 +258,9 @@ func (m Mount) From(ctx context.Context, device string) (bool, error) {
 		return false, nil
 	})
 }
+
+// TagLink is where udev keeps its link to the device of a tag, such as LABEL.
+func TagLink(tag, value string) string { return "/dev/disk/" + tags()[tag] + "/" + udevName(value) }
 
 // tags are the prefixes that fstab(5) knows and where udev keeps their links.
 func tags() map[string]string {

@@ -1,0 +1,140 @@
+package filesystem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/hang"
+	"github.com/openstack-ocf/agents/lib/mount"
+)
+
+// Unmounting is how a file system is taken from those who use it.
+type Unmounting struct {
+	Force   bool             // processes that use it are ended
+	Signals []syscall.Signal // that ask them to, one after the other
+	Delay   time.Duration    // between two of them
+	Grace   time.Duration    // from the last one to SIGKILL
+	Log     *slog.Logger
+}
+
+// settle is how long a file system may be busy without a process that uses it: one that has just ended, or the kernel's own
+// work. In vain it is not waited longer.
+const settle = 2 * time.Second
+
+// BusyError is a file system that somebody uses who was not ended.
+type BusyError struct {
+	What string
+	By   []string // none: it is not seen who
+}
+
+func (e *BusyError) Error() string {
+	if len(e.By) == 0 {
+		return e.What + " is in use, and it is not seen by whom: an NFS export of it, or something of the kernel's"
+	}
+	by := strings.Join(e.By[:min(3, len(e.By))], ", ")
+	if n := len(e.By) - 3; n > 0 {
+		by += fmt.Sprintf(" and %d more", n)
+	}
+	return e.What + " is in use by " + by
+}
+
+// Unmount takes a mount away, and ends who keeps it busy. It is never lazy: when it returns nil the mount is gone.
+func (u Unmounting) Unmount(ctx context.Context, m mount.Mount) error {
+	flags := unix.UMOUNT_NOFOLLOW
+	if m.Network() {
+		flags |= unix.MNT_FORCE // ends requests to a server that does not answer, and is no more than a request itself
+	}
+	use := UseOf(m)
+	return u.until(ctx, m.Point, use, m.Point, func() (bool, error) {
+		_, err := hang.Bound(ctx, "the unmount of "+m.Point, func() (struct{}, error) {
+			return struct{}{}, unix.Unmount(m.Point, flags)
+		})
+		switch {
+		case err == nil, errors.Is(err, unix.EINVAL): // no mount any more
+			u.Log.Info("unmounted", "mount", m.String())
+			return true, nil
+		case errors.Is(err, unix.EBUSY):
+			return false, nil
+		}
+		return false, fmt.Errorf("cannot unmount %s: %w", m, err)
+	})
+}
+
+// Release ends who has the file system of a block device open that is not mounted here any more.
+func (u Unmounting) Release(ctx context.Context, path string, n Number, fstype string) error {
+	return u.until(ctx, path, Use{Device: n}, "", func() (bool, error) {
+		open, err := Open(ctx, path, n, fstype)
+		return open == "", err
+	})
+}
+
+// until ends the users of a file system until it is free.
+func (u Unmounting) until(ctx context.Context, what string, use Use, dir string, free func() (bool, error)) error {
+	var idle time.Time // since when nobody was to be seen
+	for {
+		if done, err := free(); done || err != nil {
+			return err
+		}
+		users, err := Users(ctx, use)
+		if err != nil {
+			return err
+		}
+		busy := &BusyError{What: what}
+		for _, user := range users {
+			if user.Spared || !u.Force {
+				busy.By = append(busy.By, user.String())
+			}
+		}
+		switch {
+		case len(users) > len(busy.By):
+			idle = time.Time{}
+			if err := u.end(ctx, what, use, users); err != nil {
+				return err
+			}
+			continue
+		case len(users) > 0 && !u.Force:
+			return busy
+		case idle.IsZero():
+			idle = time.Now()
+		case time.Since(idle) > settle:
+			busy.By = append(busy.By, Holders(use.Device, dir)...)
+			return busy
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// end ends the users that may be ended.
+func (u Unmounting) end(ctx context.Context, what string, use Use, users []User) error {
+	for _, user := range users {
+		u.Log.Warn("still in use, and to be ended for it", "storage", what, "by", user.String(), "spared", user.Spared)
+	}
+	list := func() (pids []int, err error) {
+		users, err := Users(ctx, use)
+		for _, user := range users {
+			if !user.Spared {
+				pids = append(pids, user.PID)
+			}
+		}
+		return pids, err
+	}
+	last := len(u.Signals) - 1
+	for _, sig := range u.Signals[:last] {
+		if err := daemon.SignalAll(ctx, list, sig, u.Delay); err != nil {
+			return err
+		}
+	}
+	return daemon.StopAll(ctx, what, list, daemon.StopOptions{Signal: u.Signals[last], Grace: u.Grace, LeaveChildren: true, Log: u.Log})
+}

@@ -1,0 +1,216 @@
+package filesystem
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/hang"
+	"github.com/openstack-ocf/agents/lib/mount"
+)
+
+// User is a process that keeps a file system from being unmounted.
+type User struct {
+	PID    int
+	Name   string
+	How    string // "its working directory", "the open file /srv/db"
+	Spared bool   // it must not be ended: see [spared]
+}
+
+func (u User) String() string { return fmt.Sprintf("%s (pid %d: %s)", u.Name, u.PID, u.How) }
+
+// Users are the processes that use a file system: by cwd, root, executable, open and mapped files. On a block device they are known by the
+// device, whatever name they know it by, also after umount -l; on others by the name, in our mount namespace.
+func Users(ctx context.Context, what Use) ([]User, error) {
+	pids, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	keep := ancestors()
+	what.namespace, _ = os.Readlink("/proc/self/ns/mnt")
+	var list []User
+	for _, p := range pids {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		// A file on a dead server may hang who asks for it.
+		soon, cancel := context.WithTimeout(ctx, time.Second)
+		how, _ := hang.Bound(soon, "/proc", func() (string, error) { return what.by(pid), nil })
+		cancel()
+		if how != "" {
+			name := comm(pid)
+			list = append(list, User{pid, name, how, keep[pid] || spared(pid, name)})
+		}
+	}
+	return list, ctx.Err()
+}
+
+// Use is what is looked for in /proc.
+type Use struct {
+	Device    Number // of a block device
+	Dir       string // where it is mounted, if it is on none
+	namespace string
+}
+
+// UseOf is the use of what is mounted.
+func UseOf(m mount.Mount) Use {
+	if m.Major == 0 || m.Dir != "/" {
+		return Use{Dir: m.Point}
+	}
+	return Use{Device: Number{m.Major, m.Minor}}
+}
+
+// by is how a process uses it; "" if it does not.
+func (u Use) by(pid int) string {
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	if u.Dir != "" {
+		if ns, err := os.Readlink(dir + "ns/mnt"); err != nil || ns != u.namespace {
+			return ""
+		}
+	}
+	if _, err := os.Readlink(dir + "cwd"); errors.Is(err, fs.ErrNotExist) { // its first thread has ended, others may not have
+		tasks, _ := os.ReadDir(dir + "task")
+		for _, t := range tasks {
+			if how := u.task(dir + "task/" + t.Name() + "/"); how != "" {
+				return how
+			}
+		}
+		return ""
+	}
+	return u.task(dir)
+}
+
+func (u Use) task(dir string) string {
+	for _, l := range [][2]string{{"cwd", "its working directory"}, {"root", "its root"}, {"exe", "its program"}} {
+		if u.is(dir + l[0]) {
+			return l[1]
+		}
+	}
+	fds, _ := os.ReadDir(dir + "fd")
+	for _, fd := range fds {
+		if link := dir + "fd/" + fd.Name(); u.is(link) {
+			name, _ := os.Readlink(link)
+			return "the open file " + name
+		}
+	}
+	return u.maps(dir)
+}
+
+// is tells whether a link of /proc leads there.
+func (u Use) is(link string) bool {
+	name, err := os.Readlink(link)
+	if err != nil || !strings.HasPrefix(name, "/") {
+		return false
+	}
+	if u.Dir != "" {
+		return below(name, u.Dir)
+	}
+	var st unix.Stat_t
+	return unix.Stat(link, &st) == nil && u.Device == Number{int(unix.Major(st.Dev)), int(unix.Minor(st.Dev))}
+}
+
+func below(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
+
+// maps looks for a mapped file: proc_pid_maps(5).
+func (u Use) maps(dir string) string {
+	f, err := os.Open(dir + "maps")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	device := fmt.Sprintf("%02x:%02x", u.Device.Major, u.Device.Minor)
+	for s := bufio.NewScanner(f); s.Scan(); {
+		// address perms offset dev inode pathname
+		fields := strings.Fields(s.Text())
+		if len(fields) < 6 {
+			continue
+		}
+		_, name, _ := strings.Cut(s.Text(), " "+fields[4]+" ")
+		name = strings.TrimSpace(name)
+		if u.Dir == "" && fields[3] == device || u.Dir != "" && below(name, u.Dir) {
+			return "the mapped file " + name
+		}
+	}
+	return ""
+}
+
+func comm(pid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return strings.TrimSpace(string(b))
+}
+
+// ancestors are the processes that we stem from.
+func ancestors() map[int]bool {
+	all := map[int]bool{1: true}
+	for pid := os.Getppid(); pid > 1 && !all[pid]; {
+		all[pid] = true
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
+		f := strings.Fields(rest)
+		if err != nil || len(f) < 2 {
+			break
+		}
+		pid, _ = strconv.Atoi(f[1])
+	}
+	return all
+}
+
+// spared are those without which the cluster does not know what is so, and the agents of other resources, which end by themselves.
+func spared(pid int, name string) bool {
+	if strings.HasPrefix(name, "pacemaker") || strings.HasPrefix(name, "systemd") ||
+		slices.Contains([]string{"corosync", "corosync-qdevic", "pcsd", "sbd", "dlm_controld", "stonithd", "lrmd", "crmd", "cib", "attrd"}, name) {
+		return true
+	}
+	ours, err := os.Stat("/proc/self/exe")
+	if theirs, e := os.Stat(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && e == nil && os.SameFile(ours, theirs) {
+		return true
+	}
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return strings.Contains(string(line), "/ocf/resource.d/")
+}
+
+// Holders says what else keeps the file system on a device open: mounts in other namespaces, and what the kernel itself uses.
+func Holders(n Number, dir string) (list []string) {
+	self, _ := os.Readlink("/proc/self/ns/mnt")
+	seen := map[string]bool{self: true}
+	pids, _ := filepath.Glob("/proc/[0-9]*")
+	mark := fmt.Sprintf(" %d:%d ", n.Major, n.Minor)
+	for _, p := range pids {
+		ns, err := os.Readlink(p + "/ns/mnt")
+		if err != nil || seen[ns] {
+			continue
+		}
+		seen[ns] = true
+		if table, err := os.ReadFile(p + "/mountinfo"); err == nil && strings.Contains(string(table), mark) {
+			pid, _ := strconv.Atoi(filepath.Base(p))
+			list = append(list, fmt.Sprintf("the mount namespace of %s (pid %d)", comm(pid), pid))
+		}
+	}
+	if dir == "" {
+		return list
+	}
+	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, l := range loops {
+		if file, err := os.ReadFile(l); err == nil && below(string(file), dir) {
+			list = append(list, "the loop device of "+strings.TrimSpace(string(file)))
+		}
+	}
+	swaps, _ := os.ReadFile("/proc/swaps")
+	for line := range strings.Lines(string(swaps)) {
+		if file, _, _ := strings.Cut(line, " "); below(file, dir) {
+			list = append(list, "the swap file "+file)
+		}
+	}
+	return list
+}

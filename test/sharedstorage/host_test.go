@@ -1,0 +1,379 @@
+// Package sharedstorage tests ocf:openstack:shared-storage on real file systems on loop devices, in a box: a host of its own.
+package sharedstorage
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	agent "github.com/openstack-ocf/agents/agents/sharedstorage"
+	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/ocf/ocftest"
+	"github.com/openstack-ocf/agents/test/box"
+)
+
+func TestMain(m *testing.M) { box.Main(m) }
+
+const dir = "/run/srv/my data"
+
+// host has a file system on a loop device of its own.
+type host struct {
+	*box.Agent
+	device string
+}
+
+func newHost(t testing.TB) *host { t.Helper(); return on(t, "ext4") }
+
+// on is a host whose device has a file system of that type.
+func on(t testing.TB, fstype string) *host {
+	t.Helper()
+	box.Need(t)
+	box.Needs(t, "mkfs."+fstype, map[string]string{"ext4": "e2fsprogs", "xfs": "xfsprogs"}[fstype])
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h := &host{device: loop(t, fstype)}
+	h.Agent = box.NewAgent(t, box.Agent{
+		Name: "shared-storage", Params: ocftest.Params{"device": h.device, "directory": dir, "fstype": fstype},
+		Pids: func() []int {
+			if h.open() {
+				return []int{os.Getpid()} // there is no process; this stands for the kernel
+			}
+			return nil
+		}, Processes: 1, Limit: 20 * time.Second, Watch: 10 * time.Second,
+	})
+	return h
+}
+
+// loop is a new loop device with a file system. It goes with this process, whatever becomes of it.
+func loop(t testing.TB, fstype string) string {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "image")
+	size := map[string]string{"ext4": "16M", "xfs": "310M"}[fstype]
+	box.Sh(t, "truncate -s %s '%s'", size, image)
+	f, err := os.OpenFile(image, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctl, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("SKIP: needs loop devices")
+	}
+	defer ctl.Close()
+	for {
+		n, err := unix.IoctlRetInt(int(ctl.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := fmt.Sprintf("/dev/loop%d", n)
+		dev, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = unix.IoctlLoopConfigure(int(dev.Fd()), &unix.LoopConfig{Fd: uint32(f.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}})
+		if err == unix.EBUSY { // another test was faster
+			dev.Close()
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { dev.Close() })
+		if fstype == "xfs" {
+			box.Sh(t, "mkfs.xfs -q -L data %s", path)
+		} else {
+			box.Sh(t, "mkfs.ext4 -q -L data %s", path)
+		}
+		return path
+	}
+}
+
+// open says that the kernel has the file system open.
+func (h *host) open() bool {
+	for _, t := range []string{"ext4", "xfs"} {
+		if _, err := os.Stat("/sys/fs/" + t + "/" + filepath.Base(h.device)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// in runs something beside, with the storage as its working directory.
+func (h *host) in(script string) *exec.Cmd {
+	h.T.Helper()
+	ready := filepath.Join(h.T.TempDir(), "ready")
+	cmd := box.Background(h.T, "bash", "-c", fmt.Sprintf("cd '%s'; %s; touch '%s'; while :; do read -t 1000 <> <(:); done", dir, script, ready))
+	box.Until(h.T, "it is there", func() bool { _, err := os.Stat(ready); return err == nil })
+	return cmd
+}
+
+func TestContract(t *testing.T) {
+	h := newHost(t)
+	ocftest.Run(t, ocftest.Subject{
+		New: agent.New, Program: h.Path, Params: h.Params,
+		Kill:   func(t testing.TB) { t.Helper(); box.Sh(t, "umount '%s'", dir) },
+		Broken: ocftest.Params{"run_fsck": "perhaps"}, Unidentified: ocftest.Params{"directory": "no path"},
+	})
+}
+func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }
+func TestNoForks(t *testing.T)   { newHost(t).NoForks(0, 10, 20) }
+func TestMemory(t *testing.T)    { newHost(t).Memory(20) }
+
+func TestFaults(t *testing.T) {
+	for _, fstype := range []string{"ext4", "xfs"} {
+		t.Run(fstype, func(t *testing.T) {
+			box.Rows(t, func(t testing.TB) *host { t.Helper(); return on(t, fstype) }, faults)
+		})
+	}
+}
+
+var faults = []box.Row[*host]{
+	{"started twice at once, stopped twice", func(h *host) {
+		h.Want(ocf.Monitor, ocf.NotRunning, "not mounted on "+dir)
+		h.StartTwice()
+		for _, level := range []int{0, 10, 20} {
+			h.Monitor(level, ocf.OK)
+		}
+		h.Stop()
+		h.Stop()
+	}},
+	{"device missing", func(h *host) {
+		gone := h.With("device", "/dev/of-nobody").Within(3 * time.Second)
+		gone.Want(ocf.Monitor, ocf.NotRunning)
+		gone.Want(ocf.Start, ocf.Generic, "device /dev/of-nobody is not there")
+		gone.Want(ocf.Stop, ocf.OK)
+	}},
+	{"device that comes late", func(h *host) {
+		link := filepath.Join(h.T.TempDir(), "link")
+		late := h.With("device", link)
+		done := late.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
+		if err := os.Symlink(h.device, link); err != nil {
+			h.T.Fatal(err)
+		}
+		if r := <-done; r.Code != ocf.OK {
+			h.T.Errorf("start: %s", r)
+		}
+		late.Monitor(0, ocf.OK)
+		h.Monitor(0, ocf.OK) // the same by another name
+		late.Stop()
+	}},
+	{"directory missing", func(h *host) {
+		h.With("directory", "/run/of-nobody").Want(ocf.Start, ocf.BadArgument, "directory /run/of-nobody does not exist")
+		h.With("directory", "/run/of-nobody").Want(ocf.Monitor, ocf.NotRunning)
+	}},
+	{"wrong type", func(h *host) {
+		other := map[string]string{"ext4": "xfs", "xfs": "ext4"}[h.Params["fstype"]]
+		h.With("fstype", other).Want(ocf.Start, ocf.Generic, "has "+h.Params["fstype"]+" on it, and not "+other)
+	}},
+	{"no file system", func(h *host) {
+		box.Sh(h.T, "dd if=/dev/zero of=%s bs=1M count=2 status=none", h.device)
+		h.Want(ocf.Start, ocf.Generic, "no file system that is known")
+	}},
+	{"an option that nobody knows", func(h *host) {
+		h.With("options", "of-nobody").Want(ocf.Start, ocf.Generic, "cannot be mounted")
+		bad := map[string]string{"ext4": "commit=many", "xfs": "logbufs=1"}[h.Params["fstype"]]
+		h.With("options", "noatime,"+bad).Want(ocf.Start, ocf.Generic, "cannot be mounted", strings.SplitN(bad, "=", 2)[0])
+	}},
+	{"options", func(h *host) {
+		o := h.With("options", "noatime,nosuid,nodev")
+		o.Start()
+		table, _ := os.ReadFile("/proc/self/mounts")
+		if !strings.Contains(string(table), "nosuid,nodev,noatime") {
+			h.T.Errorf("%s", table)
+		}
+		o.Stop()
+	}},
+	{"read-only on purpose", func(h *host) {
+		ro := h.With("options", "ro")
+		ro.Start()
+		ro.Monitor(20, ocf.OK)
+		h.Monitor(0, ocf.Generic, "read-only")
+		ro.Stop()
+	}},
+	{"by label, by UUID", func(h *host) {
+		uuid := strings.TrimSpace(box.Sh(h.T, "blkid -p -o value -s UUID %s", h.device))
+		for _, name := range []string{"LABEL=data", "-L data", "-Ldata", "--label=data", "UUID=" + uuid, "-U " + uuid} {
+			if strings.Contains(name, "data") && labels(h.T) > 1 {
+				continue // another's on this machine
+			}
+			l := h.With("device", name)
+			l.Start()
+			l.Monitor(0, ocf.OK)
+			h.Monitor(0, ocf.OK)
+			l.Stop()
+		}
+		h.With("device", "LABEL=of-nobody").Within(3*time.Second).Want(ocf.Start, ocf.Generic, "no device has LABEL=of-nobody")
+	}},
+	{"mounted somewhere else", func(h *host) {
+		box.Sh(h.T, "mkdir -p /run/other; mount %s /run/other", h.device)
+		h.Want(ocf.Monitor, ocf.Generic, "is mounted on /run/other")
+		h.Want(ocf.Start, ocf.Generic, "is mounted on /run/other")
+		h.Stop()
+	}},
+	{"something else on the directory", func(h *host) {
+		box.Sh(h.T, "mount -t tmpfs none '%s'", dir)
+		h.Want(ocf.Monitor, ocf.NotRunning, "other storage is mounted there")
+		h.Want(ocf.Start, ocf.Generic, "is mounted on the directory already")
+		h.Want(ocf.Stop, ocf.OK)
+		box.Sh(h.T, "umount '%s'", dir)
+	}},
+	{"something over it", func(h *host) {
+		h.Start()
+		box.Sh(h.T, "mount -t tmpfs none '%s'", dir)
+		h.Monitor(0, ocf.Generic, "is covered by other storage")
+		h.Stop()
+	}},
+	{"mounts below and beside", func(h *host) {
+		h.Start()
+		box.Sh(h.T, "mkdir -p '%[1]s/a' '%[1]s/b' /run/bound; mount -t tmpfs none '%[1]s/a'; mkdir '%[1]s/a/c'; mount -t tmpfs none '%[1]s/a/c'; mount --bind '%[1]s/b' /run/bound", dir)
+		h.Monitor(0, ocf.OK)
+		h.Stop()
+	}},
+	{"a mount below, before it", func(h *host) {
+		box.Sh(h.T, "mkdir -p '%[1]s/a'; mount -t tmpfs none '%[1]s/a'", dir)
+		h.Want(ocf.Start, ocf.Generic, "would be hidden")
+		box.Sh(h.T, "umount '%[1]s/a'", dir)
+	}},
+	{"a working directory in it", func(h *host) {
+		h.Start()
+		h.in("true")
+		h.Stop()
+	}},
+	{"an open file, and its name is gone", func(h *host) {
+		h.Start()
+		h.in("exec 3>file; rm file; cd /")
+		h.Stop()
+	}},
+	{"a process that ignores SIGTERM", func(h *host) {
+		h.Start()
+		h.in("trap '' TERM")
+		h.Stop()
+	}},
+	{"a process that ignores SIGTERM, and little time", func(h *host) {
+		h.Start()
+		h.in("trap '' TERM")
+		h.With("fast_stop", "true").Stop()
+	}},
+	{"a process that heeds another signal", func(h *host) {
+		h.Start()
+		h.in("trap '' TERM")
+		if r := h.With("term_signals", "TERM SIGUSR1", "signal_delay", "200ms").Stop(); r.Elapsed > 5*time.Second {
+			h.T.Errorf("SIGUSR1 did not end it: the stop took %v", r.Elapsed)
+		}
+	}},
+	{"a frozen process", func(h *host) {
+		h.Start()
+		box.Signal(h.T, syscall.SIGSTOP, h.in("true").Process.Pid)
+		h.Stop()
+	}},
+	{"nobody may be ended", func(h *host) {
+		h.Start()
+		stranger := h.in("true")
+		h.With("force_unmount", "false").Want(ocf.Stop, ocf.Generic, "in use by bash")
+		box.Unharmed(h.T, stranger)
+		h.Monitor(0, ocf.OK)
+		h.Stop()
+	}},
+	{"lazily unmounted", func(h *host) {
+		h.Start()
+		h.in("exec 3>file")
+		box.Sh(h.T, "umount -l '%s'", dir)
+		h.Monitor(0, ocf.Generic, "the kernel has it open", "used by bash")
+		h.Want(ocf.Monitor, ocf.Generic, "the kernel has it open")
+		h.Want(ocf.Start, ocf.Generic, "the kernel has it open")
+		h.Stop()
+		h.Start()
+		h.Stop()
+	}},
+	{"mounted in another mount namespace", func(h *host) {
+		h.Start()
+		other := box.Background(h.T, "unshare", "--mount", "--propagation=private", "sleep", "1000")
+		box.Until(h.T, "it has a namespace of its own", func() bool {
+			a, _ := os.Readlink("/proc/self/ns/mnt")
+			b, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", other.Process.Pid))
+			comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", other.Process.Pid))
+			return err == nil && a != b && string(comm) == "sleep\n"
+		})
+		h.Want(ocf.Stop, ocf.Generic, "the kernel still has", "the mount namespace of sleep")
+		h.Monitor(0, ocf.Generic, "the kernel has it open", "mounted in the mount namespace of sleep")
+		_ = other.Process.Kill()
+		_, _ = other.Process.Wait()
+		h.Stop()
+	}},
+	{"remounted read-only", func(h *host) {
+		h.Start()
+		box.Sh(h.T, "mount -o remount,ro '%s'", dir)
+		h.Monitor(0, ocf.Generic, "gone read-only")
+		h.Stop()
+	}},
+	{"a file system that was shut down", func(h *host) {
+		h.Start()
+		shutdown(h.T)
+		h.Monitor(0, ocf.Generic, "storage "+dir)
+		h.Stop()
+		h.Start()
+		h.Monitor(20, ocf.OK)
+	}},
+	{"the device is the node's own", func(h *host) {
+		own := h.With("device", strings.TrimSpace(box.Sh(h.T, "findmnt -n -o SOURCE -T /usr")))
+		own.Want(ocf.Monitor, ocf.NotRunning)
+		own.Want(ocf.Start, ocf.BadArgument, "what this node itself runs on")
+		own.Want(ocf.Stop, ocf.OK)
+	}},
+	{"a symlink for a directory", func(h *host) {
+		link := filepath.Join(h.T.TempDir(), "link")
+		if err := os.Symlink(dir, link); err != nil {
+			h.T.Fatal(err)
+		}
+		l := h.With("directory", link)
+		l.Start()
+		h.Monitor(0, ocf.OK)
+		l.Monitor(20, ocf.OK)
+		l.Stop()
+	}},
+	{"a clone", func(h *host) {
+		h.Call(ocftest.Call{Action: ocf.Start, Env: []string{"OCF_RESKEY_CRM_meta_clone=0"}}, ocf.NotConfigured, "destroys it")
+	}},
+}
+
+// labels are how many devices of the machine have the label that the tests use.
+func labels(t testing.TB) int {
+	return len(strings.Fields(box.Sh(t, "blkid -c /dev/null -o device -t LABEL=data || true")))
+}
+
+// shutdown has the kernel end all work on the file system, as it does by itself after an error: FS_IOC_SHUTDOWN.
+func shutdown(t testing.TB) {
+	t.Helper()
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	const goingDown = 0x8004587d // _IOR('X', 125, __u32)
+	if err := unix.IoctlSetPointerInt(int(d.Fd()), goingDown, 2); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	h := newHost(t)
+	h.With("options", "errors=continue").Start()
+	box.Sh(t, "echo of-the-test >/sys/fs/ext4/%s/trigger_fs_error", filepath.Base(h.device))
+	h.Monitor(0, ocf.Degraded, "ext4 has recorded an error on it")
+	h.Stop()
+	h.With("options", "errors=remount-ro").Start()
+	box.Sh(t, "echo of-the-test >/sys/fs/ext4/%s/trigger_fs_error", filepath.Base(h.device))
+	h.Monitor(0, ocf.Generic, "gone read-only")
+	h.Stop()
+	// fsck mends it.
+	h.With("run_fsck", "force").Start()
+	h.Monitor(0, ocf.OK)
+}
