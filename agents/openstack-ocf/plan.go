@@ -121,7 +121,10 @@ func runApply(c *cli.Context) error {
 	signal.Ignore(unix.SIGPIPE)
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	out, in := c.App.Writer, bufio.NewReader(os.Stdin)
+	out, in := io.Writer(c.App.Writer), bufio.NewReader(os.Stdin)
+	if isTerminal(os.Stdout) {
+		out = &live{out: out}
+	}
 	a := &plan.Apply{ControlPlane: cp, Dir: plan.Dir, Say: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }}
 	p, err := a.Compare(ctx)
 	if err != nil {
@@ -146,7 +149,7 @@ func runApply(c *cli.Context) error {
 			return err
 		}
 	}
-	if err := a.Run(ctx, p); err != nil {
+	if err := during(out, plan.SettleTime.String(), func() error { return a.Run(ctx, p) }); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, "done: all is as described")

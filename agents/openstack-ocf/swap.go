@@ -99,6 +99,8 @@ func runSwap(c *cli.Context) error {
 	s := &swapper{c: c, out: c.App.Writer}
 	if c.Bool("json") {
 		s.out = c.App.ErrWriter
+	} else if isTerminal(os.Stdout) {
+		s.out = &live{out: s.out}
 	}
 	began := time.Now()
 	s.Swap = &swap.Swap{
@@ -202,7 +204,7 @@ func (s *swapper) carryOut(ctx context.Context, p *swap.Plan) (string, error) {
 	if err := s.agreed(ctx, p); err != nil {
 		return "", err
 	}
-	if err := s.Run(ctx, p); err != nil {
+	if err := during(s.out, s.Hold().String(), func() error { return s.Run(ctx, p) }); err != nil {
 		return "", err
 	}
 	if s.c.Bool("undo") {

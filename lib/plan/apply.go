@@ -20,8 +20,8 @@ const Dir = "/var/lib/openstack-ocf/apply"
 // kept is of how many applies the configuration is kept.
 const kept = 10
 
-// settleTime is how long the cluster may take to do what it has to do after a change: a database recovers in it.
-const settleTime = 10 * time.Minute
+// SettleTime is how long the cluster may take to do what it has to do after a change: a database recovers in it.
+const SettleTime = 10 * time.Minute
 
 // Apply makes a cluster what the file says.
 type Apply struct {
@@ -192,7 +192,7 @@ func (a *Apply) Run(ctx context.Context, p *Pending) error {
 		return errors.Join(fmt.Errorf("%w: nothing was changed", err), takeBack())
 	}
 	a.Say("all is changed, in one step; waiting for the cluster")
-	if err := pacemaker.WaitIdle(ctx, settleTime); err != nil {
+	if err := pacemaker.WaitIdle(ctx, SettleTime); err != nil {
 		return fmt.Errorf("all is changed, but %w; the way back: %s", err, way)
 	}
 	if err := a.running(ctx); err != nil {
