@@ -88,7 +88,7 @@ func (p *params) declare() []ocf.Parameter {
 		},
 		{
 			Name: "pid", Value: ocf.Path(&p.pid), Default: "/run/haproxy.pid", UniqueGroup: "pid", Short: "Pid file",
-			Long: "HAProxy writes it; the agent only takes it for a hint. What the agent adds to the configuration, a stats\nsocket and the master's socket, is kept beside it in a directory of the same name with .ocf for .pid.",
+			Long: "HAProxy writes it; the agent only takes it for a hint. The master's socket and a stats\nsocket, which the agent adds, are beside it: haproxy-master.sock.ocf, as policies of SELinux and AppArmor allow.",
 		},
 		{
 			Name: "additional_parameters", Value: ocf.Words(&p.additional), Reloadable: true, Short: "More options for HAProxy's command line",

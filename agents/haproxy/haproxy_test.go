@@ -111,7 +111,7 @@ func TestNext(t *testing.T) {
 		{"/a.cfg /conf.d", "/a.cfg /other.d", "", false},
 		{"/a.cfg /conf.d", "/a.cfg /other.d", "/a.cfg /other.d", true},
 	} {
-		in := &instance{own: c.own, setup: setup{files: strings.Fields(c.runs), env: env}}
+		in := &instance{worker: map[bool]string{true: "/run/w.sock"}[c.own], setup: setup{files: strings.Fields(c.runs), env: env}}
 		next, err := in.next(settings{config: strings.Fields(c.config), env: []string{"VIP=192.0.2.2"}})
 		if c.want == "" {
 			if err == nil || !strings.Contains(err.Error(), "/conf.d") || !strings.Contains(err.Error(), "config='/a.cfg /conf.d /other.d'") {

@@ -132,7 +132,7 @@ type view struct {
 // serves finds the instance that serves: while a new one starts, its predecessor does.
 func (a *agent) serves(ctx context.Context, r *ocf.Request, s settings, list instances) (v view, handicaps []string, failed error) {
 	for _, in := range slices.Backward(list) {
-		found, more, err := runtime(ctx, r, s, in)
+		found, more, err := runtime(ctx, r, in)
 		switch {
 		case err == nil && failed != nil:
 			more = append(more, fmt.Sprintf("a second HAProxy does not serve: %v", failed))
@@ -190,7 +190,7 @@ func within(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // runtime asks master and worker whether they live.
-func runtime(ctx context.Context, r *ocf.Request, s settings, in *instance) (v view, handicaps []string, _ error) {
+func runtime(ctx context.Context, r *ocf.Request, in *instance) (v view, handicaps []string, _ error) {
 	if err := frozen(in.head, "master"); err != nil {
 		return v, nil, err
 	}
@@ -203,7 +203,7 @@ func runtime(ctx context.Context, r *ocf.Request, s settings, in *instance) (v v
 	}
 	apis := []haproxy.API{m.api}
 	if m.api.Address == "" {
-		apis = in.sockets(s)
+		apis = in.sockets()
 	}
 	v = view{instance: in}
 	if v.worker, err = in.serving(m.workers); err != nil {
@@ -256,9 +256,9 @@ func askMaster(ctx context.Context, r *ocf.Request, in *instance) (m mastery, ha
 }
 
 // sockets are where its worker can be asked without its master.
-func (in *instance) sockets(s settings) (apis []haproxy.API) {
-	if in.own {
-		apis = append(apis, haproxy.API{Address: s.worker})
+func (in *instance) sockets() (apis []haproxy.API) {
+	if in.worker != "" {
+		apis = append(apis, haproxy.API{Address: in.worker})
 	}
 	for _, socket := range in.Sockets {
 		apis = append(apis, haproxy.API{Address: socket})

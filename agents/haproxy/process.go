@@ -51,7 +51,7 @@ func claims(s settings) []daemon.Claim {
 	}
 	return []daemon.Claim{
 		{Says: "has our address", Test: daemon.ListensOn(at...), Differs: startedWith},
-		{Says: "has our stats socket", Test: daemon.ListensOnUnix(append([]string{s.master, s.worker}, c.Sockets...)...), Differs: startedWith},
+		{Says: "has our stats socket", Test: daemon.ListensOnUnix(append([]string{s.master, s.worker, s.former.master, s.former.worker}, c.Sockets...)...), Differs: startedWith},
 	}
 }
 
@@ -74,7 +74,7 @@ func (s settings) runs(ctx context.Context, p *daemon.Process) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	theirs := without(given(args, cwd), []string{s.extra})
+	theirs := without(given(args, cwd), []string{s.extra, s.former.extra})
 	return len(theirs) > 0 && (len(without(theirs, s.config)) == 0 || len(without(s.config, theirs)) == 0), nil
 }
 
@@ -131,7 +131,7 @@ type instance struct {
 	head    *daemon.Process   // the master, or the one process
 	workers []*daemon.Process // the master's, also those that only finish old connections
 	args    []string          // of head
-	own     bool              // started by this agent
+	worker  string            // the socket of its worker that this agent gave it, "" if it did not start it
 	setup                     // what head was started with, as it is now
 }
 
@@ -159,8 +159,13 @@ func (in *instance) look(ctx context.Context, s settings) error {
 		return err
 	}
 	files := given(args, cwd)
-	in.args, in.own = args, slices.Contains(files, s.extra)
-	in.setup = read(env, without(files, []string{s.extra})...)
+	in.args = args
+	for _, x := range []added{s.former, s.added} {
+		if slices.Contains(files, x.extra) {
+			in.worker = x.worker
+		}
+	}
+	in.setup = read(env, without(files, []string{s.extra, s.former.extra})...)
 	return nil
 }
 
@@ -213,19 +218,17 @@ func (list instances) current() *instance {
 	return list[len(list)-1]
 }
 
-// findAll is FindAll that waits while a process is in doubt: a master that executes itself anew, for a reload, has no
-// command line for a moment, and holds our sockets all the while.
-func (a *agent) findAll(ctx context.Context, s settings) ([]*daemon.Process, error) {
+// find looks for ours, and waits while that is in doubt: a master that executes itself anew, for a reload, has no command
+// line for a moment, and holds our sockets all the while. The error carries the exit code of a monitor.
+func (a *agent) find(ctx context.Context, s settings) (instances, error) {
 	until := time.Now().Add(min(settling, service.Remaining(ctx)/4))
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		all, err := a.identity(s).FindAll(ctx)
-		if !errors.As(err, new(*daemon.DoubtError)) || time.Now().After(until) {
-			return all, err
-		}
-		for _, p := range all {
-			_ = p.Close()
+		list, err := a.findNow(ctx, s)
+		inDoubt := errors.As(err, new(*daemon.DoubtError)) || errors.Is(err, errChanged)
+		if !inDoubt || time.Now().After(until) {
+			return list, err
 		}
 		select {
 		case <-tick.C:
@@ -235,9 +238,8 @@ func (a *agent) findAll(ctx context.Context, s settings) ([]*daemon.Process, err
 	}
 }
 
-// find looks for ours; the error carries the exit code of a monitor.
-func (a *agent) find(ctx context.Context, s settings) (instances, error) {
-	all, err := a.findAll(ctx, s)
+func (a *agent) findNow(ctx context.Context, s settings) (instances, error) {
+	all, err := a.identity(s).FindAll(ctx)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		err = ocf.Errorf(ocf.Permission, "cannot look at all processes of this node, so that nothing can be said of HAProxy: run as root: %w", err)

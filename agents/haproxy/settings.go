@@ -20,21 +20,48 @@ const defaultConfig = "/etc/haproxy/haproxy.cfg"
 
 // settings are what holds on this node: the parameters, and what follows from them.
 type settings struct {
-	config         []string // files and directories, in HAProxy's order
-	pid            string
-	dir            string // for what follows
+	config []string // files and directories, in HAProxy's order
+	pid    string
+	added        // by this agent
+	former added // by one of before these names: what it started may still run
+	env    []string
+}
+
+// added is what the agent adds, all of it files.
+type added struct {
 	master, worker string // sockets of the runtime API
 	extra          string // configuration file with the worker's socket
-	refused        string // file with why the last reload was refused
-	env            []string
+	refused        string // why the last reload was refused
+	out            string // what HAProxy says before it detaches
+}
+
+// addedFor has the names that SELinux and AppArmor let HAProxy make: those of the master's socket of its own unit on SUSE,
+// and whatever begins like it. In a directory that the agent made it may make none.
+func addedFor(pid string) added {
+	base := filepath.Join(filepath.Dir(pid), "haproxy-master.sock.ocf")
+	if name := strings.TrimSuffix(filepath.Base(pid), ".pid"); name != "haproxy" {
+		base += "-" + name
+	}
+	return added{base, base + ".stats", base + ".cfg", base + ".refused", base + ".out"}
+}
+
+func formerFor(pid string) added {
+	dir := strings.TrimSuffix(pid, ".pid") + ".ocf"
+	return added{dir + "/master.sock", dir + "/worker.sock", dir + "/stats.cfg", dir + "/refused", dir + "/start.out"}
+}
+
+// remove removes all of it, and the directory that it had for itself.
+func (x added) remove() {
+	for _, f := range []string{x.master, x.worker, x.extra, x.refused, x.out} {
+		_ = os.Remove(f)
+	}
+	if dir := filepath.Dir(x.master); strings.HasSuffix(dir, ".ocf") {
+		_ = os.Remove(dir)
+	}
 }
 
 func (p *params) settings() settings {
-	s := settings{config: p.config, pid: p.pid, dir: strings.TrimSuffix(p.pid, ".pid") + ".ocf"}
-	s.master = filepath.Join(s.dir, "master.sock")
-	s.worker = filepath.Join(s.dir, "worker.sock")
-	s.extra = filepath.Join(s.dir, "stats.cfg")
-	s.refused = filepath.Join(s.dir, "refused")
+	s := settings{config: p.config, pid: p.pid, added: addedFor(p.pid), former: formerFor(p.pid)}
 	unit, found := systemd.Read("/", cmp.Or(p.unit, "haproxy.service"))
 	if s.env = unit.Env; !found {
 		s.env = append(systemd.ReadEnv("/etc/default/haproxy"), systemd.ReadEnv("/etc/sysconfig/haproxy")...)
@@ -125,9 +152,9 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 		},
 		Blind: func(ctx context.Context, _ *daemon.Process) daemon.StopOptions { return hard(ctx) }, // the soft stop goes by our settings
 		Stopped: func(context.Context) error {
-			for _, f := range []string{s.pid, s.master, s.worker, s.extra, s.refused, s.dir} {
-				_ = os.Remove(f)
-			}
+			_ = os.Remove(s.pid)
+			s.remove()
+			s.former.remove()
 			return nil
 		},
 	}

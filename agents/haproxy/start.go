@@ -86,7 +86,7 @@ func (a *agent) await(ctx context.Context, r *ocf.Request, s settings) (running 
 // prepare makes the directories that HAProxy needs but does not make, and the
 // file with its stats socket.
 func (a *agent) prepare(s settings, c setup) error {
-	if err := errors.Join(os.MkdirAll(filepath.Dir(s.dir), 0o755), os.MkdirAll(s.dir, 0o700)); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.master), 0o755); err != nil {
 		return ocf.Errorf(ocf.Permission, "%w", err)
 	}
 	// expose-fd lets another HAProxy take over the listening sockets (-x).
@@ -121,13 +121,12 @@ func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, 
 	if err := a.prepare(s, c); err != nil {
 		return err
 	}
-	return a.verify(ctx, r, c, program, s.dir, s.options(c))
+	return a.verify(ctx, r, c, program, s.out, s.options(c))
 }
 
-// verify has HAProxy check a configuration that the options name; dir is for a file with what it says.
-func (a *agent) verify(ctx context.Context, r *ocf.Request, c setup, program, dir string, options []string) error {
+// verify has HAProxy check a configuration that the options name; out is a file for what it says.
+func (a *agent) verify(ctx context.Context, r *ocf.Request, c setup, program, out string, options []string) error {
 	r.Step("having HAProxy check %s", c)
-	out := filepath.Join(dir, "check.out")
 	defer os.Remove(out)
 	args := slices.Concat([]string{"-c"}, options, a.additional)
 	if err := daemon.Run(ctx, daemon.Command{Path: program, Args: args, Env: c.env, Output: out, Log: r.Log}); err != nil {
@@ -226,18 +225,17 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup,
 		}
 	}
 	if in := old.current(); in != nil {
-		if in.own && exists(s.worker) == nil {
-			args = append(args, "-x", s.worker)
+		if in.worker != "" && exists(in.worker) == nil {
+			args = append(args, "-x", in.worker)
 		}
 		args = append(args, "-sf", fmt.Sprint(in.head.PID))
 	}
 	id := a.identity(s)
 	id.Claims = nil // the former ones have what ours will have
 	id.Test = daemon.All(id.Test, func(_ context.Context, p *daemon.Process) (bool, error) { return !former[p.PID], nil })
-	out := filepath.Join(s.dir, "start.out") // what it says before it detaches
-	_ = os.Remove(out)
+	_ = os.Remove(s.out)
 	r.Step("waiting for HAProxy to serve")
-	command := daemon.Command{Name: "HAProxy", Path: program, Args: args, Env: c.env, Output: out, Forks: &id, KillUnready: old != nil}
+	command := daemon.Command{Name: "HAProxy", Path: program, Args: args, Env: c.env, Output: s.out, Forks: &id, KillUnready: old != nil}
 	p, err := service.Launch(ctx, r, func(context.Context) (daemon.Command, error) { return command, nil }, func(ctx context.Context) error {
 		ctx, cancel := within(ctx)
 		defer cancel()
@@ -252,12 +250,13 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup,
 		return takesOver(ctx, master)
 	})
 	var died *daemon.DiedError
-	if words := alerts(out); errors.As(err, &died) && words != "" {
+	if words := alerts(s.out); errors.As(err, &died) && words != "" {
 		return ocf.Errorf(ocf.Generic, "HAProxy does not start: %s", words)
 	}
 	if err != nil {
 		return err
 	}
+	s.former.remove() // of whom it took over from
 	return p.Close()
 }
 
@@ -334,7 +333,7 @@ func (a *agent) tryReload(ctx context.Context, r *ocf.Request) error {
 // next is what shall run after a reload. One that this agent started gets what the parameters say by now. One that a
 // unit started keeps its environment, and all its files: what the parameters do not name must not be lost.
 func (in *instance) next(s settings) (setup, error) {
-	if in.own {
+	if in.worker != "" {
 		return s.setup(), nil
 	}
 	c := read(kept(in.env), in.setup.files...)
@@ -370,7 +369,7 @@ func (a *agent) inPlace(in *instance, s settings, c setup, program string) bool 
 	if !in.mastered() || filepath.IsAbs(in.args[0]) && in.args[0] != program {
 		return false
 	}
-	if !in.own {
+	if in.worker == "" {
 		return slices.Equal(in.setup.files, c.files) && len(without(a.additional, in.args)) == 0
 	}
 	return slices.Equal(withoutTakeover(in.args[1:]), a.args(s, c)) && len(without(c.env, in.env)) == 0

@@ -3,7 +3,6 @@ package haproxy
 import (
 	"cmp"
 	"context"
-	"os"
 
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
@@ -44,11 +43,6 @@ func (a *agent) valid(ctx context.Context, r *ocf.Request, s settings, c setup, 
 	if err := resolved(c); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "haproxy")
-	if err != nil {
-		return ocf.Errorf(ocf.Generic, "%w", err)
-	}
-	defer os.RemoveAll(dir)
 	s.extra = ""
-	return a.verify(ctx, r, c, program, dir, s.options(c))
+	return a.verify(ctx, r, c, program, s.out, s.options(c))
 }

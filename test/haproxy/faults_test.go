@@ -315,7 +315,7 @@ func TestFaults(t *testing.T) {
 		}},
 		{"all sockets deleted", func(h *host) {
 			h.Start()
-			box.Sh(h.T, "rm -r /run/haproxy.ocf %s", socket)
+			box.Sh(h.T, "rm /run/haproxy-master.sock.ocf* %s", socket)
 			h.Monitor(0, ocf.Degraded, "cannot be asked")
 			h.Stop()
 		}},

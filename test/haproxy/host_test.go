@@ -23,7 +23,7 @@ const (
 	config  = "/run/haproxy.cfg"
 	pidFile = "/run/haproxy.pid"
 	socket  = "/run/haproxy/admin.sock"
-	master  = "/run/haproxy.ocf/master.sock"
+	master  = "/run/haproxy-master.sock.ocf"
 	url     = "http://127.0.0.1:5000/v3"
 )
 

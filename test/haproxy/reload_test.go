@@ -240,6 +240,53 @@ func TestReloadToAnotherFile(t *testing.T) {
 	p.Stop()
 }
 
+// TestReloadOfAnOlderAgents: the agent once kept its sockets in a directory of their own. One that it started so is known,
+// asked and stopped, and a reload gives it sockets where they are now, without a connection lost.
+func TestReloadOfAnOlderAgents(t *testing.T) {
+	const dir = "/run/haproxy.ocf"
+	h := newHost(t)
+	h.servers()
+	start := func() {
+		t.Helper()
+		box.Sh(t, "mkdir -p /run/haproxy; mkdir -m 700 %s", dir)
+		h.write(dir+"/stats.cfg", "global\n    stats socket "+dir+"/worker.sock mode 600 level admin expose-fd listeners\n")
+		box.Sh(t, "haproxy -W -D -S %[1]s/master.sock,mode,600 -p %[2]s -f %[3]s -f %[1]s/stats.cfg", dir, pidFile, config)
+		h.Monitor(0, ocf.OK)
+	}
+	start()
+	box.Sh(t, "rm %s/master.sock", dir)
+	h.Monitor(0, ocf.Degraded, dir+"/master.sock", "is gone")
+	box.Sh(t, "rm %s/worker.sock %s", dir, socket)
+	h.Monitor(0, ocf.Degraded, "cannot be asked")
+	h.Stop()
+	if left := box.Sh(t, "ls -d /run/*.ocf* 2>/dev/null || true"); left != "" {
+		t.Errorf("the stop left %s", left)
+	}
+
+	start()
+	box.Until(h.T, "the backend is up", func() bool { _, err := get(url); return err == nil })
+	old := h.connect()
+	defer old.Close()
+	stop, failures := h.load(url, 4)
+	h.write(config, with(t, "X-Generation 0", "X-Generation 2"))
+	h.Want(ocf.ReloadAgent, ocf.OK)
+	if g, err := get(url); g != "2" || err != nil {
+		t.Errorf("generation %q answers: %v", g, err)
+	}
+	h.echo(old)
+	if n := stop(); n == 0 || len(failures()) > 0 {
+		t.Errorf("%d requests, failed: %v", n, failures())
+	}
+	_ = old.Close()
+	box.Until(h.T, "the former one is gone", func() bool { return len(h.Pids()) == 2 })
+	h.Monitor(0, ocf.OK)
+	box.Sh(t, "test -S %s -a ! -e %s", master, dir)
+	h.Stop()
+	if left := box.Sh(t, "ls -d /run/*.ocf* 2>/dev/null || true"); left != "" {
+		t.Errorf("the stop left %s", left)
+	}
+}
+
 // TestWorkerDiesOnReload: what no check can foresee is told.
 func TestWorkerDiesOnReload(t *testing.T) {
 	h := newHost(t)

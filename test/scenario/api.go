@@ -124,7 +124,7 @@ func (s *Stage) Servers(ctx context.Context) (all []haproxy.Row, err error) {
 		return nil, errors.New("no HAProxy runs")
 	}
 	for _, d := range running {
-		rows, err := haproxy.API{Address: fmt.Sprintf("/proc/%d/root/run/haproxy.ocf/worker.sock", d.host)}.Stat(ctx, haproxy.Servers)
+		rows, err := haproxy.API{Address: fmt.Sprintf("/proc/%d/root/run/haproxy-master.sock.ocf.stats", d.host)}.Stat(ctx, haproxy.Servers)
 		if err != nil {
 			return nil, err
 		}
