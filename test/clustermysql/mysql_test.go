@@ -61,6 +61,7 @@ func TestMySQL(t *testing.T) {
 		}
 	}
 	t.Run("degraded", func(t *testing.T) { degraded(t, s) })
+	t.Run("secret", func(t *testing.T) { secret(t, s) })
 	t.Run("audit", func(t *testing.T) { audit(t, s) })
 }
 
@@ -326,6 +327,36 @@ func examined(t *testing.T, s *scenario.Stage, code int) {
 		failed := slices.ContainsFunc(said.Findings, func(f doctor.Finding) bool { return f.Level == doctor.Error })
 		if degraded != (code != 0) || failed || res.Code != code {
 			t.Errorf("doctor on %s exits with %d, and finds %+v", n.Name, res.Code, said.Findings)
+		}
+	}
+}
+
+// secret gives a password in Pacemaker's own way, cibsecret(8), which wants ssh between nodes: what it would write is
+// written here. It reaches the agent, and neither the CIB nor a log.
+func secret(t *testing.T, s *scenario.Stage) {
+	const word = "unseen-word"
+	ctx := step(t)
+	d, ok := s.Actors[0].Watch.Now()
+	if !ok {
+		t.Fatal("there is no server")
+	}
+	for _, n := range s.Cluster.Nodes() {
+		n.MustExec(ctx, t, "/bin/sh", "-ec", `umask 077; mkdir -p /var/lib/pacemaker/lrm/secrets/db; cd /var/lib/pacemaker/lrm/secrets/db
+			printf %s "$1" >test_passwd; printf %s "$1" | md5sum | cut -d" " -f1 >test_passwd.sign`, "sh", word)
+	}
+	n := s.Cluster.Node(d.Node)
+	n.MustExec(ctx, t, "mariadb", "-e", "CREATE USER probe@localhost IDENTIFIED BY '"+word+"'")
+	must(t, s.PCS(ctx, "resource", "update", "db", "test_user=probe", "test_passwd=lrm://"))
+	must(t, s.Settled(ctx))
+	told(t, s, 0, "serving, since ", "at rest")
+	n.MustExec(ctx, t, "mariadb", "-e", "SET PASSWORD FOR probe@localhost = PASSWORD('another')")
+	reported(t, s, failure{ocf.Degraded, []string{"probe", "refused"}}, d.Node) // so it is what the checks log in with
+	n.MustExec(ctx, t, "mariadb", "-e", "SET PASSWORD FOR probe@localhost = PASSWORD('"+word+"')")
+	must(t, s.Restore(ctx))
+	told(t, s, 0, "serving, since ", "at rest")
+	for _, n := range s.Cluster.Nodes() {
+		if res, _ := n.Shell(ctx, `{ cibadmin --query; crm_mon -1rf; cat /var/log/pacemaker/pacemaker.log; journalctl --quiet; } | grep -c `+word); strings.TrimSpace(res.Stdout) != "0" {
+			t.Errorf("%s shows the password %s times", n.Name, res.Stdout)
 		}
 	}
 }

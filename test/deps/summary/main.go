@@ -71,7 +71,8 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 }
 
 // batch says which packages are tested side by side. Those under test/ boot clusters, and mostly wait for them: two at a time,
-// the longest first. Where OpenStack's services start, or packages are built, a small machine has no more to give.
+// the longest first. Where OpenStack's services start, packages are built, or outages are held against bounds, a small machine has
+// no more to give.
 func batch(packages []string) []struct{ flags, packages []string } {
 	var side, long, pairs, alone []string
 	for _, pkg := range packages {
@@ -79,7 +80,7 @@ func batch(packages []string) []struct{ flags, packages []string } {
 		switch {
 		case !ok:
 			side = append(side, pkg)
-		case slices.Contains([]string{"clusternova", "openstack", "osagents", "packaging"}, name):
+		case slices.Contains([]string{"chaos", "clusternova", "openstack", "osagents", "packaging"}, name):
 			alone = append(alone, pkg)
 		case slices.Contains([]string{"clusterqpidd", "scenario", "swap"}, name):
 			long = append(long, pkg)
