@@ -25,7 +25,8 @@ made read-only, an error that ext4 has recorded (degraded), a server that does n
 lazily, or is mounted somewhere else on the node, is in use here as long as the kernel has it open: that is a failure,
 and never "not running", for another node would be the second one that writes to it.
 
-A stop ends who uses the file system, asks the kernel whether it is closed, and says 0 only then.`
+A stop ends who uses the file system, unmounts it wherever it is mounted on the node, other mount namespaces among
+that, asks the kernel whether it is closed, and says 0 only then. It never unmounts lazily.`
 
 // agent holds the parameters.
 type agent struct {

@@ -1,8 +1,8 @@
 package sharedstorage
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/filesystem"
 	"github.com/openstack-ocf/agents/lib/mount"
+	"github.com/openstack-ocf/agents/lib/storage"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -48,7 +49,7 @@ func (a *agent) absent(ctx context.Context, s state) error {
 	}
 	switch {
 	case s.mounted && (s.missing != nil || s.doubt != nil):
-		return ocf.Errorf(ocf.Generic, "cannot tell whether %s comes from %s, as the parameter device wants it: %w", s.at, a.device, errors.Join(s.missing, s.doubt))
+		return storage.Unknown(s.at, a.device, cmp.Or(s.missing, s.doubt))
 	case s.own:
 		return ocf.Errorf(ocf.NotRunning, "%s is what this node itself runs on, %s, and not the shared storage", a.device, s.elsewhere[0])
 	case s.mounted:
@@ -60,10 +61,10 @@ func (a *agent) absent(ctx context.Context, s state) error {
 // healthy is what level 0 asks of storage that is mounted.
 func (a *agent) healthy(ctx context.Context, s state) error {
 	if s.at.ReadOnly && !filesystem.ReadOnly(a.options) {
-		return ocf.Errorf(ocf.Generic, "storage %s has gone read-only and takes no writes: look at the kernel log for its errors%s", s.at, recorded(s))
+		return ocf.Errorf(ocf.Generic, "%w%s", storage.GoneReadOnly(s.at), recorded(s))
 	}
 	if err := mount.Opens(ctx, s.dir); err != nil {
-		return ocf.Errorf(ocf.Generic, "storage %s does not answer: %w", s.at, err)
+		return storage.Silent(s.at, err)
 	}
 	return nil
 }

@@ -102,11 +102,11 @@ func (a *agent) inUse(ctx context.Context, s state) error {
 
 // holders names who holds storage that is not mounted.
 func (s state) holders(ctx context.Context) string {
-	users, _ := filesystem.Users(ctx, filesystem.Use{Device: s.number})
-	if len(users) > 0 {
+	use := filesystem.Use{Device: s.number}
+	if users, _ := filesystem.Users(ctx, use); len(users) > 0 {
 		return ", used by " + users[0].String()
 	}
-	if others := filesystem.Holders(s.number, ""); len(others) > 0 {
+	if others := filesystem.Holders(use); len(others) > 0 {
 		return ", mounted in " + others[0]
 	}
 	return ""

@@ -52,8 +52,11 @@ func (u Unmounting) Unmount(ctx context.Context, m mount.Mount) error {
 	if m.Network() {
 		flags |= unix.MNT_FORCE // ends requests to a server that does not answer, and is no more than a request itself
 	}
+	if use := UseOf(m); use.Dir == "" {
+		u.thaw(ctx, m)
+	}
 	use := UseOf(m)
-	return u.until(ctx, m.Point, use, m.Point, func() (bool, error) {
+	return u.until(ctx, m.Point, use, func() (bool, error) {
 		_, err := hang.Bound(ctx, "the unmount of "+m.Point, func() (struct{}, error) {
 			return struct{}{}, unix.Unmount(m.Point, flags)
 		})
@@ -68,16 +71,40 @@ func (u Unmounting) Unmount(ctx context.Context, m mount.Mount) error {
 	})
 }
 
+// thaw ends a freeze, fsfreeze(8). A frozen file system can be unmounted, but the kernel then has it open until the freeze ends,
+// which nobody can do any more.
+func (u Unmounting) thaw(ctx context.Context, m mount.Mount) {
+	done, _ := hang.Bound(ctx, "the storage of "+m.Point, func() (bool, error) {
+		fd, err := unix.Open(m.Point, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return false, err
+		}
+		defer unix.Close(fd)
+		const fithaw = 0xc0045878 // _IOWR('X', 120, int)
+		return unix.IoctlSetInt(fd, fithaw, 0) == nil, nil
+	})
+	if done {
+		u.Log.Warn("it was frozen (fsfreeze, a snapshot under way?), and is no longer", "mount", m.String())
+	}
+}
+
 // Release ends who has the file system of a block device open that is not mounted here any more.
 func (u Unmounting) Release(ctx context.Context, path string, n Number, fstype string) error {
-	return u.until(ctx, path, Use{Device: n}, "", func() (bool, error) {
+	return u.until(ctx, path, Use{Device: n}, func() (bool, error) {
 		open, err := Open(ctx, path, n, fstype)
+		if open == "" || err != nil || !u.Force {
+			return open == "", err
+		}
+		for _, ns := range namespaces(n) {
+			u.Log.Warn("unmounting it in another mount namespace", "device", path, "of", ns.String(), "result", ns.unmount(n))
+		}
+		open, err = Open(ctx, path, n, fstype)
 		return open == "", err
 	})
 }
 
 // until ends the users of a file system until it is free.
-func (u Unmounting) until(ctx context.Context, what string, use Use, dir string, free func() (bool, error)) error {
+func (u Unmounting) until(ctx context.Context, what string, use Use, free func() (bool, error)) error {
 	var idle time.Time // since when nobody was to be seen
 	for {
 		if done, err := free(); done || err != nil {
@@ -105,7 +132,7 @@ func (u Unmounting) until(ctx context.Context, what string, use Use, dir string,
 		case idle.IsZero():
 			idle = time.Now()
 		case time.Since(idle) > settle:
-			busy.By = append(busy.By, Holders(use.Device, dir)...)
+			busy.By = append(busy.By, Holders(use)...)
 			return busy
 		}
 		select {

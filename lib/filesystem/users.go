@@ -180,35 +180,37 @@ func spared(pid int, name string) bool {
 	return strings.Contains(string(line), "/ocf/resource.d/")
 }
 
-// Holders says what else keeps the file system on a device open: mounts in other namespaces, and what the kernel itself uses.
-func Holders(n Number, dir string) (list []string) {
-	self, _ := os.Readlink("/proc/self/ns/mnt")
-	seen := map[string]bool{self: true}
-	pids, _ := filepath.Glob("/proc/[0-9]*")
-	mark := fmt.Sprintf(" %d:%d ", n.Major, n.Minor)
-	for _, p := range pids {
-		ns, err := os.Readlink(p + "/ns/mnt")
-		if err != nil || seen[ns] {
-			continue
-		}
-		seen[ns] = true
-		if table, err := os.ReadFile(p + "/mountinfo"); err == nil && strings.Contains(string(table), mark) {
-			pid, _ := strconv.Atoi(filepath.Base(p))
-			list = append(list, fmt.Sprintf("the mount namespace of %s (pid %d)", comm(pid), pid))
+// Holders says what else keeps a file system busy: mounts in other namespaces, and what the kernel itself uses.
+func Holders(use Use) (list []string) {
+	if use.Dir == "" {
+		for _, ns := range namespaces(use.Device) {
+			list = append(list, "the mount namespace of "+ns.String())
 		}
 	}
-	if dir == "" {
+	table, err := mount.Read()
+	if err != nil {
 		return list
+	}
+	// Where it is mounted now.
+	var dirs []string
+	for _, m := range table.All {
+		if m.Point == use.Dir || use.Dir == "" && m.Major == use.Device.Major && m.Minor == use.Device.Minor {
+			dirs = append(dirs, m.Point)
+		}
+	}
+	within := func(file string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return below(file, dir) })
 	}
 	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	for _, l := range loops {
-		if file, err := os.ReadFile(l); err == nil && below(string(file), dir) {
-			list = append(list, "the loop device of "+strings.TrimSpace(string(file)))
+		b, err := os.ReadFile(l)
+		if file := strings.TrimSpace(string(b)); err == nil && within(file) {
+			list = append(list, "the loop device of "+file)
 		}
 	}
 	swaps, _ := os.ReadFile("/proc/swaps")
 	for line := range strings.Lines(string(swaps)) {
-		if file, _, _ := strings.Cut(line, " "); below(file, dir) {
+		if file, _, _ := strings.Cut(line, " "); within(file) {
 			list = append(list, "the swap file "+file)
 		}
 	}

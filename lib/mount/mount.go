@@ -65,7 +65,7 @@ func On(ctx context.Context, dir string) (Mount, error) {
 	if path == "" {
 		return Mount{}, missing
 	}
-	table, err := readTable()
+	table, err := readTable("/proc/self")
 	if err != nil {
 		return Mount{}, fmt.Errorf("cannot read the mount table: %w", err)
 	}
@@ -78,8 +78,8 @@ func On(ctx context.Context, dir string) (Mount, error) {
 
 // readTable is mountinfo.GetMounts without the two threads that one costs: for reading /proc/thread-self, and because Go
 // polls a mount table that os.Open opened.
-func readTable() ([]*mountinfo.Info, error) {
-	const name = "/proc/self/mountinfo"
+func readTable(proc string) ([]*mountinfo.Info, error) {
+	name := proc + "/mountinfo"
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}

@@ -19,8 +19,11 @@ type Table struct {
 }
 
 // Read reads the mount table of this process.
-func Read() (Table, error) {
-	infos, err := readTable()
+func Read() (Table, error) { return ReadOf("/proc/self") }
+
+// ReadOf reads that of a process, whose folder in /proc it is: of another mount namespace.
+func ReadOf(proc string) (Table, error) {
+	infos, err := readTable(proc)
 	if err != nil {
 		return Table{}, fmt.Errorf("cannot read the mount table: %w", err)
 	}

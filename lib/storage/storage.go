@@ -63,10 +63,10 @@ func (g *Guard) Validate() error {
 func (g *Guard) ForStart(ctx context.Context) error {
 	m, err := mount.On(ctx, g.Dir)
 	if err != nil {
-		return ocf.Errorf(ocf.Generic, "data directory %s: mount its storage first (a Filesystem resource before this one in the group): %w", g.Dir, err)
+		return ocf.Errorf(ocf.Generic, "data directory %s: mount its storage first (a shared-storage or Filesystem resource before this one in the group): %w", g.Dir, err)
 	}
 	if g.Shared && m.System {
-		return ocf.Errorf(ocf.Generic, "the shared storage of %s is not mounted: mount it first (a Filesystem resource before this one in the group), or set shared_storage=false if the data is local on purpose: it is on the node's own %s", g.Dir, m)
+		return ocf.Errorf(ocf.Generic, "the shared storage of %s is not mounted: mount it first (a shared-storage or Filesystem resource before this one in the group), or set shared_storage=false if the data is local on purpose: it is on the node's own %s", g.Dir, m)
 	}
 	if m.ReadOnly {
 		return ocf.Errorf(ocf.Generic, "storage %s is read-only: look at the kernel log for its errors, repair it, and mount it again", m)
@@ -77,7 +77,7 @@ func (g *Guard) ForStart(ctx context.Context) error {
 	if g.Device != "" {
 		same, err := m.From(ctx, g.Device)
 		if err != nil {
-			return ocf.Errorf(ocf.Generic, "cannot tell whether %s comes from %s, as the parameter device wants it: %w", m, g.Device, err)
+			return Unknown(m, g.Device, err)
 		}
 		if !same {
 			return ocf.Errorf(ocf.Generic, "%s does not come from %s, as the parameter device wants it: the wrong storage is mounted", m, g.Device)
@@ -85,12 +85,27 @@ func (g *Guard) ForStart(ctx context.Context) error {
 	}
 	u, err := mount.Usage(ctx, g.Dir)
 	if err != nil {
-		return ocf.Errorf(ocf.Generic, "storage %s does not answer: %w", m, err)
+		return Silent(m, err)
 	}
 	if u.Available < 1<<20 || (u.Inodes > 0 && u.FreeInodes == 0) {
 		return ocf.Errorf(ocf.Generic, "storage %s is full (%d KiB and %d inodes left): the service would not come up, or not take writes; make room", m, u.Available>>10, u.FreeInodes)
 	}
 	return nil
+}
+
+// GoneReadOnly says that storage that took writes takes none any more.
+func GoneReadOnly(m mount.Mount) error {
+	return ocf.Errorf(ocf.Generic, "storage %s has gone read-only and takes no writes: look at the kernel log for its errors", m)
+}
+
+// Silent says that storage did not do what was asked of it.
+func Silent(m mount.Mount, err error) error {
+	return ocf.Errorf(ocf.Generic, "storage %s does not answer: %w", m, err)
+}
+
+// Unknown says that it cannot be told whether a mount is of the device that was meant.
+func Unknown(m mount.Mount, device string, err error) error {
+	return ocf.Errorf(ocf.Generic, "cannot tell whether %s comes from %s, as the parameter device wants it: %w", m, device, err)
 }
 
 // Running tells whether a service that runs still has storage that takes
@@ -105,11 +120,11 @@ func (g *Guard) Running(ctx context.Context) (degraded, err error) {
 	case g.Shared && m.System:
 		return nil, ocf.Errorf(ocf.Generic, "the storage of %s is no longer mounted, and the service still runs: it must not go on (the path is on %s now)", g.Dir, m)
 	case m.ReadOnly:
-		return nil, ocf.Errorf(ocf.Generic, "storage %s has gone read-only and takes no writes: look at the kernel log for its errors", m)
+		return nil, GoneReadOnly(m)
 	}
 	u, err := mount.Usage(ctx, g.Dir)
 	if err != nil {
-		return nil, ocf.Errorf(ocf.Generic, "storage %s does not answer: %w", m, err)
+		return nil, Silent(m, err)
 	}
 	if used := u.UsedPercent(); g.FullPercent > 0 && used >= float64(g.FullPercent) {
 		return ocf.Errorf(ocf.Degraded, "storage %s is %.0f%% full (%d MiB left; degraded from %d%%): make room before writes fail", m, used, u.Available>>20, g.FullPercent), nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +22,8 @@ import (
 
 func TestMain(m *testing.M) { box.Main(m) }
 
-const dir = "/run/srv/my data"
+// dir is where it is mounted.
+var dir = "/run/srv/my data"
 
 // host has a file system on a loop device of its own.
 type host struct {
@@ -115,6 +117,29 @@ func (h *host) in(script string) *exec.Cmd {
 	return cmd
 }
 
+// namespace has a process with a mount namespace of its own, in which the storage stays mounted.
+func (h *host) namespace() *exec.Cmd {
+	h.T.Helper()
+	other := box.Background(h.T, "unshare", "--mount", "--propagation=private", "sleep", "1000")
+	box.Until(h.T, "it has a namespace of its own", func() bool {
+		a, _ := os.Readlink("/proc/self/ns/mnt")
+		b, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", other.Process.Pid))
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", other.Process.Pid))
+		return err == nil && a != b && string(comm) == "sleep\n"
+	})
+	return other
+}
+
+// clear unmounts by hand what a test left, of the storage and over it, and ends who uses it.
+func (h *host) clear() {
+	h.T.Helper()
+	box.Until(h.T, "all is unmounted", func() bool {
+		_, err := exec.Command("sh", "-c", fmt.Sprintf("umount '%[1]s/a' /run/bound '%[1]s' /run/of-nobody /run/other 2>/dev/null; ! grep -qE ' (/run/srv|/run/bound|/run/other|/run/of-nobody)' /proc/mounts", dir)).CombinedOutput()
+		return err == nil
+	})
+	_ = os.Remove("/run/of-nobody")
+}
+
 func TestContract(t *testing.T) {
 	h := newHost(t)
 	ocftest.Run(t, ocftest.Subject{
@@ -130,218 +155,247 @@ func TestMemory(t *testing.T)    { newHost(t).Memory(20) }
 func TestFaults(t *testing.T) {
 	for _, fstype := range []string{"ext4", "xfs"} {
 		t.Run(fstype, func(t *testing.T) {
-			box.Rows(t, func(t testing.TB) *host { t.Helper(); return on(t, fstype) }, faults)
+			box.Rows(t, func(t testing.TB) *host { t.Helper(); return on(t, fstype) }, faults())
 		})
 	}
 }
 
-var faults = []box.Row[*host]{
-	{"started twice at once, stopped twice", func(h *host) {
-		h.Want(ocf.Monitor, ocf.NotRunning, "not mounted on "+dir)
-		h.StartTwice()
-		for _, level := range []int{0, 10, 20} {
-			h.Monitor(level, ocf.OK)
-		}
-		h.Stop()
-		h.Stop()
-	}},
-	{"device missing", func(h *host) {
-		gone := h.With("device", "/dev/of-nobody").Within(3 * time.Second)
-		gone.Want(ocf.Monitor, ocf.NotRunning)
-		gone.Want(ocf.Start, ocf.Generic, "device /dev/of-nobody is not there")
-		gone.Want(ocf.Stop, ocf.OK)
-	}},
-	{"device that comes late", func(h *host) {
-		link := filepath.Join(h.T.TempDir(), "link")
-		late := h.With("device", link)
-		done := late.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
-		if err := os.Symlink(h.device, link); err != nil {
-			h.T.Fatal(err)
-		}
-		if r := <-done; r.Code != ocf.OK {
-			h.T.Errorf("start: %s", r)
-		}
-		late.Monitor(0, ocf.OK)
-		h.Monitor(0, ocf.OK) // the same by another name
-		late.Stop()
-	}},
-	{"directory missing", func(h *host) {
-		h.With("directory", "/run/of-nobody").Want(ocf.Start, ocf.BadArgument, "directory /run/of-nobody does not exist")
-		h.With("directory", "/run/of-nobody").Want(ocf.Monitor, ocf.NotRunning)
-	}},
-	{"wrong type", func(h *host) {
-		other := map[string]string{"ext4": "xfs", "xfs": "ext4"}[h.Params["fstype"]]
-		h.With("fstype", other).Want(ocf.Start, ocf.Generic, "has "+h.Params["fstype"]+" on it, and not "+other)
-	}},
-	{"no file system", func(h *host) {
-		box.Sh(h.T, "dd if=/dev/zero of=%s bs=1M count=2 status=none", h.device)
-		h.Want(ocf.Start, ocf.Generic, "no file system that is known")
-	}},
-	{"an option that nobody knows", func(h *host) {
-		h.With("options", "of-nobody").Want(ocf.Start, ocf.Generic, "cannot be mounted")
-		bad := map[string]string{"ext4": "commit=many", "xfs": "logbufs=1"}[h.Params["fstype"]]
-		h.With("options", "noatime,"+bad).Want(ocf.Start, ocf.Generic, "cannot be mounted", strings.SplitN(bad, "=", 2)[0])
-	}},
-	{"options", func(h *host) {
-		o := h.With("options", "noatime,nosuid,nodev")
-		o.Start()
-		table, _ := os.ReadFile("/proc/self/mounts")
-		if !strings.Contains(string(table), "nosuid,nodev,noatime") {
-			h.T.Errorf("%s", table)
-		}
-		o.Stop()
-	}},
-	{"read-only on purpose", func(h *host) {
-		ro := h.With("options", "ro")
-		ro.Start()
-		ro.Monitor(20, ocf.OK)
-		h.Monitor(0, ocf.Generic, "read-only")
-		ro.Stop()
-	}},
-	{"by label, by UUID", func(h *host) {
-		uuid := strings.TrimSpace(box.Sh(h.T, "blkid -p -o value -s UUID %s", h.device))
-		for _, name := range []string{"LABEL=data", "-L data", "-Ldata", "--label=data", "UUID=" + uuid, "-U " + uuid} {
-			if strings.Contains(name, "data") && labels(h.T) > 1 {
-				continue // another's on this machine
+// faults are the same for all types.
+func faults() []box.Row[*host] {
+	return []box.Row[*host]{
+		{"started twice at once, stopped twice", func(h *host) {
+			h.Want(ocf.Monitor, ocf.NotRunning, "not mounted on "+dir)
+			h.StartTwice()
+			for _, level := range []int{0, 10, 20} {
+				h.Monitor(level, ocf.OK)
 			}
-			l := h.With("device", name)
-			l.Start()
-			l.Monitor(0, ocf.OK)
+			h.Stop()
+			h.Stop()
+		}},
+		{"device missing", func(h *host) {
+			gone := h.With("device", "/dev/of-nobody").Within(3 * time.Second)
+			gone.Want(ocf.Monitor, ocf.NotRunning)
+			gone.Want(ocf.Start, ocf.Generic, "device /dev/of-nobody is not there")
+			gone.Want(ocf.Stop, ocf.OK)
+		}},
+		{"device that comes late", func(h *host) {
+			link := filepath.Join(h.T.TempDir(), "link")
+			late := h.With("device", link)
+			done := late.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
+			if err := os.Symlink(h.device, link); err != nil {
+				h.T.Fatal(err)
+			}
+			if r := <-done; r.Code != ocf.OK {
+				h.T.Errorf("start: %s", r)
+			}
+			late.Monitor(0, ocf.OK)
+			h.Monitor(0, ocf.OK) // the same by another name
+			late.Stop()
+		}},
+		{"directory missing", func(h *host) {
+			h.With("directory", "/run/of-nobody").Want(ocf.Start, ocf.BadArgument, "directory /run/of-nobody does not exist")
+			h.With("directory", "/run/of-nobody").Want(ocf.Monitor, ocf.NotRunning)
+		}},
+		{"wrong type", func(h *host) {
+			other := map[string]string{"ext4": "xfs", "xfs": "ext4"}[h.Params["fstype"]]
+			h.With("fstype", other).Want(ocf.Start, ocf.Generic, "has "+h.Params["fstype"]+" on it, and not "+other)
+		}},
+		{"no file system", func(h *host) {
+			box.Sh(h.T, "dd if=/dev/zero of=%s bs=1M count=2 status=none", h.device)
+			h.Want(ocf.Start, ocf.Generic, "no file system that is known")
+		}},
+		{"an option that nobody knows", func(h *host) {
+			h.With("options", "of-nobody").Want(ocf.Start, ocf.Generic, "cannot be mounted")
+			bad := map[string]string{"ext4": "commit=many", "xfs": "logbufs=1"}[h.Params["fstype"]]
+			h.With("options", "noatime,"+bad).Want(ocf.Start, ocf.Generic, "cannot be mounted", strings.SplitN(bad, "=", 2)[0])
+		}},
+		{"options", func(h *host) {
+			o := h.With("options", "noatime,nosuid,nodev")
+			o.Start()
+			table, _ := os.ReadFile("/proc/self/mounts")
+			if !strings.Contains(string(table), "nosuid,nodev,noatime") {
+				h.T.Errorf("%s", table)
+			}
+			o.Stop()
+		}},
+		{"read-only on purpose", func(h *host) {
+			ro := h.With("options", "ro")
+			ro.Start()
+			ro.Monitor(20, ocf.OK)
+			h.Monitor(0, ocf.Generic, "read-only")
+			ro.Stop()
+		}},
+		{"by label, by UUID", func(h *host) {
+			uuid := strings.TrimSpace(box.Sh(h.T, "blkid -p -o value -s UUID %s", h.device))
+			for _, name := range []string{"LABEL=data", "-L data", "-Ldata", "--label=data", "UUID=" + uuid, "-U " + uuid} {
+				if strings.Contains(name, "data") && labels(h.T) > 1 {
+					continue // another's on this machine
+				}
+				l := h.With("device", name)
+				l.Start()
+				l.Monitor(0, ocf.OK)
+				h.Monitor(0, ocf.OK)
+				l.Stop()
+			}
+			h.With("device", "LABEL=of-nobody").Within(3*time.Second).Want(ocf.Start, ocf.Generic, "no device has LABEL=of-nobody")
+		}},
+		{"mounted somewhere else", func(h *host) {
+			box.Sh(h.T, "mkdir -p /run/other; mount %s /run/other", h.device)
+			h.Want(ocf.Monitor, ocf.Generic, "is mounted on /run/other")
+			h.Want(ocf.Start, ocf.Generic, "is mounted on /run/other")
+			h.Stop()
+		}},
+		{"something else on the directory", func(h *host) {
+			box.Sh(h.T, "mount -t tmpfs none '%s'", dir)
+			h.Want(ocf.Monitor, ocf.NotRunning, "other storage is mounted there")
+			h.Want(ocf.Start, ocf.Generic, "is mounted on the directory already")
+			h.Want(ocf.Stop, ocf.OK)
+			box.Sh(h.T, "umount '%s'", dir)
+		}},
+		{"something over it", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "mount -t tmpfs none '%s'", dir)
+			h.Monitor(0, ocf.Generic, "is covered by other storage")
+			h.Stop()
+		}},
+		{"mounts below and beside", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "mkdir -p '%[1]s/a' '%[1]s/b' /run/bound; mount -t tmpfs none '%[1]s/a'; mkdir '%[1]s/a/c'; mount -t tmpfs none '%[1]s/a/c'; mount --bind '%[1]s/b' /run/bound", dir)
 			h.Monitor(0, ocf.OK)
+			h.Stop()
+		}},
+		{"a mount below, before it", func(h *host) {
+			box.Sh(h.T, "mkdir -p '%[1]s/a'; mount -t tmpfs none '%[1]s/a'", dir)
+			h.Want(ocf.Start, ocf.Generic, "would be hidden")
+			box.Sh(h.T, "umount '%[1]s/a'", dir)
+		}},
+		{"a working directory in it", func(h *host) {
+			h.Start()
+			h.in("true")
+			h.Stop()
+		}},
+		{"an open file, and its name is gone", func(h *host) {
+			h.Start()
+			h.in("exec 3>file; rm file; cd /")
+			h.Stop()
+		}},
+		{"a process that ignores SIGTERM", func(h *host) {
+			h.Start()
+			h.in("trap '' TERM")
+			h.Stop()
+		}},
+		{"a process that ignores SIGTERM, and little time", func(h *host) {
+			h.Start()
+			h.in("trap '' TERM")
+			h.With("fast_stop", "true").Stop()
+		}},
+		{"a process that heeds another signal", func(h *host) {
+			h.Start()
+			h.in("trap '' TERM")
+			if r := h.With("term_signals", "TERM SIGUSR1", "signal_delay", "200ms").Stop(); r.Elapsed > 5*time.Second {
+				h.T.Errorf("SIGUSR1 did not end it: the stop took %v", r.Elapsed)
+			}
+		}},
+		{"a frozen process", func(h *host) {
+			h.Start()
+			box.Signal(h.T, syscall.SIGSTOP, h.in("true").Process.Pid)
+			h.Stop()
+		}},
+		{"nobody may be ended", func(h *host) {
+			h.Start()
+			stranger := h.in("true")
+			h.With("force_unmount", "false").Want(ocf.Stop, ocf.Generic, "in use by bash")
+			box.Unharmed(h.T, stranger)
+			h.Monitor(0, ocf.OK)
+			h.Stop()
+		}},
+		{"lazily unmounted", func(h *host) {
+			h.Start()
+			h.in("exec 3>file")
+			box.Sh(h.T, "umount -l '%s'", dir)
+			h.Monitor(0, ocf.Generic, "the kernel has it open", "used by bash")
+			h.Want(ocf.Monitor, ocf.Generic, "the kernel has it open")
+			h.Want(ocf.Start, ocf.Generic, "the kernel has it open")
+			h.Stop()
+			h.Start()
+			h.Stop()
+		}},
+		{"mounted in another mount namespace", func(h *host) {
+			h.Start()
+			other := h.namespace()
+			box.Sh(h.T, "umount '%s'", dir)
+			h.Monitor(0, ocf.Generic, "the kernel has it open", "mounted in the mount namespace of sleep")
+			h.With("force_unmount", "false").Want(ocf.Stop, ocf.Generic, "the kernel still has", "the mount namespace of sleep")
+			h.Stop()
+			box.Unharmed(h.T, other)
+			if h.Start(); strings.Contains(box.Sh(h.T, "cat /proc/%d/mounts", other.Process.Pid), h.device) {
+				h.T.Error("it is mounted there again")
+			}
+			h.Stop()
+		}},
+		{"a loop device of a file on it", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "truncate -s 1M '%s/disk'", dir)
+			loop := strings.TrimSpace(box.Sh(h.T, "losetup -f --show '%s/disk'", dir))
+			h.T.Cleanup(func() { _ = exec.Command("losetup", "-d", loop).Run() })
+			h.Want(ocf.Stop, ocf.Generic, "is in use by the loop device of "+dir+"/disk")
+			h.Monitor(0, ocf.OK)
+			box.Sh(h.T, "losetup -d %s", loop)
+			h.Stop()
+		}},
+		{"frozen by fsfreeze", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "fsfreeze -f '%s'", dir)
+			h.Monitor(0, ocf.OK)
+			// Nothing ends a process that waits for this in the kernel: Pacemaker gives it up after the time, and has the stop run.
+			stuck := h.Go(ocftest.Call{Action: ocf.Monitor, Interval: time.Minute, Level: 20, Timeout: time.Minute})
+			box.Until(h.T, "it waits for the frozen file system", func() bool {
+				tasks, _ := filepath.Glob("/proc/[0-9]*/task/*/stat")
+				return slices.ContainsFunc(tasks, func(task string) bool {
+					b, _ := os.ReadFile(task)
+					return strings.Contains(string(b), "(shared-storage) D ")
+				})
+			})
+			h.Stop()
+			<-stuck
+			h.Start()
+			h.Monitor(20, ocf.OK)
+		}},
+		{"remounted read-only", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "mount -o remount,ro '%s'", dir)
+			h.Monitor(0, ocf.Generic, "gone read-only")
+			h.Stop()
+		}},
+		{"a file system that was shut down", func(h *host) {
+			h.Start()
+			shutdown(h.T)
+			h.Monitor(0, ocf.Generic, "storage "+dir)
+			h.Stop()
+			h.Start()
+			h.Monitor(20, ocf.OK)
+		}},
+		{"the device is the node's own", func(h *host) {
+			own := h.With("device", strings.TrimSpace(box.Sh(h.T, "findmnt -n -o SOURCE -T /usr")))
+			own.Want(ocf.Monitor, ocf.NotRunning)
+			own.Want(ocf.Start, ocf.BadArgument, "what this node itself runs on")
+			own.Want(ocf.Stop, ocf.OK)
+		}},
+		{"a symlink for a directory", func(h *host) {
+			link := filepath.Join(h.T.TempDir(), "link")
+			if err := os.Symlink(dir, link); err != nil {
+				h.T.Fatal(err)
+			}
+			l := h.With("directory", link)
+			l.Start()
+			h.Monitor(0, ocf.OK)
+			l.Monitor(20, ocf.OK)
 			l.Stop()
-		}
-		h.With("device", "LABEL=of-nobody").Within(3*time.Second).Want(ocf.Start, ocf.Generic, "no device has LABEL=of-nobody")
-	}},
-	{"mounted somewhere else", func(h *host) {
-		box.Sh(h.T, "mkdir -p /run/other; mount %s /run/other", h.device)
-		h.Want(ocf.Monitor, ocf.Generic, "is mounted on /run/other")
-		h.Want(ocf.Start, ocf.Generic, "is mounted on /run/other")
-		h.Stop()
-	}},
-	{"something else on the directory", func(h *host) {
-		box.Sh(h.T, "mount -t tmpfs none '%s'", dir)
-		h.Want(ocf.Monitor, ocf.NotRunning, "other storage is mounted there")
-		h.Want(ocf.Start, ocf.Generic, "is mounted on the directory already")
-		h.Want(ocf.Stop, ocf.OK)
-		box.Sh(h.T, "umount '%s'", dir)
-	}},
-	{"something over it", func(h *host) {
-		h.Start()
-		box.Sh(h.T, "mount -t tmpfs none '%s'", dir)
-		h.Monitor(0, ocf.Generic, "is covered by other storage")
-		h.Stop()
-	}},
-	{"mounts below and beside", func(h *host) {
-		h.Start()
-		box.Sh(h.T, "mkdir -p '%[1]s/a' '%[1]s/b' /run/bound; mount -t tmpfs none '%[1]s/a'; mkdir '%[1]s/a/c'; mount -t tmpfs none '%[1]s/a/c'; mount --bind '%[1]s/b' /run/bound", dir)
-		h.Monitor(0, ocf.OK)
-		h.Stop()
-	}},
-	{"a mount below, before it", func(h *host) {
-		box.Sh(h.T, "mkdir -p '%[1]s/a'; mount -t tmpfs none '%[1]s/a'", dir)
-		h.Want(ocf.Start, ocf.Generic, "would be hidden")
-		box.Sh(h.T, "umount '%[1]s/a'", dir)
-	}},
-	{"a working directory in it", func(h *host) {
-		h.Start()
-		h.in("true")
-		h.Stop()
-	}},
-	{"an open file, and its name is gone", func(h *host) {
-		h.Start()
-		h.in("exec 3>file; rm file; cd /")
-		h.Stop()
-	}},
-	{"a process that ignores SIGTERM", func(h *host) {
-		h.Start()
-		h.in("trap '' TERM")
-		h.Stop()
-	}},
-	{"a process that ignores SIGTERM, and little time", func(h *host) {
-		h.Start()
-		h.in("trap '' TERM")
-		h.With("fast_stop", "true").Stop()
-	}},
-	{"a process that heeds another signal", func(h *host) {
-		h.Start()
-		h.in("trap '' TERM")
-		if r := h.With("term_signals", "TERM SIGUSR1", "signal_delay", "200ms").Stop(); r.Elapsed > 5*time.Second {
-			h.T.Errorf("SIGUSR1 did not end it: the stop took %v", r.Elapsed)
-		}
-	}},
-	{"a frozen process", func(h *host) {
-		h.Start()
-		box.Signal(h.T, syscall.SIGSTOP, h.in("true").Process.Pid)
-		h.Stop()
-	}},
-	{"nobody may be ended", func(h *host) {
-		h.Start()
-		stranger := h.in("true")
-		h.With("force_unmount", "false").Want(ocf.Stop, ocf.Generic, "in use by bash")
-		box.Unharmed(h.T, stranger)
-		h.Monitor(0, ocf.OK)
-		h.Stop()
-	}},
-	{"lazily unmounted", func(h *host) {
-		h.Start()
-		h.in("exec 3>file")
-		box.Sh(h.T, "umount -l '%s'", dir)
-		h.Monitor(0, ocf.Generic, "the kernel has it open", "used by bash")
-		h.Want(ocf.Monitor, ocf.Generic, "the kernel has it open")
-		h.Want(ocf.Start, ocf.Generic, "the kernel has it open")
-		h.Stop()
-		h.Start()
-		h.Stop()
-	}},
-	{"mounted in another mount namespace", func(h *host) {
-		h.Start()
-		other := box.Background(h.T, "unshare", "--mount", "--propagation=private", "sleep", "1000")
-		box.Until(h.T, "it has a namespace of its own", func() bool {
-			a, _ := os.Readlink("/proc/self/ns/mnt")
-			b, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", other.Process.Pid))
-			comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", other.Process.Pid))
-			return err == nil && a != b && string(comm) == "sleep\n"
-		})
-		h.Want(ocf.Stop, ocf.Generic, "the kernel still has", "the mount namespace of sleep")
-		h.Monitor(0, ocf.Generic, "the kernel has it open", "mounted in the mount namespace of sleep")
-		_ = other.Process.Kill()
-		_, _ = other.Process.Wait()
-		h.Stop()
-	}},
-	{"remounted read-only", func(h *host) {
-		h.Start()
-		box.Sh(h.T, "mount -o remount,ro '%s'", dir)
-		h.Monitor(0, ocf.Generic, "gone read-only")
-		h.Stop()
-	}},
-	{"a file system that was shut down", func(h *host) {
-		h.Start()
-		shutdown(h.T)
-		h.Monitor(0, ocf.Generic, "storage "+dir)
-		h.Stop()
-		h.Start()
-		h.Monitor(20, ocf.OK)
-	}},
-	{"the device is the node's own", func(h *host) {
-		own := h.With("device", strings.TrimSpace(box.Sh(h.T, "findmnt -n -o SOURCE -T /usr")))
-		own.Want(ocf.Monitor, ocf.NotRunning)
-		own.Want(ocf.Start, ocf.BadArgument, "what this node itself runs on")
-		own.Want(ocf.Stop, ocf.OK)
-	}},
-	{"a symlink for a directory", func(h *host) {
-		link := filepath.Join(h.T.TempDir(), "link")
-		if err := os.Symlink(dir, link); err != nil {
-			h.T.Fatal(err)
-		}
-		l := h.With("directory", link)
-		l.Start()
-		h.Monitor(0, ocf.OK)
-		l.Monitor(20, ocf.OK)
-		l.Stop()
-	}},
-	{"a clone", func(h *host) {
-		h.Call(ocftest.Call{Action: ocf.Start, Env: []string{"OCF_RESKEY_CRM_meta_clone=0"}}, ocf.NotConfigured, "destroys it")
-	}},
+		}},
+		{"a clone", func(h *host) {
+			h.Call(ocftest.Call{Action: ocf.Start, Env: []string{"OCF_RESKEY_CRM_meta_clone=0"}}, ocf.NotConfigured, "destroys it")
+		}},
+	}
 }
 
 // labels are how many devices of the machine have the label that the tests use.
@@ -361,6 +415,38 @@ func shutdown(t testing.TB) {
 	if err := unix.IoctlSetPointerInt(int(d.Fd()), goingDown, 2); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestSecondNode is ext4's own protection: a file system that another node has mounted, as its MMP block says.
+func TestSecondNode(t *testing.T) {
+	h := newHost(t)
+	box.Sh(t, "tune2fs -O mmp -E mmp_update_interval=1 %s", h.device)
+	h.Start()
+	h.Monitor(20, ocf.OK)
+	copy := h.device
+	// The image as it is while it is mounted, on another device: the other node's view of the shared disk.
+	h.device = loop(t, "ext4")
+	box.Sh(t, "dd if=%s of=%s bs=1M conv=fsync status=none", copy, h.device)
+	second := h.With("device", h.device, "directory", "/run/second")
+	box.Sh(t, "mkdir -p /run/second")
+	// A second writer to that block, as the first node is to the shared one.
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(300 * time.Millisecond):
+				_ = exec.Command("dd", "if="+copy, "of="+h.device, "bs=1k", "conv=notrunc", "oflag=direct", "status=none").Run()
+			}
+		}
+	}()
+	second.Within(60*time.Second).Want(ocf.Start, ocf.Generic, "is in use by ", "multi-mount protection")
+	close(stop)
+	<-done
+	h.device = copy
 }
 
 func TestErrors(t *testing.T) {
