@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -615,8 +616,14 @@ func (c *Change) note(ctx context.Context, agent ocf.Agent) {
 // Operations says in which way the operations of a primitive are less than its agent advises.
 func Operations(prim *pacemaker.Element, agent ocf.Agent) (less []string) {
 	for op := range prim.All("op") {
+		depth := 0
+		for nv := range op.All("nvpair") {
+			if nv.Attr("name") == "OCF_CHECK_LEVEL" {
+				depth, _ = strconv.Atoi(nv.Attr("value"))
+			}
+		}
 		for _, act := range agent.Actions {
-			if act.Depth == 0 && act.Role == "" && act.Name == op.Attr("name") {
+			if act.Depth == depth && act.Role == "" && act.Name == op.Attr("name") {
 				less = append(less, operation(op, act)...)
 			}
 		}
@@ -651,12 +658,16 @@ func (c *Change) noteUnit(ctx context.Context) {
 
 // operation tells of one that has less time, or looks less often, than its action advises.
 func operation(op *pacemaker.Element, act ocf.Action) (less []string) {
+	name := act.Name
+	if act.Depth > 0 {
+		name = fmt.Sprintf("%s of level %d", name, act.Depth)
+	}
 	if t, err := ocf.ParseDuration(op.Attr("timeout")); err == nil && t < act.Timeout && act.Name != ocf.ValidateAll {
-		less = append(less, fmt.Sprintf("its %s may take %s, and the agent advises %s", act.Name, t, act.Timeout))
+		less = append(less, fmt.Sprintf("its %s may take %s, and the agent advises %s", name, t, act.Timeout))
 	}
 	every, err := ocf.ParseDuration(op.Attr("interval"))
 	if err == nil && every > 2*act.Interval && act.Name == ocf.Monitor && op.Attr("role") == "" {
-		less = append(less, fmt.Sprintf("its monitor looks every %s, and the agent advises every %s", every, act.Interval))
+		less = append(less, fmt.Sprintf("its %s looks every %s, and the agent advises every %s", name, every, act.Interval))
 	}
 	return less
 }
