@@ -213,7 +213,7 @@ func (o *bootOrder) prepare(freight []cargo) error {
 	rand.Read(id)
 	remove := []string{
 		"/usr/sbin/policy-rc.d",
-		"/etc/systemd/system/*.wants/*", "/etc/rc[S0-6].d/S*", // nothing starts but what enable names
+		"/etc/systemd/system/*.wants/*",                                                  // nothing starts but what enable names
 		"/etc/corosync/corosync.conf", "/etc/corosync/authkey", "/etc/pacemaker/authkey", // the packages' sample cluster
 		"/var/lib/corosync/*", "/var/lib/pacemaker/cib/*", "/var/lib/pacemaker/pengine/*", "/var/lib/pcsd/*",
 		"/var/log/pacemaker/*", "/var/log/corosync/*", "/var/log/journal/*",
@@ -227,6 +227,17 @@ func (o *bootOrder) prepare(freight []cargo) error {
 			if err := os.RemoveAll(p); err != nil {
 				return err
 			}
+		}
+	}
+	// Debian's systemctl neither enables nor disables a unit whose script has no links at all: these are as disable leaves them.
+	links, err := filepath.Glob("/etc/rc[S0-6].d/S[0-9][0-9]*")
+	if err != nil {
+		return err
+	}
+	for _, p := range links {
+		dir, name := filepath.Split(p)
+		if err := os.Rename(p, dir+"K01"+name[3:]); err != nil {
+			return err
 		}
 	}
 	files := []File{
