@@ -120,9 +120,9 @@ type configuration struct {
 	log     string   // the file that it sends its log to; "" is standard error
 }
 
-// load reads what a service with this command line reads. Its error means that
+// load reads what a service with this command line and environment reads. Its error means that
 // the service would not start with it.
-func (i *instance) load(line oslo.CommandLine) (configuration, error) {
+func (i *instance) load(line oslo.CommandLine, env ...string) (configuration, error) {
 	line.Project = i.decl.Project
 	if u, err := user.Lookup(i.params.user); err == nil && line.Home == "" {
 		line.Home = u.HomeDir
@@ -138,6 +138,7 @@ func (i *instance) load(line oslo.CommandLine) (configuration, error) {
 	}
 	c.cfg = cfg
 	cfg.SetHome(line.Home)
+	cfg.SetEnvironment(env)
 	cfg.SetDefault("state_path", filepath.Join("/var/lib", i.decl.Project))
 	if name, err := os.Hostname(); err == nil {
 		cfg.SetDefault("host", name)
@@ -159,12 +160,13 @@ func (i *instance) loadOf(ctx context.Context, p *daemon.Process) (configuration
 	if err != nil {
 		return configuration{}, err
 	}
+	var env []string
 	if args, told := untitled(args); told {
 		line.Args = args
 		if line.Dir, err = p.WorkDir(); err != nil {
 			return configuration{}, err
 		}
-		if env, err := p.Environ(ctx); err == nil {
+		if env, err = p.Environ(ctx); err == nil {
 			for _, v := range env {
 				if home, ok := strings.CutPrefix(v, "HOME="); ok && filepath.IsAbs(home) {
 					line.Home = home
@@ -172,7 +174,7 @@ func (i *instance) loadOf(ctx context.Context, p *daemon.Process) (configuration
 			}
 		}
 	}
-	return i.load(line)
+	return i.load(line, env...)
 }
 
 // logs are the files that the service logs to, besides what it prints.

@@ -137,6 +137,7 @@ func (l CommandLine) defaults(ext string, dir bool) []Source {
 type Config struct {
 	files    []file // as read; the later wins
 	defaults map[string]string
+	env      map[string]string
 	home     string
 }
 
@@ -211,6 +212,16 @@ func (c *Config) add(path, text string) error {
 // sets it: the files alone cannot say, the default is in the service's code.
 func (c *Config) SetDefault(name, text string) { c.defaults[name] = text }
 
+// SetEnvironment tells the service's environment: OS_GROUP__OPTION there outweighs the files (oslo.config 6.4 and later).
+func (c *Config) SetEnvironment(env []string) {
+	c.env = map[string]string{}
+	for _, v := range env {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "OS_") {
+			c.env[name] = value
+		}
+	}
+}
+
 // SetHome tells what ~ means in a value: the home folder of the service's user.
 func (c *Config) SetHome(home string) { c.home = home }
 
@@ -250,7 +261,7 @@ func (v Value) List() []string {
 	return items
 }
 
-// Get returns an option's value: of the last file that sets it under any of
+// Get returns an option's value: of the environment by its current name, or of the last file that sets it under any of
 // its names the first such name, and of that the last assignment. The error
 // is ErrNotSet, or wraps ErrReference.
 func (c *Config) Get(names ...string) (Value, error) {
@@ -360,6 +371,12 @@ func key(name string) string {
 }
 
 func (c *Config) last(names []string) (entry, string, bool) {
+	group, option, _ := strings.Cut(key(names[0]), ".")
+	if name := "OS_" + strings.ToUpper(group) + "__" + strings.ToUpper(option); c.env != nil {
+		if text, found := c.env[name]; found {
+			return entry{group: group, name: option, text: text}, "the environment's " + name, true
+		}
+	}
 	for i := len(c.files) - 1; i >= 0; i-- {
 		for _, name := range names {
 			if set := c.files[i].options[key(name)]; len(set) > 0 {

@@ -3,6 +3,8 @@ package oslo
 import (
 	"cmp"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -28,6 +30,7 @@ type Database struct {
 	// Params are the URL's ?name=value and those of connection_parameters: charset, ssl_ca, read_default_file...
 	Params url.Values
 	Where  string // "file:line" of the option
+	driver string // "pymysql"; "" is the dialect's own
 }
 
 // Address is "host:port" to dial where Socket is empty.
@@ -90,7 +93,7 @@ func parseDatabase(text string) (Database, error) {
 		return Database{}, errDatabase
 	}
 	d := Database{User: unescape(m[2]), Password: Secret(unescape(m[3])), Host: cmp.Or(m[5], m[4]), Name: m[7], Params: parseQuery(m[8])}
-	d.Dialect, _, _ = strings.Cut(m[1], "+")
+	d.Dialect, d.driver, _ = strings.Cut(m[1], "+")
 	if m[6] != "" {
 		port, err := parsePort(m[6][1:])
 		if err != nil {
@@ -114,7 +117,8 @@ func (d *Database) asPyMySQL(home string) error {
 	if d.Port != 0 {
 		args.port = strconv.Itoa(d.Port)
 	}
-	if p.get("ssl") != "" {
+	p.known(d.driver)
+	if p.get("ssl") != "" && !slices.ContainsFunc(ofTLS, p.values.Has) { // which take its place
 		p.fail(errors.New("ssl=... is no parameter that PyMySQL takes from a URL: name ssl_ca"))
 	}
 	if p.get("port") != "" {
@@ -184,6 +188,25 @@ type params struct {
 }
 
 func (p *params) fail(err error) { p.err = cmp.Or(p.err, err) }
+
+// ofTLS are the parameters of which SQLAlchemy makes PyMySQL's ssl.
+var ofTLS = []string{"ssl_ca", "ssl_key", "ssl_cert", "ssl_capath", "ssl_cipher", "ssl_check_hostname"}
+
+// known fails on what PyMySQL takes for a mistake, such as the ssl_mode of other drivers. SQLAlchemy takes out its plugins'.
+func (p *params) known(driver string) {
+	if driver != "pymysql" || p.values.Has("plugin") {
+		return
+	}
+	known := strings.Fields(`user password passwd host database db unix_socket port charset collation sql_mode read_default_file
+		read_default_group conv use_unicode client_flag cursorclass init_command connect_timeout autocommit local_infile
+		max_allowed_packet defer_connect auth_plugin_map read_timeout write_timeout bind_address binary_prefix program_name
+		server_public_key ssl ssl_disabled ssl_key_password ssl_verify_cert ssl_verify_identity compress named_pipe`)
+	for _, name := range slices.Sorted(maps.Keys(p.values)) {
+		if !slices.Contains(known, name) && !slices.Contains(ofTLS, name) {
+			p.fail(fmt.Errorf("PyMySQL knows no parameter %s, and the service does not connect with it", name))
+		}
+	}
+}
 
 // get is a parameter that counts once; given twice it becomes a list, which no driver takes.
 func (p *params) get(name string) string {

@@ -124,6 +124,40 @@ func TestOracleFiles(t *testing.T) {
 	}
 }
 
+// What the environment sets outweighs the files, by an option's current name alone; as found at a deployment of Nectar.
+func TestOracleEnvironment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.conf")
+	const text = "[DEFAULT]\ntransport_url = rabbit://file/\nhost = h\nmy_ip = $host\nempty = x\nold_name = of the file\n[oslo_messaging_rabbit]\nssl = false\nSSL = x\n[Database]\nconnection = mysql://u@$host/d\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{
+		"OS_DEFAULT__TRANSPORT_URL=rabbit://u:p@e:5671/v", "OS_OSLO_MESSAGING_RABBIT__SSL=true", "OS_DEFAULT__HOST=e", "OS_DEFAULT__EMPTY=",
+		"OS_DATABASE__CONNECTION=mysql://e@${host}/$$", "os_default__my_ip=x", "OS_DEFAULT_HOST=y", "OS_HOST=z", "OS_OTHER__HOST=w",
+	}
+	script := strings.Replace(readFiles, "json.dump([read(files) for files in json.load(sys.stdin)], sys.stdout)", `import os
+files, env = json.load(sys.stdin)
+os.environ.update(v.split('=', 1) for v in env)
+json.dump(read(files), sys.stdout)`, 1)
+	var want map[string]string
+	python(t, "oslo_config", script, []any{[]string{path}, env}, &want)
+	cfg, err := Load(File(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.SetEnvironment(env)
+	got, err := all(cfg)
+	if err != nil || len(want) == 0 || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %q, %v; oslo.config %q", got, err, want)
+	}
+	if v, err := cfg.Get("new_name", "old_name"); err != nil || v.Text != "of the file" {
+		t.Errorf("%q, %v", v.Text, err)
+	}
+	if v, _ := cfg.Get("transport_url"); v.Where() != "the environment's OS_DEFAULT__TRANSPORT_URL" {
+		t.Errorf("it was set in %s", v.Where())
+	}
+}
+
 // transportURLs are those of deployments, and what is hard about each part of one.
 func transportURLs() []string {
 	urls := []string{
@@ -135,6 +169,7 @@ func transportURLs() []string {
 		"rabbit://openstack:pw@192.168.122.101:5672,openstack:pw@192.168.122.102:5672,openstack:pw@192.168.122.103:5672//",
 		"rabbit://guest:pw@node-0.internalapi.localdomain:5672,guest:pw@node-1.internalapi.localdomain:5672/?ssl=0",
 		"rabbit://guest:pw@overcloud.internalapi.local:5671/?ssl=1&ssl_ca_file=/etc/ipa/ca.crt", "rabbit://nova:pw@10.5.0.12:5672/openstack",
+		"rabbit://freshdesk:test@rabbit.example.com:5671/freshdesk", "rabbit://openstack:bapG6ZF%40li3vDw7@master:5672/", "rabbit://openstack:pw@controller.yun.example", "rabbit://guest:pw@10.0.0.1:5672/?ssl=0", "rabbit://u:p@h:5672/?rabbit_quorum_queue=true&heartbeat_in_pthread=1",
 		"rabbit://nova:pw@172.29.236.11:5671,nova:pw@172.29.236.12:5671//nova?ssl=1", "amqp://nova:pw@h:5672/", "qpid://nova:pw@h:5672/",
 		"rabbit://u:p@h1:5672,\nu:p@h2:5672/", "\nrabbit://u:p@h1:5672/", "rabbit://u:p@h1:5672,\n\tu:p@h2/v\n?ssl=1", " rabbit://h/", "rabbit ://h/",
 		"rabbit://h1:5672 ,u:p@h2", "rabbit://h1:5672, u:p@h2:5672/v", "rabbit://h1 , h2/", "rabbit://u:p@h1:5672,  ,u:p@h2:5672/",
@@ -272,6 +307,9 @@ func TestOracleDatabase(t *testing.T) {
 		"mysql+pymysql://u:p@h/n?ssl_ca=" + ca, "mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_check_hostname=false", "mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_check_hostname=perhaps", "mysql+pymysql://u:p@h/n?ssl_check_hostname=false", "mysql+pymysql://u:p@h/n?ssl_capath=" + capath,
 		"mysql+pymysql://u:p@h/n?ssl_cert=" + cert + "&ssl_key=" + cert, "mysql+pymysql://u:p@h/n?ssl_cert=" + cert, "mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_cert=" + cert + "&ssl_key=" + cert, "mysql+pymysql://u:p@h/n?ssl_key=" + cert,
 		"mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_disabled=1", "mysql+pymysql://u:p@h/n?ssl_verify_cert=true", "mysql+pymysql://u:p@h/n?ssl_verify_cert=false&ssl_ca=" + ca, "mysql+pymysql://u:p@h/n?ssl_verify_identity=true&ssl_verify_cert=required", "mysql+pymysql://u:p@h/n?ssl_verify_cert=maybe",
+		// TiDB's, Azure's and Aiven's, and the security guide's
+		"mysql+pymysql://u:p@127.0.0.1:4000/test?ssl_ca=" + ca + "&ssl_verify_cert=false&ssl_verify_identity=false", "mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_disabled=False", "mysql+pymysql://avnadmin:p@h:21699/defaultdb?ssl_ca=" + ca + "&ssl-mode=REQUIRED",
+		"mysql://compute01:p@localhost/nova?charset=utf8&ssl_ca=" + ca, "mysql://u:p@h/n?ssl_ca=" + ca + ":pem", "mysql+pymysql://u:p@h/n?ssl=true&ssl_ca=" + ca, "mysql+pymysql://u:p@h/n?ssl_mode=VERIFY_IDENTITY&ssl_ca=" + ca, "mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_key=&ssl_cert=",
 		"mysql+pymysql://u:p@h/n?ssl_ca=" + ca + "&ssl_ca=" + ca, "mysql+pymysql://u:p@h/n?bind_address=127.0.0.1", "mysql+pymysql://u:p@h/n?ssl_ca=&charset=", "mysql+pymysql://u:p@h/n?unix_socket=/a%20b", "mysql+pymysql://u:p@h/n?ssl_cipher=AES256-SHA",
 	} {
 		inputs = append(inputs, input{u, ""})
