@@ -39,8 +39,8 @@ type ControlPlane struct {
 }
 
 type storage struct {
-	line                                   int
-	id, device, directory, fstype, options word
+	line                                          int
+	id, agent, device, directory, fstype, options word
 }
 
 // service is a resource of the cluster beside addresses and storage.
@@ -97,7 +97,7 @@ func Read(file string, data []byte, agents map[string]placement.Agent) (*Control
 		},
 		"floating_ip": r.into(&cp.floatingIP, "an address, such as 192.168.122.203 or 192.168.122.203/24"),
 		"group":       r.into(&cp.group, "the name of the group"),
-		"storage":     func(n ast.Node) { r.oneOrMore(n, func(n ast.Node) { cp.storage = append(cp.storage, r.storage(n)) }) },
+		"storage":     func(n ast.Node) { r.oneOrMore(n, func(n ast.Node) { cp.storage = append(cp.storage, v.storage(n)) }) },
 		"services": func(n ast.Node) {
 			r.list(n, "services", func(n ast.Node) { cp.services = append(cp.services, v.service(n)) })
 		},
@@ -136,10 +136,12 @@ func (r *reader) oneOrMore(n ast.Node, read func(ast.Node)) {
 	read(n)
 }
 
-func (r *reader) storage(n ast.Node) storage {
+func (v *validator) storage(n ast.Node) storage {
+	r := v.reader
 	s := storage{line: lineOf(n)}
 	r.mapping(n, "storage", map[string]func(ast.Node){
 		"id":        r.into(&s.id, "the resource's id"),
+		"agent":     r.into(&s.agent, "the agent that mounts it, such as "+mounts),
 		"device":    r.into(&s.device, "a device, such as /dev/sdb1 or 192.168.122.1:/srv/mysql"),
 		"directory": r.into(&s.directory, "the directory to mount it on"),
 		"fstype":    r.into(&s.fstype, "the file system's type, such as ext4 or nfs"),
@@ -159,7 +161,33 @@ func (r *reader) storage(n ast.Node) storage {
 	if s.id.s == "" {
 		s.id = word{"fs-" + filepath.Base(s.directory.s), s.line}
 	}
+	v.mounter(&s.agent)
 	return s
+}
+
+// mounts is the agent that mounts storage if none is named.
+const mounts = "ocf:heartbeat:Filesystem"
+
+// mounter finds the agent of storage: one of this suite has the parameters for it.
+func (v *validator) mounter(at *word) {
+	if at.s == "" {
+		at.s = mounts
+	}
+	name := strings.TrimPrefix(at.s, provider)
+	own, ok := v.agents[name]
+	switch {
+	case ok:
+		a := own.New()
+		for _, need := range []string{"device", "directory", "fstype", "options"} {
+			if !slices.ContainsFunc(a.Parameters, func(p ocf.Parameter) bool { return p.Name == need }) {
+				v.errorf(at.line, "%s mounts no storage: it has no parameter %s", name, need)
+				return
+			}
+		}
+		at.s = provider + name
+	case !matches(isAgent, at.s) || strings.HasPrefix(at.s, provider):
+		v.errorf(at.line, "no agent %q: want one of this suite that mounts storage, or another one in full, such as %s", at.s, mounts)
+	}
 }
 
 // validator reads what is named after agents.

@@ -19,6 +19,7 @@ import (
 	"github.com/openstack-ocf/agents/agents/mysql"
 	"github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/agents/qpidd"
+	"github.com/openstack-ocf/agents/agents/sharedstorage"
 	"github.com/openstack-ocf/agents/lib/placement"
 	"github.com/openstack-ocf/agents/lib/plan"
 	"github.com/openstack-ocf/agents/test/needs"
@@ -29,6 +30,7 @@ func agents() map[string]placement.Agent {
 		"haproxy":              {New: haproxy.New, Place: haproxy.Place()},
 		"mysql-shared-storage": {New: mysql.New, Place: mysql.Place()},
 		"qpidd":                {New: qpidd.New, Place: qpidd.Place()},
+		"shared-storage":       {New: sharedstorage.New, Place: sharedstorage.Place()},
 	}
 	places := openstack.Places()
 	for name, declare := range openstack.Agents() {
@@ -65,6 +67,24 @@ func TestGoodFile(t *testing.T) {
 	}
 }
 
+// TestStorageAgent is who mounts the storage: Filesystem, if the file names nobody else.
+func TestStorageAgent(t *testing.T) {
+	for named, want := range map[string]string{
+		"": "ocf:heartbeat:Filesystem", "  agent: shared-storage\n": "ocf:openstack:shared-storage",
+		"  agent: ocf:openstack:shared-storage\n": "ocf:openstack:shared-storage", "  agent: ocf:heartbeat:LVM-activate\n": "ocf:heartbeat:LVM-activate",
+	} {
+		cp, err := plan.Read("f", []byte(strings.Replace(good, "  fstype: ext4\n", "  fstype: ext4\n"+named, 1)), agents())
+		if err != nil {
+			t.Errorf("%q: %v", named, err)
+			continue
+		}
+		steps := fmt.Sprint(cp.Steps())
+		if !strings.Contains(steps, want+" device=/dev/sdb1 directory=/var/lib/mysql fstype=ext4") {
+			t.Errorf("%q: want %s in\n%s", named, want, steps)
+		}
+	}
+}
+
 // Every mistake is told with its line and with what is expected there.
 func TestBadFiles(t *testing.T) {
 	for _, c := range []struct {
@@ -89,6 +109,8 @@ func TestBadFiles(t *testing.T) {
 		{"a bad floating IP", "192.168.122.203", "192.168.122.203/64", 4, "192.168.122.203/24"},
 		{"floating IP is a node's", "192.168.122.203", "192.168.122.7", 4, "no node has by itself"},
 		{"no device", "  device: /dev/sdb1\n", "", 7, "storage needs a device"},
+		{"an agent that mounts nothing", "  device: /dev/sdb1\n", "  device: /dev/sdb1\n  agent: qpidd\n", 8, "qpidd mounts no storage: it has no parameter directory"},
+		{"an unknown agent of storage", "  device: /dev/sdb1\n", "  device: /dev/sdb1\n  agent: Filesystm\n", 8, `no agent "Filesystm".*ocf:heartbeat:Filesystem`},
 		{"storage's password", "  device: /dev/sdb1\n", "  device: //nas/db\n  options: username=db,password=x\n", 8, "options does not belong here.*"},
 		{"a unit of another agent", "  - haproxy", "  - haproxy\n  - {name: x, agent: ocf:heartbeat:nginx, unit: nginx}", 14, "a unit is for agents of this suite, which ocf:heartbeat:nginx is not.*systemd:nginx"},
 		{"a socket for a unit", "agent: mysql", "agent: mysql\n    unit: mariadb.socket", 13, "mariadb.socket is a socket, and no service"},

@@ -102,7 +102,7 @@ func (cp *ControlPlane) Steps() []Step {
 		setDefault("resource-stickiness", "1"),
 		create(floating(cp.floatingIP.s, cp.group.s)))
 	for _, s := range cp.storage {
-		p := &primitive{id: s.id.s, agent: "ocf:heartbeat:Filesystem", group: cp.group.s}
+		p := &primitive{id: s.id.s, agent: s.agent.s, group: cp.group.s}
 		for _, pair := range []placement.Setting{{Name: "device", Value: s.device.s}, {Name: "directory", Value: s.directory.s}, {Name: "fstype", Value: s.fstype.s}, {Name: "options", Value: s.options.s}} {
 			if pair.Value != "" {
 				p.parameters = append(p.parameters, pair)

@@ -19,7 +19,7 @@ func storage(b *testing.B, action string) (ours, theirs *contender) {
 	}
 	const dir = "/run/bench-storage"
 	device := strings.TrimSpace(box.Sh(b, "mkdir -p %[1]s; truncate -s 64M /run/bench-image; mkfs.ext4 -q -F /run/bench-image; losetup -f --show /run/bench-image", dir))
-	b.Cleanup(func() { box.Sh(b, "umount %s 2>/dev/null; losetup -d %s; rm /run/bench-image", dir, device) })
+	b.Cleanup(func() { box.Sh(b, "umount %s 2>/dev/null || true; losetup -d %s; rm /run/bench-image", dir, device) })
 	env := []string{"OCF_RESKEY_device=" + device, "OCF_RESKEY_directory=" + dir, "OCF_RESKEY_fstype=ext4", "OCF_CHECK_LEVEL=0"}
 	ours = agent(b, "shared-storage", action, env...)
 	theirs = &contender{
