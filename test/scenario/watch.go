@@ -105,10 +105,21 @@ func forked(proc string) bool {
 }
 
 // NewScriptWatch starts to watch for processes of these interpreters that run the script (its base name) on nodes of
-// the cluster, without their workers, until Stop.
+// the cluster, without their workers, until Stop. A worker stays one when its parent has been killed.
 func NewScriptWatch(c *cluster.Cluster, script string, executables ...string) *Watch {
+	workers := map[string]bool{} // by pid and start
 	return watch(c, "", executables, func(proc string) bool {
-		return nodeOf(proc, c.Name()) != "" && runs(proc, script) && !runs(parentOf(proc), script)
+		if nodeOf(proc, c.Name()) == "" || !runs(proc, script) {
+			return false
+		}
+		pid, err := strconv.Atoi(filepath.Base(proc))
+		start, serr := startTime(pid)
+		if err != nil || serr != nil {
+			return false // it has ended
+		}
+		id := fmt.Sprint(pid, start)
+		workers[id] = workers[id] || runs(parentOf(proc), script)
+		return !workers[id]
 	})
 }
 
