@@ -37,8 +37,9 @@ type agent struct {
 }
 
 // New declares the agent.
-func New() ocf.Agent {
-	a := &agent{}
+func New() ocf.Agent { return new(agent).declare() }
+
+func (a *agent) declare() ocf.Agent {
 	return ocf.Agent{
 		Name: "shared-storage", Version: "1.0", Short: "A file system that one node at a time mounts", Long: long,
 		Parameters: []ocf.Parameter{

@@ -96,7 +96,11 @@ func (a *agent) await(ctx context.Context, r *ocf.Request) (state, error) {
 
 // prepared looks at what is on a block device, and checks it where run_fsck asks for that.
 func (a *agent) prepared(ctx context.Context, r *ocf.Request, s state) error {
-	sb, err := filesystem.Look(ctx, s.path)
+	err := filesystem.Forget(ctx, s.path)
+	var sb filesystem.Superblock
+	if err == nil {
+		sb, err = filesystem.Look(ctx, s.path)
+	}
 	switch {
 	case errors.Is(err, unix.EMEDIUMTYPE):
 		return ocf.Errorf(ocf.Generic, "device %s is a DRBD secondary on this node: promote it first: %w", a.device, err)

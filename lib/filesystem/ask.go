@@ -23,6 +23,20 @@ func Look(ctx context.Context, path string) (Superblock, error) {
 	return hang.Bound(ctx, "the device "+path, func() (Superblock, error) { return ReadSuperblock(path) })
 }
 
+// Forget drops what the kernel remembers of a device that is not mounted: another node may have written to it since, and somebody
+// who has it open (multipathd) keeps the kernel from forgetting by itself.
+func Forget(ctx context.Context, path string) error {
+	_, err := hang.Bound(ctx, "the device "+path, func() (struct{}, error) {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return struct{}{}, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+		defer unix.Close(fd)
+		return struct{}{}, unix.IoctlSetInt(fd, unix.BLKFLSBUF, 0)
+	})
+	return err
+}
+
 // ReadRaw reads the first block from the device itself, not from memory.
 func ReadRaw(ctx context.Context, path string) error {
 	_, err := hang.Bound(ctx, "the device "+path, func() (struct{}, error) {

@@ -54,47 +54,23 @@ func on(t testing.TB, fstype string) *host {
 	return h
 }
 
-// loop is a new loop device with a file system. It goes with this process, whatever becomes of it.
+// loop is a new loop device with a file system.
 func loop(t testing.TB, fstype string) string {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "image")
-	size := map[string]string{"ext4": "16M", "xfs": "310M"}[fstype]
-	box.Sh(t, "truncate -s %s '%s'", size, image)
-	f, err := os.OpenFile(image, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	ctl, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip("SKIP: needs loop devices")
-	}
-	defer ctl.Close()
-	for {
-		n, err := unix.IoctlRetInt(int(ctl.Fd()), unix.LOOP_CTL_GET_FREE)
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := fmt.Sprintf("/dev/loop%d", n)
-		dev, err := os.OpenFile(path, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = unix.IoctlLoopConfigure(int(dev.Fd()), &unix.LoopConfig{Fd: uint32(f.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}})
-		if err == unix.EBUSY { // another test was faster
-			dev.Close()
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { dev.Close() })
-		if fstype == "xfs" {
-			box.Sh(t, "mkfs.xfs -q -L data %s", path)
-		} else {
-			box.Sh(t, "mkfs.ext4 -q -L data %s", path)
-		}
-		return path
+	box.Sh(t, "truncate -s %s '%s'", map[string]string{"ext4": "16M", "xfs": "310M"}[fstype], image)
+	path := box.Loop(t, image)
+	mkfs(t, fstype, path)
+	return path
+}
+
+// mkfs makes a file system.
+func mkfs(t testing.TB, fstype, path string) {
+	t.Helper()
+	if fstype == "xfs" {
+		box.Sh(t, "mkfs.xfs -q -f -L data %s", path)
+	} else {
+		box.Sh(t, "mkfs.ext4 -q -F -L data %s", path)
 	}
 }
 
@@ -415,6 +391,25 @@ func shutdown(t testing.TB) {
 	if err := unix.IoctlSetPointerInt(int(d.Fd()), goingDown, 2); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestAnotherNodeWrote is a device that another node has written to since this one read it, and that somebody here has open.
+func TestAnotherNodeWrote(t *testing.T) {
+	h := newHost(t)
+	image := filepath.Join(t.TempDir(), "image")
+	box.Sh(t, "truncate -s 310M '%s'", image)
+	h.device = box.Loop(t, image)
+	other := box.Loop(t, image)
+	mkfs(t, "ext4", other)
+	box.Sh(t, "blkid -p %s", h.device) // and it is remembered, for the test has it open
+	mkfs(t, "xfs", other)
+	box.Sh(t, "blockdev --flushbufs %s", other)
+	if seen := box.Sh(t, "blkid -p -o value -s TYPE %s", h.device); strings.TrimSpace(seen) != "ext4" {
+		t.Fatalf("the kernel has not remembered it: %s", seen)
+	}
+	there := h.With("device", h.device, "fstype", "xfs")
+	there.Start()
+	there.Stop()
 }
 
 // TestSecondNode is ext4's own protection: a file system that another node has mounted, as its MMP block says.
