@@ -345,7 +345,7 @@ func secret(t *testing.T, s *scenario.Stage) {
 			printf %s "$1" >test_passwd; printf %s "$1" | md5sum | cut -d" " -f1 >test_passwd.sign`, "sh", word)
 	}
 	n := s.Cluster.Node(d.Node)
-	n.MustExec(ctx, t, "mariadb", "-e", "CREATE USER probe@localhost IDENTIFIED BY '"+word+"'; GRANT SELECT ON mysql.* TO probe@localhost")
+	n.MustExec(ctx, t, "mariadb", "-e", "CREATE USER probe@localhost IDENTIFIED BY '"+word+"'; GRANT ALL ON *.* TO probe@localhost")
 	must(t, s.PCS(ctx, "resource", "update", "db", "test_user=probe", "test_passwd=lrm://"))
 	must(t, s.Settled(ctx))
 	told(t, s, 0, "serving, since ", "at rest")

@@ -96,8 +96,8 @@ func NewWatch(c *cluster.Cluster, device string, executables ...string) (*Watch,
 	return watch(c, device, executables, func(proc string) bool { return uses(proc, st.Rdev) && !forked(proc) }), nil
 }
 
-// forked tells whether a process is a copy of its parent: a server that crashes makes one, which looks for the names of
-// its functions.
+// forked tells whether a process is of its parent's program: a server that crashes makes a copy of itself, which looks for
+// the names of its functions, and a service makes workers.
 func forked(proc string) bool {
 	own, err := os.Readlink(proc + "/exe")
 	theirs, perr := os.Readlink(parentOf(proc) + "/exe")
@@ -118,7 +118,7 @@ func NewScriptWatch(c *cluster.Cluster, script string, executables ...string) *W
 			return false // it has ended
 		}
 		id := fmt.Sprint(pid, start)
-		workers[id] = workers[id] || runs(parentOf(proc), script)
+		workers[id] = workers[id] || runs(parentOf(proc), script) && forked(proc) // the agent that starts it has the same name
 		return !workers[id]
 	})
 }
