@@ -30,6 +30,7 @@ type Config struct {
 	From, To int      // steps, both included
 	Kinds    []string // of faults; none: all
 	Alone    bool     // one fault at a time
+	Lasting  bool     // failures are not cleaned up between steps: bans add up, as where nobody looks
 	History  io.Writer
 	Say      func(line string)
 }
@@ -287,8 +288,13 @@ func (s *scene) step(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	at, err := s.look(ctx)
-	if err != nil {
-		return err
+	if err != nil { // something came late of the step before
+		if err := s.recovered(ctx); err != nil {
+			return err
+		}
+		if at, err = s.look(ctx); err != nil {
+			return err
+		}
 	}
 	acts, gap := s.draw(n, at)
 	step := check.Event{Kind: check.Step, N: n}
@@ -326,19 +332,27 @@ func (s *scene) step(ctx context.Context, n int) error {
 	return nil
 }
 
-// recovered returns when all is well, nothing is left to do, and all clients were served after that; or, when nothing has moved
-// for long, with what is not well.
+// calm is how long all must be well: what Pacemaker has not noticed yet, such as a daemon of its own that was killed, shows by then.
+const calm = 4 * time.Second
+
+// recovered returns when all has been well for a while, with nothing left to do and all clients served; or, when nothing has
+// moved for long, with what is not well.
 func (s *scene) recovered(ctx context.Context) error {
-	last, since := "", time.Now()
+	last, since, good := "", time.Now(), time.Time{}
 	for {
-		err := s.wellNow(ctx)
-		if err == nil {
+		now, err := "", s.wellNow(ctx)
+		switch {
+		case err != nil:
+			now, good = err.Error(), time.Time{}
+		case good.IsZero():
+			good = time.Now()
+		case time.Since(good) > calm:
 			return nil
 		}
-		if now := err.Error(); now != last {
+		if now != last {
 			last, since = now, time.Now()
 		}
-		if time.Since(since) > stalled || ctx.Err() != nil {
+		if err != nil && (time.Since(since) > stalled || ctx.Err() != nil) {
 			return err
 		}
 		sleep(ctx, 500*time.Millisecond)
@@ -370,14 +384,14 @@ func (s *scene) help(ctx context.Context, n int, why error) error {
 	return s.recovered(ctx)
 }
 
-// forget has Pacemaker forget the failures, so that the next step begins as the first.
+// forget has Pacemaker forget the failures, so that the next step begins as the first, unless they are to last.
 func (s *scene) forget(ctx context.Context) error {
 	st, err := s.cluster.Status(ctx)
 	if err != nil {
 		return err
 	}
 	s.overseer.note(st)
-	if len(st.Failures) == 0 {
+	if len(st.Failures) == 0 || s.Lasting {
 		return nil
 	}
 	if err := s.tool(ctx, "pcs", "resource", "cleanup"); err != nil {

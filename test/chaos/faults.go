@@ -60,9 +60,9 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // What exit reasons say. A fault that comes while a service starts is told by the start.
 const (
-	saysKilled = `SIGKILL|killed`
+	saysKilled = `SIGKILL|killed|no .* runs` // a monitor finds it gone, and nobody knows how
 	saysFrozen = `frozen|stopped by a signal`
-	saysTerm   = `SIGTERM|ended|exited|stopped|shutdown|shut down|terminated`
+	saysTerm   = `no .* runs|SIGTERM|ended|exited|shutdown|shut down|stopping|died`
 )
 
 // striking is a fault that befalls a service, and with it what stands behind it in the group.
@@ -159,8 +159,14 @@ var serviceFaults = []fault{
 	{"kill during a stop", 2, duringStop("kill during a stop", syscall.SIGKILL, saysKilled)},
 	{"freeze during a stop", 3, duringStop("freeze during a stop", syscall.SIGSTOP, saysFrozen, saysKilled)},
 	{"remove traces", 3, func(s *scene, rng *rand.Rand, at where) act {
-		a := s.striking(rng, at, "remove traces", 30*time.Second)
-		a.do = func(ctx context.Context) error { return s.shell(ctx, a.Node, "rm -rf "+files[a.Target].traces) }
+		a := s.striking(rng, at, "remove traces", 60*time.Second)
+		long := between(rng, 2*time.Second, 8*time.Second)
+		a.do = func(ctx context.Context) error {
+			err := s.shell(ctx, a.Node, "rm -rf "+files[a.Target].traces)
+			sleep(ctx, long)
+			// What was told of it is to restart the service when that is convenient.
+			return errors.Join(err, s.tool(ctx, "pcs", "resource", "restart", a.Target))
+		}
 		return a
 	}},
 	{"break the configuration", 3, func(s *scene, rng *rand.Rand, at where) act {
@@ -297,10 +303,14 @@ var platformFaults = []fault{
 		a := s.all(at, "kill an agent", 60*time.Second)
 		a.Mute = true
 		a.do = func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-			defer cancel()
-			return s.shell(ctx, at.active, `while :; do for e in /proc/[0-9]*/exe; do
-				case $(readlink $e) in */openstack-ocf) p=${e%/exe}; kill -9 ${p#/proc/} && exit 0;; esac; done; done`)
+			for end := time.Now().Add(15 * time.Second); time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, time.Millisecond) {
+				for _, d := range scenario.Processes(s.cluster, "openstack-ocf") {
+					if d.Node == at.active && d.Signal(syscall.SIGKILL) == nil {
+						return nil
+					}
+				}
+			}
+			return errors.New("no agent was caught at work")
 		}
 		return a
 	}},

@@ -58,6 +58,26 @@ func TestThreeNodes(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a frozen node is not waited for", func(t *testing.T) {
+		ctx := timeout(t)
+		n1.MustExec(ctx, t, "/bin/sh", "-c", "kill -STOP $(pidof pacemaker-based)")
+		defer n1.MustExec(ctx, t, "/bin/sh", "-c", "kill -CONT $(pidof pacemaker-based)")
+		c.Avoid("node1")
+		_, err := c.Status(ctx)
+		must(t, err)
+		if c.answered != "node2" {
+			t.Errorf("%q has answered, though node1 was to be avoided", c.answered)
+		}
+		c.Avoid()
+		c.answered = "node1" // and is frozen now
+		_, err = c.Status(ctx)
+		must(t, err)
+		if c.answered != "node2" {
+			t.Errorf("%q has answered, though node1 was frozen", c.answered)
+		}
+		_, err = c.OnAny(ctx, "crm_node", "-q")
+		must(t, err)
+	})
 	t.Run("nodes are hosts of their own", func(t *testing.T) {
 		ctx := timeout(t)
 		seen := map[string]string{}

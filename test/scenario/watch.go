@@ -283,6 +283,11 @@ func (w *Watch) WaitOther(ctx context.Context, old Daemon) (Daemon, error) {
 	}
 }
 
+// Processes finds the living processes of these executables (base names) on the cluster's nodes.
+func Processes(c *cluster.Cluster, executables ...string) []Daemon {
+	return processes(c.Name(), executables, func(proc string) bool { return nodeOf(proc, c.Name()) != "" })
+}
+
 // processes finds the living processes of these executables on nodes of the cluster that belong to a service.
 func processes(clusterName string, executables []string, belongs func(proc string) bool) []Daemon {
 	dirs, _ := filepath.Glob("/proc/[0-9]*") // with /exe it would read each of them

@@ -4,7 +4,8 @@
 //
 // The environment: SEED is the first cluster's seed (without: a fresh one), CLUSTERS how many there are (1), each with the next
 // seed; FAULTS how many steps on each (30); FROM and TO play some steps of a seed again; KINDS are names of faults, separated by
-// commas; OUT is a directory for histories and reports.
+// commas; ALONE=1 plays one fault at a time; LASTING=1 cleans no failures up between steps, so that bans add up as where nobody
+// looks; OUT is a directory for histories and reports. Arguments are histories to be judged anew.
 package main
 
 import (
@@ -86,7 +87,10 @@ func run(ctx context.Context) (ok bool, err error) {
 	}
 	ok = true
 	for i := range clusters {
-		good, err := campaign(ctx, chaos.Config{Binary: "bin/openstack-ocf", Seed: seed + i, From: from, To: to, Kinds: kinds}, out)
+		good, err := campaign(ctx, chaos.Config{
+			Binary: "bin/openstack-ocf", Seed: seed + i, From: from, To: to, Kinds: kinds,
+			Alone: os.Getenv("ALONE") != "", Lasting: os.Getenv("LASTING") != "",
+		}, out)
 		if err != nil {
 			return false, err
 		}
