@@ -39,6 +39,10 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		s.path, s.number = s.at.Source, filesystem.Number{Major: s.at.Major, Minor: s.at.Minor}
 		s.block = s.at.Major != 0 && !filesystem.Binds(a.options) && len(s.table.Of(s.at.Major, s.at.Minor)) == 1
 	}
+	own := filesystem.Number{}
+	if s.block {
+		own = s.number
+	}
 	for {
 		list := s.table.Tree(a.mounts(s)...)
 		if len(list) == 0 {
@@ -46,7 +50,7 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		}
 		m := list[0]
 		r.Step("unmounting %s", m.Point)
-		if err := u.Unmount(ctx, m); err != nil {
+		if err := u.Unmount(ctx, m, own); err != nil {
 			return ocf.Errorf(ocf.Generic, "%w", err)
 		}
 		if s.table, err = mount.Read(); err != nil {

@@ -46,26 +46,39 @@ func (e *BusyError) Error() string {
 	return e.What + " is in use by " + by
 }
 
-// Unmount takes a mount away, and ends who keeps it busy. It is never lazy: when it returns nil the mount is gone.
-func (u Unmounting) Unmount(ctx context.Context, m mount.Mount) error {
-	flags := unix.UMOUNT_NOFOLLOW
-	if m.Network() {
-		flags |= unix.MNT_FORCE // ends requests to a server that does not answer, and is no more than a request itself
-	}
-	if use := UseOf(m); use.Dir == "" {
+// patience is how long a server may take for an unmount before its requests are given up.
+const patience = 5 * time.Second
+
+// Unmount takes a mount away, and ends who keeps it busy. It is never lazy: when it returns nil the mount is gone. own is the block
+// device that is to become free, by which its users are known, whatever name they know it by; those of other mounts are by
+// the directory alone, for the same file system may be in use elsewhere (a bind mount).
+func (u Unmounting) Unmount(ctx context.Context, m mount.Mount, own Number) error {
+	use := Use{Dir: m.Point}
+	if own == (Number{m.Major, m.Minor}) {
+		use = Use{Device: own}
 		u.thaw(ctx, m)
 	}
-	use := UseOf(m)
+	flags, within := unix.UMOUNT_NOFOLLOW, ctx
+	if m.Network() {
+		soon, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		within = soon
+	}
 	return u.until(ctx, m.Point, use, func() (bool, error) {
-		_, err := hang.Bound(ctx, "the unmount of "+m.Point, func() (struct{}, error) {
+		_, err := hang.Bound(within, "the unmount of "+m.Point, func() (struct{}, error) {
 			return struct{}{}, unix.Unmount(m.Point, flags)
 		})
+		again := errors.Is(err, unix.EBUSY) || within != ctx && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+		if again && m.Network() {
+			flags |= unix.MNT_FORCE // ends requests that the server does not answer; who waits for one can be ended then
+			within = ctx
+		}
 		switch {
+		case again:
+			return false, nil
 		case err == nil, errors.Is(err, unix.EINVAL): // no mount any more
 			u.Log.Info("unmounted", "mount", m.String())
 			return true, nil
-		case errors.Is(err, unix.EBUSY):
-			return false, nil
 		}
 		return false, fmt.Errorf("cannot unmount %s: %w", m, err)
 	})

@@ -63,14 +63,6 @@ type Use struct {
 	namespace string
 }
 
-// UseOf is the use of what is mounted.
-func UseOf(m mount.Mount) Use {
-	if m.Major == 0 || m.Dir != "/" {
-		return Use{Dir: m.Point}
-	}
-	return Use{Device: Number{m.Major, m.Minor}}
-}
-
 // by is how a process uses it; "" if it does not.
 func (u Use) by(pid int) string {
 	dir := fmt.Sprintf("/proc/%d/", pid)

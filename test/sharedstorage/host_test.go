@@ -374,6 +374,31 @@ func faults() []box.Row[*host] {
 	}
 }
 
+// TestBind is a bind mount: its file system stays in use elsewhere, and who uses it there is left alone.
+func TestBind(t *testing.T) {
+	h := newHost(t)
+	h.Start()
+	box.Sh(t, "mkdir -p '%s/part' /run/bound", dir)
+	stranger := h.in("true")
+	for _, part := range []string{dir, dir + "/part"} {
+		bind := h.With("device", part, "directory", "/run/bound", "fstype", "none", "options", "bind")
+		bind.Want(ocf.Monitor, ocf.NotRunning)
+		bind.Start()
+		bind.Monitor(0, ocf.OK)
+		bind.Monitor(20, ocf.OK)
+		user := box.Background(t, "sh", "-c", "cd /run/bound && exec sleep 1000")
+		box.Until(t, "it is there", func() bool {
+			cwd, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", user.Process.Pid))
+			return cwd == "/run/bound"
+		})
+		bind.Want(ocf.Stop, ocf.OK)
+		bind.Want(ocf.Monitor, ocf.NotRunning)
+		h.Monitor(0, ocf.OK)
+		box.Unharmed(t, stranger)
+	}
+	h.Stop()
+}
+
 // labels are how many devices of the machine have the label that the tests use.
 func labels(t testing.TB) int {
 	return len(strings.Fields(box.Sh(t, "blkid -c /dev/null -o device -t LABEL=data || true")))
