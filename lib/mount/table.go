@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -116,8 +117,8 @@ func Opens(ctx context.Context, dir string) error {
 // Network says that a server has to answer for the file system.
 func (m Mount) Network() bool {
 	switch m.FSType {
-	case "nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "lustre", "glusterfs", "fuse.glusterfs":
+	case "nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "lustre", "glusterfs", "fuse":
 		return true
 	}
-	return false
+	return strings.HasPrefix(m.FSType, "fuse.") // by a process, or somebody behind it
 }
