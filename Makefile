@@ -55,7 +55,7 @@ chaos: deps build
 
 # One package after the other: they measure. RUN=regexp chooses benchmarks; without others at work it takes 6 minutes.
 bench: deps build
-	@$(GO) test -p 1 -run '^$$' -bench '$(or $(RUN),.)' -timeout 60m ./test/bench/... ./test/scenario
+	@$(GO) test -p 1 -run '^$$' -bench '$(or $(RUN),.)' -timeout 60m ./test/bench/... ./test/scenario ./test/unit
 
 # What it checks, and what it lets pass, is in .golangci.yml. The first time it builds the linters, in about three minutes.
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0

@@ -35,6 +35,7 @@ type Pending struct {
 	*Difference
 	Then     []string // what the cluster does when it is done, by crm_simulate
 	Balancer *Rewrite // the load balancer's configuration on this node; nil if it is as it should be
+	Enabled  []string // units that systemd starts on this node at boot, as in [Plan]
 	live     *pacemaker.Element
 	agents   map[string]*pacemaker.Element
 }
@@ -69,6 +70,10 @@ func (p *Pending) String() string {
 	if p.Nothing() {
 		b.WriteString("nothing is left to do\n")
 	}
+	if len(p.Enabled) > 0 { // without --now, which would stop what the cluster runs
+		units := strings.Join(p.Enabled, " ")
+		fmt.Fprintf(&b, "on this node systemd starts %s at boot, behind the cluster's back: systemctl disable %s\n", units, units)
+	}
 	return b.String()
 }
 
@@ -98,7 +103,7 @@ func (a *Apply) Compare(ctx context.Context) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pending{Difference: built.Compare(live), live: live, agents: agents}
+	p := &Pending{Difference: built.Compare(live), Enabled: a.enabled("/"), live: live, agents: agents}
 	if file := a.BalancerFile(); file != "" {
 		if p.Balancer, err = a.lookAt(file); err != nil {
 			return nil, err

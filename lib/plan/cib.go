@@ -112,7 +112,7 @@ func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
 
 // enabled are the services' units that systemd starts at boot on this node.
 func (cp *ControlPlane) enabled(root string) []string {
-	return slices.DeleteFunc(cp.units(), func(unit string) bool { return len(systemd.Enabled(root, unit)) == 0 })
+	return slices.DeleteFunc(cp.units(), func(unit string) bool { return len(systemd.Enabled(root, systemd.Real(root, unit))) == 0 })
 }
 
 func (cp *ControlPlane) build(ctx context.Context) (*Built, map[string]*pacemaker.Element, error) {

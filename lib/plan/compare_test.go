@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -112,5 +114,23 @@ func TestCompare(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestEnabledAtBoot: apply tells of units that systemd starts at boot, also where it has nothing to do.
+func TestEnabledAtBoot(t *testing.T) {
+	root := t.TempDir()
+	wants := filepath.Join(root, "etc/systemd/system/multi-user.target.wants")
+	if err := os.MkdirAll(wants, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/usr/lib/systemd/system/haproxy.service", filepath.Join(wants, "haproxy.service")); err != nil {
+		t.Fatal(err)
+	}
+	cp := &ControlPlane{services: []service{{unit: word{s: "haproxy.service"}}, {unit: word{s: "mariadb.service"}}, {}}}
+	p := &Pending{Difference: &Difference{}, Enabled: cp.enabled(root)}
+	const want = "nothing is left to do\non this node systemd starts haproxy.service at boot, behind the cluster's back: systemctl disable haproxy.service\n"
+	if got := p.String(); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -25,7 +25,10 @@ import (
 func UnitParameter(unit *string, example string) ocf.Parameter {
 	return ocf.Parameter{
 		Name: "unit", UniqueGroup: "unit", Short: "systemd unit to run the service by",
-		Value: ocf.Parsed(unit, systemd.Name),
+		Value: ocf.Parsed(unit, func(name string) (string, error) {
+			name, err := systemd.Name(name)
+			return systemd.Real("/", name), err
+		}),
 		Long: "Such as " + example + ". The service is started and stopped by it, with the arguments, environment, limits and\n" +
 			"control group that the unit gives it; how it runs is then the unit's to say (systemctl edit), and which\n" +
 			"process it is and whether it serves is asked as without. Without it the agent starts the program itself.",

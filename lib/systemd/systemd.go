@@ -63,6 +63,35 @@ func Name(name string) (string, error) {
 	return unit + ".service", nil
 }
 
+// Real is the name that systemd knows the unit by: for an alias, such as Debian's mysql.service, that of what the link leads
+// to. Control group, drop-ins and journal go by it. root is put before every path.
+func Real(root, unit string) string {
+	_, instance, _ := strings.Cut(unit, "@") // "main.service"
+	for _, name := range filesOf(unit) {
+		for _, dir := range unitDirs {
+			path := filepath.Join(root, dir, name)
+			fi, err := os.Lstat(path)
+			if err != nil {
+				continue
+			}
+			target, err := filepath.EvalSymlinks(path)
+			if fi.Mode()&os.ModeSymlink == 0 || err != nil || !strings.HasSuffix(target, ".service") {
+				return unit
+			}
+			return strings.Replace(filepath.Base(target), "@.service", "@"+instance, 1)
+		}
+	}
+	return unit
+}
+
+// filesOf are the names of the files that may define a unit: an instance's own, or its template's.
+func filesOf(unit string) []string {
+	if prefix, _, ok := strings.Cut(unit, "@"); ok {
+		return []string{unit, prefix + "@.service"}
+	}
+	return []string{unit}
+}
+
 // Booted tells whether systemd is this host's init: sd_booted(3).
 func Booted() bool {
 	fi, err := os.Stat("/run/systemd/system")
@@ -71,11 +100,7 @@ func Booted() bool {
 
 // Installed is nil if there is such a unit that is not masked: by the files that systemd looks for (systemd.unit(5)).
 func Installed(unit string) error {
-	names := []string{unit}
-	if prefix, _, ok := strings.Cut(unit, "@"); ok {
-		names = append(names, prefix+"@.service")
-	}
-	for _, name := range names {
+	for _, name := range filesOf(unit) {
 		for _, dir := range unitDirs {
 			path := filepath.Join(dir, name)
 			fi, err := os.Stat(path)

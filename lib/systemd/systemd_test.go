@@ -31,6 +31,46 @@ func TestName(t *testing.T) {
 	}
 }
 
+func TestReal(t *testing.T) {
+	root := t.TempDir()
+	for path, target := range map[string]string{
+		"usr/lib/systemd/system/mariadb.service":      "",
+		"usr/lib/systemd/system/mysql.service":        "mariadb.service",
+		"usr/lib/systemd/system/mariadb@.service":     "",
+		"usr/lib/systemd/system/mysql@.service":       "mariadb@.service",
+		"usr/lib/systemd/system/redis-server.service": "",
+		"etc/systemd/system/redis.service":            "../../../usr/lib/systemd/system/redis-server.service",
+		"etc/systemd/system/gone.service":             "/nowhere/x.service",
+		"etc/systemd/system/masked.service":           "/dev/null",
+		"srv/own.service":                             "",
+		"etc/systemd/system/own.service":              "../../../srv/own.service",
+		"run/systemd/generator.late/old.service":      "",
+	} {
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := os.Symlink(target, path)
+		if target == "" {
+			err = os.WriteFile(path, []byte("[Service]\n"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for unit, want := range map[string]string{
+		"mysql.service": "mariadb.service", "mysql@a.service": "mariadb@a.service", "redis.service": "redis-server.service",
+		"mariadb.service": "", "mariadb@b.service": "", "gone.service": "", "masked.service": "", "own.service": "", "old.service": "", "none.service": "", "none@x.service": "",
+	} {
+		if want == "" {
+			want = unit
+		}
+		if got := Real(root, unit); got != want {
+			t.Errorf("%s: %s, want %s", unit, got, want)
+		}
+	}
+}
+
 func TestGroup(t *testing.T) {
 	root, second := t.TempDir(), t.TempDir()
 	group := func(dir string, pids string) {

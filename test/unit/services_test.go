@@ -111,3 +111,27 @@ func (h *host) killsFirst(dir, program string) {
 	h.sh("rm -f %s/killed", dir)
 	h.dropIn("[Service]\nExecStart=\nExecStart=/bin/sh -c \"test -e " + dir + "/killed || { touch " + dir + "/killed; echo about to load; kill -KILL $$$$; }; exec " + program + "\"\nNoExecPaths=\nExecPaths=\n")
 }
+
+// TestCinder: cinder-scheduler as Debian packages it (the agent has the name of the older one), whose unit runs an init script that executes it, with a database and a
+// message bus by their own units.
+func TestCinder(t *testing.T) {
+	for _, program := range []string{"cinder-scheduler", "rabbitmq-server", "mariadbd"} {
+		needs(t, program, program)
+	}
+	n := boot(t)
+	h := on(t, n, "cinder-schedule", "cinder-scheduler.service", nil)
+	h.write("/etc/mysql/mariadb.conf.d/99-small.cnf", "[mysqld]\ninnodb-buffer-pool-size=8M\ninnodb-use-native-aio=0\n")
+	h.write("/etc/cinder/cinder.conf", `[DEFAULT]
+host = node1
+transport_url = rabbit://guest:guest@127.0.0.1:5672/
+report_interval = 2
+service_down_time = 10
+[database]
+connection = mysql+pymysql://cinder:secret@127.0.0.1/cinder
+`)
+	h.sh("chgrp cinder /etc/cinder/cinder.conf; systemctl unmask rabbitmq-server mariadb; systemctl start mariadb rabbitmq-server")
+	h.sh(`mariadb -e "CREATE DATABASE cinder; GRANT ALL ON cinder.* TO cinder@'%%' IDENTIFIED BY 'secret'"`)
+	h.sh("su -s /bin/sh cinder -c 'cinder-manage db sync'")
+	h.slow = true
+	h.life(t)
+}
