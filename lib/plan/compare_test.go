@@ -23,7 +23,7 @@ const planned = `<cib><configuration><crm_config/>
  <clone id="lb-clone"><primitive id="lb" class="ocf" provider="openstack" type="haproxy"/><meta_attributes id="lb-m"><nvpair id="lb-m-i" name="interleave" value="true"/></meta_attributes></clone>
 </resources>
 <constraints><rsc_colocation id="c" rsc="g" with-rsc="lb-clone" score="INFINITY"/></constraints>
-<rsc_defaults><meta_attributes id="d"><nvpair id="d-s" name="resource-stickiness" value="1"/></meta_attributes></rsc_defaults>
+<rsc_defaults><meta_attributes id="d"><nvpair id="d-s" name="resource-stickiness" value="1"/><nvpair id="d-f" name="failure-timeout" value="2min"/></meta_attributes></rsc_defaults>
 </configuration></cib>`
 
 // hush is what nobody may read of a cluster.
@@ -37,6 +37,7 @@ func TestCompare(t *testing.T) {
 		Steps: []Step{
 			create(&primitive{id: "fence", agent: "stonith:fence_xvm", parameters: set("delay", "5")}),
 			setDefault("resource-stickiness", "1"),
+			fallback("failure-timeout", "2min"),
 			create(&primitive{id: "ip", agent: "ocf:heartbeat:IPaddr2", parameters: set("ip", "192.168.122.203"), group: "g"}),
 			create(&primitive{
 				id: "db", agent: "ocf:openstack:mysql-shared-storage", parameters: set("datadir", "/var/lib/mysql"), group: "g",
@@ -57,6 +58,8 @@ func TestCompare(t *testing.T) {
 		{"the ids of nvpairs", `"ip-ip"`, `"another"`, "", "", ""},
 		{"the id of a constraint", `id="c"`, `id="another"`, "", "", ""},
 		{"a default", `name="resource-stickiness" value="1"`, `name="resource-stickiness" value="0"`, "pcs resource defaults update resource-stickiness=1", "", ""},
+		{"a default that is not there", `<nvpair id="d-f" name="failure-timeout" value="2min"/>`, "", "pcs resource defaults update failure-timeout=2min", "", ""},
+		{"a default of the operator's own", `value="2min"`, `value="1h"`, "", "", ""},
 		{"a parameter", `value="/var/lib/mysql"`, `value="/srv"`, "pcs resource update db datadir=/var/lib/mysql", "", ""},
 		{"a parameter too many", `(name="ip" value="192.168.122.203"/>)`, `$1<nvpair id="x" name="nic" value="eth0"/>`, "", "", "^ip nic$"},
 		{"a password of somebody else's", `(value="/var/lib/mysql"/>)`, `$1<nvpair id="x" name="test_passwd" value="secret"/>`, "", "", "^db test_passwd$"},

@@ -82,10 +82,10 @@ func (c *comparer) fencing(s Step) {
 	}
 }
 
-// single compares one default.
+// single compares one default; of one that yields, any value is as good.
 func (c *comparer) single(s Step, section string) {
 	want, have := nvpairs(c.want.Child("configuration", section))[s.Makes], nvpairs(c.live.Child("configuration", section))[s.Makes]
-	if want != have {
+	if want != have && (have == "" || !s.yield) {
 		c.change("set "+s.Makes, changed(s.Makes, have, want), s)
 	}
 }

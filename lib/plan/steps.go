@@ -19,6 +19,7 @@ type Step struct {
 	kind  kind
 	made  *primitive         // the resource
 	link  *pacemaker.Element // the constraint
+	yield bool               // what the cluster has in its place is as good
 	edit  func(*editor) error
 }
 
@@ -100,6 +101,7 @@ func (cp *ControlPlane) Steps() []Step {
 	steps = append(steps, setProperty("stonith-enabled", fmt.Sprint(!cp.unfenced)),
 		// A service stays where it is when a node returns. Newer `pcs cluster setup` does this by itself.
 		setDefault("resource-stickiness", "1"),
+		fallback("failure-timeout", failureTimeout),
 		create(floating(cp.floatingIP.s, cp.group.s)))
 	for _, s := range cp.storage {
 		p := &primitive{id: s.id.s, agent: s.agent.s, group: cp.group.s}
@@ -202,6 +204,18 @@ func setDefault(name, value string) Step {
 		e.option("rsc_defaults", "meta_attributes", "rsc_defaults-meta_attributes", name, value)
 		return nil
 	}}
+}
+
+// failureTimeout is how long Pacemaker holds a failure against a node. Without it one start that failed keeps the service off
+// the node until somebody comes, and three of them off all nodes, though what was wrong may have gone in a minute. What is
+// still wrong fails anew after it, and so crm_mon goes on to show it.
+const failureTimeout = "2min"
+
+// fallback sets a default unless the cluster has one.
+func fallback(name, value string) Step {
+	s := setDefault(name, value)
+	s.yield = true
+	return s
 }
 
 func constrain(want *pacemaker.Element, args ...string) Step {

@@ -71,8 +71,8 @@ type scene struct {
 
 const (
 	setupTimeout = 8 * time.Minute
-	// stalled is how long nothing may move before the cluster is helped.
-	stalled = 100 * time.Second
+	// stalled is how long nothing may move before the cluster is helped: longer than a failure keeps a node out.
+	stalled = 150 * time.Second
 	// stepTimeout is for one step, with help.
 	stepTimeout = 12 * time.Minute
 )

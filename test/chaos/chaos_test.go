@@ -20,29 +20,32 @@ import (
 // TestChaos plays a few faults of a fixed seed: that the campaign itself works, and what it found once stays mended.
 // `make chaos` is for more.
 func TestChaos(t *testing.T) {
+	play(t, Config{Seed: 1, From: 1, To: 4, Kinds: []string{"kill", "freeze", "power cut", "move"}})
+}
+
+// play plays a campaign and fails for all that was wrong in it.
+func play(t *testing.T, cfg Config) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("SKIP: needs minutes")
 	}
 	if err := cluster.Missing(""); err != nil {
 		t.Skipf("SKIP: %v", err)
 	}
-	for _, need := range []string{"/usr/sbin/mariadbd"} {
-		if _, err := os.Stat(need); err != nil {
-			t.Skip("SKIP: needs " + need)
-		}
+	if _, err := os.Stat("/usr/sbin/mariadbd"); err != nil {
+		t.Skip("SKIP: needs mariadb-server")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	began := time.Now()
-	events, last, err := Run(ctx, Config{
-		Binary: built.Binary(t), Seed: 1, From: 1, To: 4, Kinds: []string{"kill", "freeze", "power cut", "move"},
-		Say: func(line string) { t.Logf("%6.1f s  %s", time.Since(began).Seconds(), line) },
-	})
+	cfg.Binary = built.Binary(t)
+	cfg.Say = func(line string) { t.Logf("%6.1f s  %s", time.Since(began).Seconds(), line) }
+	events, last, err := Run(ctx, cfg)
 	if err != nil {
 		t.Errorf("up to step %d: %v", last, err)
 	}
 	v := check.Judge(events)
-	t.Log(Text(v))
+	t.Log("\n" + Text(v))
 	for _, p := range v.Problems {
 		t.Error(p)
 	}
@@ -178,4 +181,9 @@ func TestReport(t *testing.T) {
 			t.Errorf("the text does not say %q:\n%s", want, Text(v))
 		}
 	}
+}
+
+// A service that comes up on no node for a while comes back when it can: nobody has to clean up for it.
+func TestBansEnd(t *testing.T) {
+	play(t, Config{Seed: 1, From: 1, To: 1, Alone: true, Kinds: []string{"break the configuration everywhere"}})
 }

@@ -170,19 +170,33 @@ var serviceFaults = []fault{
 		return a
 	}},
 	{"break the configuration", 3, func(s *scene, rng *rand.Rand, at where) act {
-		a := s.striking(rng, at, "break the configuration", 60*time.Second, saysKilled, `no-such-option|no such|option|configuration`)
-		a.Restart, a.Move = s.services, true
-		long := between(rng, 5*time.Second, 25*time.Second)
-		f := files[a.Target]
-		a.do = func(ctx context.Context) error {
-			script := fmt.Sprintf("cp -p %[1]s /root/chaos.was 2>/dev/null || rm -f /root/chaos.was; printf '%%s' '%[2]s' >>%[1]s", f.config, f.nonsense)
-			err := s.shell(ctx, a.Node, script)
-			err = errors.Join(err, s.signal(a.Target, syscall.SIGKILL))
-			sleep(ctx, long)
-			return errors.Join(err, s.insist(ctx, a.Node, fmt.Sprintf("if [ -e /root/chaos.was ]; then cp -p /root/chaos.was %[1]s; else rm -f %[1]s; fi", f.config)))
-		}
-		return a
+		return s.breaking(rng, at, "break the configuration", 60*time.Second, at.active)
 	}},
+	{"break the configuration everywhere", 1, func(s *scene, rng *rand.Rand, at where) act {
+		// Each node is tried, and none again until its failure has timed out.
+		return s.breaking(rng, at, "break the configuration everywhere", 240*time.Second, slices.Concat([]string{at.active}, at.passive)...)
+	}},
+}
+
+// breaking has a service not come up again on some nodes, for a while.
+func (s *scene) breaking(rng *rand.Rand, at where, kind string, bound time.Duration, nodes ...string) act {
+	a := s.striking(rng, at, kind, bound, saysKilled, `no-such-option|no such|option|configuration`)
+	a.Restart, a.Move = s.services, true
+	long := between(rng, 5*time.Second, 25*time.Second)
+	f := files[a.Target]
+	a.do = func(ctx context.Context) (err error) {
+		for _, n := range nodes {
+			script := fmt.Sprintf("cp -p %[1]s /root/chaos.was 2>/dev/null || rm -f /root/chaos.was; printf '%%s' '%[2]s' >>%[1]s", f.config, f.nonsense)
+			err = errors.Join(err, s.shell(ctx, n, script))
+		}
+		err = errors.Join(err, s.signal(a.Target, syscall.SIGKILL))
+		sleep(ctx, long)
+		for _, n := range nodes {
+			err = errors.Join(err, s.insist(ctx, n, fmt.Sprintf("if [ -e /root/chaos.was ]; then cp -p /root/chaos.was %[1]s; else rm -f %[1]s; fi", f.config)))
+		}
+		return err
+	}
+	return a
 }
 
 // duringStart is a signal while the service is being started anew.

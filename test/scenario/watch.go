@@ -297,7 +297,7 @@ func processes(clusterName string, executables []string, belongs func(proc strin
 		if err != nil || !slices.Contains(executables, filepath.Base(strings.TrimSuffix(exe, " (deleted)"))) {
 			continue
 		}
-		if asked(dir) || !belongs(dir) || handler(dir, exe) {
+		if asked(dir) || !belongs(dir) {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(dir))
@@ -315,13 +315,6 @@ func processes(clusterName string, executables []string, belongs func(proc strin
 func asked(proc string) bool {
 	args, _ := os.ReadFile(proc + "/cmdline")
 	return slices.Contains(strings.Split(string(args), "\x00"), "--help")
-}
-
-// handler says that a process is the child of one with the same executable, as the one which a crashing mariadbd forks to write
-// its last words: no server, though it has all files open that its parent has.
-func handler(proc, exe string) bool {
-	parent, err := os.Readlink(parentOf(proc) + "/exe")
-	return err == nil && parent == exe
 }
 
 // uses says whether a process has its working directory or a file open on the device. The links in /proc lead to the
