@@ -120,7 +120,7 @@ func signals(kind string, sig syscall.Signal, bound time.Duration, told bool, wo
 var files = map[string]struct{ traces, config, nonsense string }{
 	"db":      {"/run/mysqld/*", "/etc/mysql/mariadb.conf.d/zz-broken.cnf", "[mysqld]\nno-such-option=1\n"},
 	"qpidd":   {scenario.BrokerDir + "/.qpidd/lock " + scenario.BrokerDir + "/.qpidd/*.pid " + scenario.BrokerDir + "/lock /run/qpidd/*", "/etc/qpid/qpidd.conf", "no-such-option=1\n"},
-	"haproxy": {"/run/haproxy.pid /run/haproxy.ocf/*", "/etc/haproxy/haproxy.cfg", "\nno such section\n"},
+	"haproxy": {"/run/haproxy.pid /run/haproxy.ocf/*", "/etc/haproxy/haproxy.cfg", "\nno-such-option\n"},
 }
 
 var serviceFaults = []fault{
@@ -180,7 +180,7 @@ var serviceFaults = []fault{
 
 // breaking has a service not come up again on some nodes, for a while.
 func (s *scene) breaking(rng *rand.Rand, at where, kind string, bound time.Duration, nodes ...string) act {
-	a := s.striking(rng, at, kind, bound, saysKilled, `no-such-option|no such|option|configuration`)
+	a := s.striking(rng, at, kind, bound, saysKilled, `no-such-option`)
 	a.Restart, a.Move = s.services, true
 	long := between(rng, 5*time.Second, 25*time.Second)
 	f := files[a.Target]

@@ -13,6 +13,9 @@ import (
 const (
 	pixelsPerSecond = 4
 	laneHeight      = 26
+	// The steps' names stand in so many lines above the lanes, that they may be longer than their steps.
+	nameLines, nameHeight = 5, 13
+	lanesTop              = nameLines*nameHeight + 12
 )
 
 // lane is a client's availability: the times when it was not served.
@@ -30,6 +33,7 @@ type span struct {
 // mark is a step on the timeline.
 type mark struct {
 	X     float64
+	Y     int
 	Title string
 	Bad   bool
 }
@@ -44,7 +48,7 @@ func lanes(events []check.Event) (list []*lane) {
 		if e.Kind == check.Setup {
 			for _, s := range e.Service {
 				for _, c := range s.Clients {
-					l := &lane{Name: c, Y: 30 + len(list)*laneHeight}
+					l := &lane{Name: c, Y: lanesTop + len(list)*laneHeight}
 					byName[c] = l
 					list = append(list, l)
 				}
@@ -78,8 +82,8 @@ func WriteReport(path string, seed int, events []check.Event, v *check.Verdict) 
 	}
 	defer f.Close()
 	var marks []mark
-	for _, s := range v.Steps {
-		marks = append(marks, mark{pixels(s.From), title(s), len(s.ProblemsOf) > 0})
+	for i, s := range v.Steps {
+		marks = append(marks, mark{pixels(s.From), nameHeight * (1 + i%nameLines), title(s), len(s.ProblemsOf) > 0})
 	}
 	width := 0.0
 	if len(events) > 0 {
@@ -101,7 +105,7 @@ func WriteReport(path string, seed int, events []check.Event, v *check.Verdict) 
 		return err
 	}
 	return page.Execute(f, map[string]any{
-		"Seed": seed, "Lanes": all, "Marks": marks, "Width": width + 20, "Bottom": 30 + len(all)*laneHeight, "Height": 40 + len(all)*laneHeight + 40,
+		"Seed": seed, "Lanes": all, "Marks": marks, "Width": width + 20, "Bottom": lanesTop + len(all)*laneHeight, "Height": lanesTop + len(all)*laneHeight + nameHeight,
 		"Table": table, "Problems": v.Problems, "Tallies": v.Tallies,
 	})
 }
@@ -123,8 +127,8 @@ table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: 2p
 {{range .Lanes}}<rect x="0" y="{{.Y}}" width="{{$.Width}}" height="18" fill="#9c9"><title>{{.Name}}</title></rect>
 {{$y := .Y}}{{range .Gaps}}<rect x="{{.X}}" y="{{$y}}" width="{{.Width}}" height="18" fill="#d33"><title>{{.Title}}</title></rect>{{end}}
 <text x="4" y="{{.Y}}" dy="13">{{.Name}}</text>{{end}}
-{{range .Marks}}<line x1="{{.X}}" x2="{{.X}}" y1="14" y2="{{$.Bottom}}" stroke="{{if .Bad}}red{{else}}#336{{end}}"><title>{{.Title}}</title></line>
-<text x="{{.X}}" y="12">{{.Title}}</text>{{end}}
+{{range .Marks}}<line x1="{{.X}}" x2="{{.X}}" y1="{{.Y}}" y2="{{$.Bottom}}" stroke="{{if .Bad}}red{{else}}#336{{end}}"><title>{{.Title}}</title></line>
+<text x="{{.X}}" y="{{.Y}}" dx="3">{{.Title}}</text>{{end}}
 </svg></div>
 <h2>Faults</h2>
 <table><tr><th>fault<th>count<th>outage, median<th>max<th>helped<th>codes<th>reasons</tr>
