@@ -350,7 +350,7 @@ func secret(t *testing.T, s *scenario.Stage) {
 	must(t, s.Settled(ctx))
 	told(t, s, 0, "serving, since ", "at rest")
 	n.MustExec(ctx, t, "mariadb", "-e", "SET PASSWORD FOR probe@localhost = PASSWORD('another')")
-	reported(t, s, failure{ocf.Degraded, []string{"probe", "refused"}}, d.Node) // so it is what the checks log in with
+	reported(t, s, failure{ocf.Degraded, []string{"probe", "denied"}}, d.Node) // so it is what the checks log in with
 	n.MustExec(ctx, t, "mariadb", "-e", "SET PASSWORD FOR probe@localhost = PASSWORD('"+word+"')")
 	must(t, s.Restore(ctx))
 	told(t, s, 0, "serving, since ", "at rest")
