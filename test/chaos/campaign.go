@@ -317,7 +317,7 @@ func (s *scene) step(ctx context.Context, n int) error {
 		})
 	}
 	striking.Wait()
-	said := fmt.Sprintf("step %d: %s on %s (DC %s)", n, strings.Join(names, ", and after "+gap.Round(100*time.Millisecond).String()+" "), at.active, at.dc)
+	said := fmt.Sprintf("step %d: %s; active %s, DC %s", n, strings.Join(names, ", and after "+gap.Round(100*time.Millisecond).String()+" "), at.active, at.dc)
 	if err := s.recovered(ctx); err != nil {
 		said += "; helped: " + err.Error()
 		if err := s.help(ctx, n, err); err != nil {
