@@ -14,8 +14,10 @@ import (
 
 // services are what the group holds, beside address and storage.
 func services(out *story) []scenario.Service {
-	list := []scenario.Service{scenario.MySQL()}
-	if b, kind, err := scenario.Broker(); err != nil {
+	out.say("What has a systemd unit is run by it (unit=): MySQL and HAProxy by Debian's, the broker by upstream's. nova-consoleauth, which")
+	out.say("no distribution packages any more, has none: its agent starts it.")
+	list := []scenario.Service{scenario.ByUnit(scenario.MySQL(), "mariadb.service")}
+	if b, kind, err := scenario.BrokerByUnit(); err != nil {
 		out.say("No broker in the group: %v.", err)
 	} else {
 		if b.Forgets {
@@ -35,7 +37,7 @@ func services(out *story) []scenario.Service {
 		out.say("No HAProxy in the group, and no API behind it: %v.", err)
 	} else {
 		out.say("HAProxy balances OpenStack's Placement, a real API, which runs on every node and keeps its data in the group's database.")
-		list = append(list, api)
+		list = append(list, scenario.ByUnit(api, "haproxy.service"))
 	}
 	return list
 }

@@ -124,7 +124,12 @@ func (s *Stage) Servers(ctx context.Context) (all []haproxy.Row, err error) {
 		return nil, errors.New("no HAProxy runs")
 	}
 	for _, d := range running {
-		rows, err := haproxy.API{Address: fmt.Sprintf("/proc/%d/root/run/haproxy-master.sock.ocf.stats", d.host)}.Stat(ctx, haproxy.Servers)
+		// The agent's, or that of Debian's unit.
+		run := fmt.Sprintf("/proc/%d/root/run/haproxy-master.sock", d.host)
+		rows, err := haproxy.API{Address: run + ".ocf.stats"}.Stat(ctx, haproxy.Servers)
+		if errors.Is(err, haproxy.ErrNotAsked) {
+			rows, err = haproxy.API{Address: run, Worker: "@1"}.Stat(ctx, haproxy.Servers)
+		}
 		if err != nil {
 			return nil, err
 		}

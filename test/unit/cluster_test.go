@@ -1,8 +1,11 @@
 package unit
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -15,13 +18,80 @@ import (
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
-// last is where a service's unit notes how each of its runs ended: on the storage that must outlive it.
+// last is where each service's unit notes how each of its runs ended: on the storage that must outlive it.
 const last = scenario.DataDir + "/ended"
 
 // noteEnd has the unit say how its service ended, what is mounted then, and what Pacemaker does.
 const noteEnd = `[Service]
-ExecStopPost=+/bin/sh -c "echo $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS on=$$(findmnt -no FSTYPE ` + scenario.DataDir + `) pacemaker=$$(systemctl is-active pacemaker.service) >>` + last + `"
+ExecStopPost=+/bin/sh -c "echo %p $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS on=$$(findmnt -no FSTYPE ` + scenario.DataDir + `) pacemaker=$$(systemctl is-active pacemaker.service) >>` + last + `"
 `
+
+// byUnit has the service run by the unit, which notes how it ended.
+func byUnit(s scenario.Service, unit string, options ...string) scenario.Service {
+	s = scenario.ByUnit(s, unit, options...)
+	s.Files = append(s.Files, cluster.File{Path: "/etc/systemd/system/" + unit + ".d/50-note.conf", Content: noteEnd})
+	return s
+}
+
+// group are services of every kind by their units, as far as the nodes with this root have them: the database, a broker by
+// upstream's unit, and by those of the distribution redis and HAProxy.
+func group(t *testing.T, root string) []scenario.Service {
+	t.Helper()
+	has := func(path string) bool { _, err := os.Stat(root + path); return err == nil }
+	if !has("/usr/sbin/mariadbd") {
+		t.Skip("SKIP: needs mariadb-server")
+	}
+	list := []scenario.Service{byUnit(scenario.MySQL(), "mariadb.service")}
+	if broker, kind, err := scenario.BrokerByUnit(); err == nil && root == "" {
+		t.Logf("qpidd is %s", kind)
+		list = append(list, byUnit(broker, "qpidd.service", broker.Options[:len(broker.Options)-1]...))
+	}
+	if has("/usr/bin/redis-server") {
+		list = append(list, byUnit(scenario.Service{
+			ID: "redis", Agent: "ocf:openstack:redis", Daemon: []string{"redis-server", "redis-check-rdb"}, Speaks: "RESP", Unit: "pings", Diskless: true,
+			Files:  []cluster.File{{Path: "/etc/redis/redis.conf", Content: "port 6379\nprotected-mode no\ndir /var/lib/redis\n", Owner: "redis"}},
+			Ledger: func(dial scenario.Dialer) (scenario.Ledger, error) { return pings{dial}, nil },
+		}, "redis-server.service"))
+	}
+	if has("/usr/sbin/haproxy") {
+		list = append(list, byUnit(scenario.Service{
+			ID: "haproxy", Agent: "ocf:openstack:haproxy", Daemon: []string{"haproxy"}, Speaks: "HTTP", Unit: "requests", Diskless: true,
+			Files: []cluster.File{
+				{Path: "/etc/haproxy/haproxy.cfg", Content: strings.ReplaceAll(frontends, "string main", "string versions")},
+				{Path: "/etc/default/haproxy", Content: "VIP=" + scenario.FloatingIP + "\n"},
+			},
+			Ledger: func(dial scenario.Dialer) (scenario.Ledger, error) {
+				return scenario.Versions(dial, "http://"+scenario.FloatingIP+":8080/"), nil
+			},
+		}, "haproxy.service"))
+	}
+	return list
+}
+
+// pings are redis's ledger, which keeps nothing.
+type pings struct{ dial scenario.Dialer }
+
+func (l pings) Put(ctx context.Context, _ int) error {
+	c, err := l.dial(ctx, "tcp", scenario.FloatingIP+":6379")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if d, ok := ctx.Deadline(); ok {
+		_ = c.SetDeadline(d)
+	}
+	if _, err := io.WriteString(c, "PING\r\n"); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(c).ReadString('\n')
+	if err == nil && answer != "+PONG\r\n" {
+		err = fmt.Errorf("redis says %q", answer)
+	}
+	return err
+}
+
+func (pings) Numbers(context.Context) ([]int, error) { return nil, nil }
+func (pings) Close() error                           { return nil }
 
 var (
 	// poweroff is how an operator shuts a node down.
@@ -63,28 +133,24 @@ var (
 	}}
 )
 
-// TestCluster is a database by its unit in a group, on nodes that systemd runs, Pacemaker with them.
+// TestCluster is a group of services by their units, on nodes that systemd runs, Pacemaker with them.
 func TestCluster(t *testing.T) {
-	db := scenario.MySQL()
-	db.Options = []string{"unit=mariadb.service"}
-	db.Files = append(db.Files, cluster.File{Path: "/etc/systemd/system/mariadb.service.d/50-note.conf", Content: noteEnd})
-	cfg, err := scenario.Config(built.Binary(t), db)
+	root := scenario.Root(t)
+	services := group(t, root)
+	cfg, err := scenario.Config(built.Binary(t), services...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Root = scenario.Root(t)
-	if _, err := os.Stat(cfg.Root + "/usr/sbin/mariadbd"); err != nil {
-		t.Skip("SKIP: needs mariadb-server")
-	}
+	cfg.Root = root
 	c := cluster.New(t, cfg)
 	step := func(t *testing.T) context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), deadline)
 		t.Cleanup(cancel)
 		return ctx
 	}
-	s, err := scenario.Deploy(step(t), c, func(line string) { t.Log(line) }, db)
+	s, err := scenario.Deploy(step(t), c, func(line string) { t.Log(line) }, services...)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, c.CrmMon(t.Context()))
 	}
 	t.Cleanup(s.Close)
 	version, err := c.Nodes()[0].Exec(step(t), "crm_mon", "--version")
@@ -93,59 +159,29 @@ func TestCluster(t *testing.T) {
 	}
 	t.Log(strings.SplitN(version.Stdout, "\n", 2)[0])
 
-	// ends is how the service ended since it was asked last.
-	ends := func(t *testing.T) []string {
-		at, err := c.Running(step(t), db.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := c.Node(at).Shell(step(t), "cat "+last+" 2>/dev/null; : >"+last)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.FieldsFunc(r.Stdout, func(r rune) bool { return r == '\n' })
+	const active = "on=ext4 pacemaker=active"
+	killed := []string{"signal killed KILL " + active}
+	well := []string{"success exited 0 " + active}
+	plays := []play{
+		{scenario.Kill, "mariadb", killed},
+		{scenario.Freeze, "mariadb", well},
+		{scenario.Move, "", nil},
+		{outOfMemory, "mariadb", append(killed, "oom-kill killed KILL "+active)},
+		{restartPacemaker, "", nil},
+		{poweroff, "", nil},
+		{scenario.PowerCut, "", nil},
 	}
-	ends(t)
-	for _, row := range []struct {
-		act  scenario.Act
-		ends []string // either; none: it could not say
-	}{
-		{scenario.Kill, []string{"signal killed KILL on=ext4 pacemaker=active"}},
-		{scenario.Freeze, []string{"success exited 0 on=ext4 pacemaker=active"}},
-		{scenario.Move, []string{"success exited 0 on=ext4 pacemaker=active"}},
-		{outOfMemory, []string{"oom-kill killed KILL on=ext4 pacemaker=active", "signal killed KILL on=ext4 pacemaker=active"}},
-		{restartPacemaker, []string{"success exited 0 on=ext4 pacemaker=deactivating"}},
-		{poweroff, []string{"success exited 0 on=ext4 pacemaker=deactivating"}},
-		{scenario.PowerCut, nil},
-	} {
-		if !t.Run(row.act.Name, func(t *testing.T) {
-			began := time.Now()
-			r, err := s.Play(step(t), row.act)
-			t.Logf("%v, then %v; without service: %v; %s", r.From, r.To, r.Outages, time.Since(began))
-			if err != nil {
-				t.Fatalf("%v\n%s", err, c.CrmMon(t.Context()))
-			}
-			if got := strings.Join(ends(t), "; "); got != "" && !slices.Contains(row.ends, got) || got == "" && row.ends != nil {
-				t.Errorf("its unit says that it ended with %q, want %q", got, row.ends)
-			}
-			n := c.Node(r.To.Node)
-			if group, err := n.Exec(step(t), "systemctl", "show", "--value", "--property=ControlGroup", "mariadb.service"); err != nil || strings.TrimSpace(group.Stdout) != "/system.slice/mariadb.service" {
-				t.Errorf("its control group is %q, %v", group.Stdout, err)
-			}
-			status, err := c.Status(step(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range status.Failures {
-				t.Logf("crm_mon: %s on %s: %d: %s", f.Operation, f.Node, f.Code, f.Reason)
-				if row.act.Moves {
-					t.Errorf("nothing was wrong with %s on %s", f.Operation, f.Node)
-				}
-			}
-			if err := s.Restore(step(t)); err != nil {
-				t.Fatal(err)
-			}
-		}) {
+	for _, service := range services[1:] {
+		unit := strings.TrimSuffix(strings.TrimPrefix(service.Options[len(service.Options)-1], "unit="), ".service")
+		plays = append([]play{{scenario.Kill.On(service.ID), unit, killed}, {scenario.Freeze.On(service.ID), unit, well}}, plays...)
+	}
+	at, err := c.Running(step(t), services[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends(t, step(t), c.Node(at))
+	for _, p := range plays {
+		if !t.Run(strings.TrimSuffix(p.act.Name+" "+p.act.To, " "), func(t *testing.T) { p.run(t, step(t), s) }) {
 			return // the next would meet a cluster in disorder
 		}
 	}
@@ -156,4 +192,79 @@ func TestCluster(t *testing.T) {
 		}
 		t.Logf("%+v", audits)
 	})
+}
+
+// ends is how the services on the node with the group's storage ended since it was asked last, by their units: a line for each.
+func ends(t *testing.T, ctx context.Context, n *cluster.Node) []string {
+	t.Helper()
+	r, err := n.Shell(ctx, "cat "+last+" 2>/dev/null; : >"+last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.FieldsFunc(r.Stdout, func(r rune) bool { return r == '\n' })
+}
+
+// play is an act, and how a unit says that its service ended of it, either so or so. All others end well.
+type play struct {
+	act  scenario.Act
+	unit string
+	ends []string
+}
+
+func (p play) run(t *testing.T, ctx context.Context, s *scenario.Stage) {
+	c := s.Cluster
+	began := time.Now()
+	r, err := s.Play(ctx, p.act)
+	t.Logf("%v, then %v; without service: %v; %s", r.From, r.To, r.Outages, time.Since(began))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, c.CrmMon(t.Context()))
+	}
+	n := c.Node(r.To.Node)
+	p.ended(t, ends(t, ctx, n))
+	for _, a := range s.Actors {
+		unit := strings.TrimPrefix(a.Options[len(a.Options)-1], "unit=")
+		if group, err := n.Exec(ctx, "systemctl", "show", "--value", "--property=ControlGroup", unit); err != nil || strings.TrimSpace(group.Stdout) != "/system.slice/"+unit {
+			t.Errorf("the control group of %s is %q, %v", unit, group.Stdout, err)
+		}
+	}
+	if err := s.Settled(ctx); err != nil { // a node that has just come back knows nothing yet
+		t.Fatal(err)
+	}
+	status, err := c.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range status.Failures {
+		t.Logf("crm_mon: %s on %s: %d: %s", f.Operation, f.Node, f.Code, f.Reason)
+		if p.act.Moves {
+			t.Errorf("nothing was wrong with %s on %s", f.Operation, f.Node)
+		}
+	}
+	if err := s.Restore(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ended holds what the units say against what shall be.
+func (p play) ended(t *testing.T, lines []string) {
+	t.Logf("ended: %q", lines)
+	state := map[string]string{restartPacemaker.Name: "deactivating", poweroff.Name: "deactivating"}[p.act.Name]
+	told := p.unit == "" && p.act.Name == scenario.PowerCut.Name // who could say
+	for _, line := range lines {
+		unit, how, _ := strings.Cut(line, " ")
+		switch {
+		case unit == p.unit:
+			told = true
+			if !slices.Contains(p.ends, how) {
+				t.Errorf("%s says that it ended with %q, want %q", unit, how, p.ends)
+			}
+		case !strings.HasPrefix(how, "success ") || !strings.HasSuffix(how, " on=ext4 pacemaker="+cmp.Or(state, "active")):
+			t.Errorf("%s, to which nothing happened, ended with %q", unit, how)
+		default:
+			told = told || p.unit == ""
+		}
+	}
+	if !told {
+		t.Errorf("no unit says how its service ended")
+	}
 }

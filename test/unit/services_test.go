@@ -88,6 +88,21 @@ func TestRedis(t *testing.T) {
 		h.want(ocf.Stop, ocf.OK)
 		h.sh("pkill -f :6380")
 	})
+	t.Run("stopped by a Pacemaker that is being stopped", func(t *testing.T) {
+		// The order of our drop-in has it stopped after pacemaker.service, whose own stop waits for the agent's.
+		h := on(t, n, "redis", "redis-server.service", nil)
+		h.write("/etc/systemd/system/pacemaker.service", `[Service]
+ExecStart=/bin/sleep infinity
+ExecStop=/bin/sh -c "OCF_ROOT=/usr/lib/ocf OCF_RA_VERSION_MAJOR=1 OCF_RA_VERSION_MINOR=1 OCF_RESOURCE_INSTANCE=redis OCF_RESKEY_CRM_meta_timeout=60000 OCF_RESKEY_unit=redis-server.service /usr/lib/ocf/resource.d/openstack/redis stop; echo $$? >/run/stopped"
+TimeoutStopSec=5min
+`)
+		h.want(ocf.Start, ocf.OK)
+		h.sh("systemctl daemon-reload; systemctl start pacemaker.service; systemctl stop pacemaker.service")
+		if code, how := h.sh("cat /run/stopped"), h.state("Result"); code != "0" || how != "success" {
+			t.Errorf("the stop exits %s, and the unit's result is %s: it was killed", code, how)
+		}
+		h.want(ocf.Monitor, ocf.NotRunning)
+	})
 	t.Run("killed while it starts", func(t *testing.T) {
 		h := on(t, n, "redis", "redis-server.service", nil)
 		h.killsFirst("/var/lib/redis", "/usr/bin/redis-server /etc/redis/redis.conf --supervised systemd --daemonize no")
