@@ -106,6 +106,9 @@ func search(tag, value string) (string, error) {
 		return "", err
 	}
 	for _, d := range devices {
+		if holders(d.Name()) { // part of another device (multipath, md), which shows the same
+			continue
+		}
 		path := "/dev/" + strings.ReplaceAll(d.Name(), "!", "/")
 		if sb, err := ReadSuperblock(path); err == nil && sb.Is(tag, value) {
 			return path, nil
@@ -207,8 +210,8 @@ func Open(ctx context.Context, path string, n Number, fstype string) (string, er
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		switch {
 		case errors.Is(err, unix.EBUSY):
-			if above, _ := os.ReadDir("/sys/class/block/" + name + "/holders"); len(above) > 0 {
-				return "", nil // by another device, of which it is a part: it is not mounted by this name
+			if holders(name) {
+				return "", nil // it is not mounted by this name
 			}
 			return "it cannot be opened alone", nil
 		case err != nil: // a DRBD secondary, a device without a medium: nothing can be mounted from it
@@ -216,6 +219,12 @@ func Open(ctx context.Context, path string, n Number, fstype string) (string, er
 		}
 		return "", unix.Close(fd)
 	})
+}
+
+// holders says whether other block devices are made of this one.
+func holders(name string) bool {
+	list, err := os.ReadDir("/sys/class/block/" + name + "/holders")
+	return err == nil && len(list) > 0
 }
 
 func exists(path string) bool { return unix.Access(path, unix.F_OK) == nil }

@@ -17,6 +17,7 @@ import (
 func TestServer(t *testing.T) {
 	box.Need(t)
 	box.Needs(t, "bindfs", "bindfs")
+	const dir = "/run/srv/served here"
 	box.Sh(t, "mkdir -p '%s' /run/export", dir)
 	server := box.Programs("bindfs")
 	h := box.NewAgent(t, box.Agent{
