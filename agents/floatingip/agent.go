@@ -38,8 +38,11 @@ type agent struct {
 }
 
 // New declares the agent.
-func New() ocf.Agent {
-	a := &agent{prefix: -1, background: true, preferred: rtnl.Forever}
+func New() ocf.Agent { return newAgent().declare() }
+
+func newAgent() *agent { return &agent{prefix: -1, background: true, preferred: rtnl.Forever} }
+
+func (a *agent) declare() ocf.Agent {
 	return ocf.Agent{
 		Name: "floating-ip", Version: "1.0", Short: "An IPv4 or IPv6 address on one node at a time", Long: long,
 		Parameters: append([]ocf.Parameter{
@@ -51,7 +54,7 @@ func New() ocf.Agent {
 			{Name: "network_namespace", Value: ocf.Parsed(&a.namespace, parseNamespace), UniqueGroup: "address", Short: "Network namespace to work in", Long: "By the name that `ip netns` knows it by."},
 			{Name: "arp_count", Value: ocf.Int(&a.arpCount, 1, 1000), Default: "5", Reloadable: true, Short: "How often a start tells the network", Long: "By ARP (IPv4) or neighbour advertisements (IPv6)."},
 			{Name: "arp_interval", Value: ocf.Int(&a.arpInterval, 1, 60000), Default: "200", Reloadable: true, Short: "Milliseconds between them", Long: "The first is sent at once."},
-			{Name: "arp_bg", Value: ocf.Parsed(new(string), a.parseBackground), Reloadable: true, Short: "Whether to send all but the first in the background", Long: "Which is the default. It ends when the address is removed."},
+			{Name: "arp_bg", Value: ocf.Parsed(new(string), a.parseBackground), Reloadable: true, Short: "Whether to send them in the background", Long: "By a process that ends with the last, or when the address is removed. It is the default."},
 			{Name: "arp_count_refresh", Value: ocf.Int(&a.arpRefresh, 0, 1000), Default: "0", Reloadable: true, Short: "How often a monitor tells the network", Long: "By itself and not in the background: more than one takes arp_interval each."},
 			{Name: "run_arping", Value: ocf.Bool(&a.probe), Default: "false", Reloadable: true, Short: "Whether a start asks first who has the address", Long: "Of IPv4, by ARP, for half a second; of IPv6 the kernel always does, see nodad."},
 			{Name: "nodad", Value: ocf.Bool(&a.noDAD), Default: "false", Reloadable: true, Short: "Without duplicate address detection (IPv6)", Long: "The address is usable at once, whoever has it too."},

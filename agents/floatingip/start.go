@@ -130,20 +130,20 @@ func (a *agent) detected(ctx context.Context, r *ocf.Request, k, events *rtnl.Co
 	}
 }
 
-// tell tells the network arp_count times that the address is here: at once, and the rest by a process of its own, unless
-// that is not wanted.
+// tell tells the network arp_count times that the address is here: by a process of its own, unless that is not wanted. The
+// first is not left out for the start to send: to close a packet socket takes the kernel longer than all else of a start.
 func (a *agent) tell(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) {
-	if !a.background || a.arpCount == 1 {
-		a.announce(ctx, r, k, address, link, a.arpCount)
-		return
+	if a.background && neighbour.Can(link) {
+		err := a.repeat(r, a.arpCount)
+		if err == nil {
+			return
+		}
+		r.Log.Warn("the network is told by the start itself", "error", err)
 	}
-	a.announce(ctx, r, k, address, link, 1)
-	if err := a.repeat(r, a.arpCount-1); err != nil {
-		r.Log.Warn("the network is told only once", "error", err)
-	}
+	a.announce(ctx, r, k, address, link, a.arpCount)
 }
 
-// repeat starts the process that tells the network n more times: a monitor, which does so by arp_count_refresh, and never
+// repeat starts the process that tells the network n times: a monitor, which does so by arp_count_refresh, and never
 // adds an address.
 func (a *agent) repeat(r *ocf.Request, n int) error {
 	lasts := time.Duration(n*a.arpInterval)*time.Millisecond + time.Minute

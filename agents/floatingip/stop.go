@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -34,44 +35,59 @@ func (a *agent) stop(_ context.Context, r *ocf.Request, k *rtnl.Conn) error {
 	return err
 }
 
-// remove removes one address, and no other. With the first address of a network at an interface the kernel removes the
-// others of that network there too, unless promote_secondaries is set.
+// remove removes one address, and nothing else. With the first address of a network at an interface the kernel removes the
+// others of that network there too, unless promote_secondaries is set; and with the last of IPv4 all routes by the interface.
 func (a *agent) remove(r *ocf.Request, k *rtnl.Conn, address rtnl.Address) error {
-	var before []rtnl.Address
+	undo := func() error { return nil }
 	if a.ip.Is4() && address.Flags&unix.IFA_F_SECONDARY == 0 {
 		defer promote(k, address.Index)()
-		var err error
-		if before, err = k.Addresses(inet); err != nil {
+		addresses, err := k.Addresses(inet)
+		if err != nil {
 			return failed(err, "cannot ask the kernel for addresses")
 		}
+		routes, err := k.Routes(inet)
+		if err != nil {
+			return failed(err, "cannot ask the kernel for routes")
+		}
+		undo = func() error { return errors.Join(restore(r, k, addresses, address), reroute(r, k, routes, address)) }
 	}
 	if err := k.Delete(address); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
 		return failed(err, "cannot remove %s", at(k, address))
 	}
-	return a.restore(r, k, before, address)
+	return undo()
 }
 
 // restore puts those of the addresses there again that went with one.
-func (a *agent) restore(r *ocf.Request, k *rtnl.Conn, before []rtnl.Address, removed rtnl.Address) error {
-	if len(before) == 0 {
-		return nil
-	}
+func restore(r *ocf.Request, k *rtnl.Conn, before []rtnl.Address, removed rtnl.Address) error {
 	now, err := k.Addresses(inet)
 	if err != nil {
 		return failed(err, "cannot ask the kernel for addresses")
 	}
-	left := map[rtnl.Key]bool{}
-	for _, address := range now {
-		left[address.Key()] = true
-	}
-	for _, address := range before {
-		if left[address.Key()] || address.Key() == removed.Key() || address.Index != removed.Index || !removed.Prefix.Masked().Contains(address.Prefix.Addr()) {
+	for _, was := range before {
+		if was.Same(removed) || was.Index != removed.Index || !removed.Prefix.Masked().Contains(was.Prefix.Addr()) || slices.ContainsFunc(now, was.Same) {
 			continue
 		}
-		r.Log.Warn("the kernel removed another address with ours (net.ipv4.conf.all.promote_secondaries is 0): it is put there again", "address", at(k, address))
-		if err := k.Restore(address); err != nil && !errors.Is(err, unix.EEXIST) {
-			return failed(err, "%s was removed with %s, and cannot be put there again", at(k, address), a.ip)
+		r.Log.Warn("the kernel removed another address with ours (net.ipv4.conf.all.promote_secondaries is 0): it is put there again", "address", at(k, was))
+		if err := k.Restore(was); err != nil && !errors.Is(err, unix.EEXIST) {
+			return failed(err, "%s was removed with %s, and cannot be put there again", at(k, was), removed.Prefix.Addr())
 		}
+	}
+	return nil
+}
+
+// reroute puts those of the routes there again that went with an address and do without it. Others, by a gateway of its
+// network, have gone with it.
+func reroute(r *ocf.Request, k *rtnl.Conn, before []rtnl.Route, removed rtnl.Address) error {
+	now, err := k.Routes(inet)
+	if err != nil {
+		return failed(err, "cannot ask the kernel for routes")
+	}
+	for _, was := range before {
+		if was.Index != removed.Index || was.Automatic() || slices.ContainsFunc(now, was.Same) {
+			continue
+		}
+		err := k.RestoreRoute(was)
+		r.Log.Warn("the kernel removed a route with the address: it is put there again, if it does without", "route", was.To.String(), "error", err)
 	}
 	return nil
 }

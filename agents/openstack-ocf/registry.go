@@ -31,7 +31,7 @@ func scout() ocf.Agent { return swap.Scout(version) }
 // own are the agents with a package each: a line for every one.
 func own() map[string]entry {
 	return map[string]entry{
-		"floating-ip":          {floatingip.New, floatingip.Place, nil},
+		"floating-ip":          {floatingip.New, floatingip.Place, floatingip.Takeover},
 		"haproxy":              {haproxy.New, haproxy.Place, haproxy.Takeover},
 		"memcached":            {memcached.New, memcached.Place, memcached.Takeover},
 		"redis":                {redis.New, redis.Place, redis.Takeover},

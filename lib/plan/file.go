@@ -30,6 +30,7 @@ type ControlPlane struct {
 	cluster    word
 	nodes      []pair // names in the cluster, and addresses
 	floatingIP word
+	ipAgent    word // that floating IPs have
 	group      word
 	storage    []storage
 	services   []service
@@ -95,9 +96,10 @@ func Read(file string, data []byte, agents map[string]placement.Agent) (*Control
 		"nodes": func(n ast.Node) {
 			cp.nodes = r.pairs(n, "the nodes' names and addresses", "the node's address, such as 192.168.122.3")
 		},
-		"floating_ip": r.into(&cp.floatingIP, "an address, such as 192.168.122.203 or 192.168.122.203/24"),
-		"group":       r.into(&cp.group, "the name of the group"),
-		"storage":     func(n ast.Node) { r.oneOrMore(n, func(n ast.Node) { cp.storage = append(cp.storage, v.storage(n)) }) },
+		"floating_ip":       r.into(&cp.floatingIP, "an address, such as 192.168.122.203 or 192.168.122.203/24"),
+		"floating_ip_agent": r.into(&cp.ipAgent, "the agent that holds floating IPs, such as "+holds),
+		"group":             r.into(&cp.group, "the name of the group"),
+		"storage":           func(n ast.Node) { r.oneOrMore(n, func(n ast.Node) { cp.storage = append(cp.storage, v.storage(n)) }) },
 		"services": func(n ast.Node) {
 			r.list(n, "services", func(n ast.Node) { cp.services = append(cp.services, v.service(n)) })
 		},
@@ -110,6 +112,7 @@ func Read(file string, data []byte, agents map[string]placement.Agent) (*Control
 	r.mapping(top, "a control plane", fields)
 	cp.cluster.s = cmp.Or(cp.cluster.s, "openstack")
 	cp.group.s = cmp.Or(cp.group.s, "control-plane")
+	v.agentOf(&cp.ipAgent, holds, "holds no floating IP", "ip", "cidr_netmask")
 	for _, need := range []struct{ name, like string }{
 		{"nodes", "nodes: {node1: 192.168.122.3, node2: 192.168.122.7}"},
 		{"floating_ip", "floating_ip: 192.168.122.203"},
@@ -161,32 +164,36 @@ func (v *validator) storage(n ast.Node) storage {
 	if s.id.s == "" {
 		s.id = word{"fs-" + filepath.Base(s.directory.s), s.line}
 	}
-	v.mounter(&s.agent)
+	v.agentOf(&s.agent, mounts, "mounts no storage", "device", "directory", "fstype", "options")
 	return s
 }
 
-// mounts is the agent that mounts storage if none is named.
-const mounts = "ocf:heartbeat:Filesystem"
+// Who mounts storage, and who holds a floating IP, if the file names nobody.
+const (
+	mounts = "ocf:heartbeat:Filesystem"
+	holds  = "ocf:heartbeat:IPaddr2"
+)
 
-// mounter finds the agent of storage: one of this suite has the parameters for it.
-func (v *validator) mounter(at *word) {
+// agentOf finds the agent of what is no service: the usual one, or another in full, or one of this suite if it has the
+// parameters for it; lacks is what one without them does not do.
+func (v *validator) agentOf(at *word, usual, lacks string, parameters ...string) {
 	if at.s == "" {
-		at.s = mounts
+		at.s = usual
 	}
 	name := strings.TrimPrefix(at.s, provider)
 	own, ok := v.agents[name]
 	switch {
 	case ok:
 		a := own.New()
-		for _, need := range []string{"device", "directory", "fstype", "options"} {
+		for _, need := range parameters {
 			if !slices.ContainsFunc(a.Parameters, func(p ocf.Parameter) bool { return p.Name == need }) {
-				v.errorf(at.line, "%s mounts no storage: it has no parameter %s", name, need)
+				v.errorf(at.line, "%s %s: it has no parameter %s", name, lacks, need)
 				return
 			}
 		}
 		at.s = provider + name
 	case !matches(isAgent, at.s) || strings.HasPrefix(at.s, provider):
-		v.errorf(at.line, "no agent %q: want one of this suite that mounts storage, or another one in full, such as %s", at.s, mounts)
+		v.errorf(at.line, "no agent %q: want one of this suite for it, or another one in full, such as %s", at.s, usual)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/openstack-ocf/agents/agents/floatingip"
 	"github.com/openstack-ocf/agents/agents/haproxy"
 	"github.com/openstack-ocf/agents/agents/mysql"
 	"github.com/openstack-ocf/agents/agents/openstack"
@@ -27,6 +28,7 @@ import (
 
 func agents() map[string]placement.Agent {
 	m := map[string]placement.Agent{
+		"floating-ip":          {New: floatingip.New, Place: floatingip.Place()},
 		"haproxy":              {New: haproxy.New, Place: haproxy.Place()},
 		"mysql-shared-storage": {New: mysql.New, Place: mysql.Place()},
 		"qpidd":                {New: qpidd.New, Place: qpidd.Place()},
@@ -85,6 +87,18 @@ func TestStorageAgent(t *testing.T) {
 	}
 }
 
+// TestFloatingIPAgent is who holds floating IPs: IPaddr2, if the file names nobody else.
+func TestFloatingIPAgent(t *testing.T) {
+	for named, want := range map[string]string{"": "ocf:heartbeat:IPaddr2", "floating_ip_agent: floating-ip\n": "ocf:openstack:floating-ip", "floating_ip_agent: ocf:heartbeat:IPaddr\n": "ocf:heartbeat:IPaddr"} {
+		cp, err := plan.Read("f", []byte(named+good), agents())
+		if err != nil {
+			t.Errorf("%q: %v", named, err)
+		} else if steps := fmt.Sprint(cp.Steps()); !strings.Contains(steps, "ip-192.168.122.203 "+want+" ip=192.168.122.203") {
+			t.Errorf("%q: want %s in\n%s", named, want, steps)
+		}
+	}
+}
+
 // Every mistake is told with its line and with what is expected there.
 func TestBadFiles(t *testing.T) {
 	for _, c := range []struct {
@@ -108,6 +122,7 @@ func TestBadFiles(t *testing.T) {
 		{"no floating IP", "floating_ip: 192.168.122.203\n", "", 1, "floating_ip is missing"},
 		{"a bad floating IP", "192.168.122.203", "192.168.122.203/64", 4, "192.168.122.203/24"},
 		{"floating IP is a node's", "192.168.122.203", "192.168.122.7", 4, "no node has by itself"},
+		{"an agent that holds no address", "floating_ip:", "floating_ip_agent: qpidd\nfloating_ip:", 4, "qpidd holds no floating IP: it has no parameter ip"},
 		{"no device", "  device: /dev/sdb1\n", "", 7, "storage needs a device"},
 		{"an agent that mounts nothing", "  device: /dev/sdb1\n", "  device: /dev/sdb1\n  agent: qpidd\n", 8, "qpidd mounts no storage: it has no parameter directory"},
 		{"an unknown agent of storage", "  device: /dev/sdb1\n", "  device: /dev/sdb1\n  agent: Filesystm\n", 8, `no agent "Filesystm".*ocf:heartbeat:Filesystem`},

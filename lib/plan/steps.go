@@ -102,7 +102,7 @@ func (cp *ControlPlane) Steps() []Step {
 		// A service stays where it is when a node returns. Newer `pcs cluster setup` does this by itself.
 		setDefault("resource-stickiness", "1"),
 		fallback("failure-timeout", failureTimeout),
-		create(floating(cp.floatingIP.s, cp.group.s)))
+		create(cp.floating(cp.floatingIP.s, cp.group.s)))
 	for _, s := range cp.storage {
 		p := &primitive{id: s.id.s, agent: s.agent.s, group: cp.group.s}
 		for _, pair := range []placement.Setting{{Name: "device", Value: s.device.s}, {Name: "directory", Value: s.directory.s}, {Name: "fstype", Value: s.fstype.s}, {Name: "options", Value: s.options.s}} {
@@ -138,7 +138,7 @@ func (cp *ControlPlane) service(s service) []Step {
 		p.clone = []placement.Setting{{Name: "promotable", Value: "true"}, {Name: "promoted-max", Value: "1"}, interleave}
 		steps = []Step{create(p)}
 		if s.ip.s != "" {
-			ip := floating(s.ip.s, "")
+			ip := cp.floating(s.ip.s, "")
 			steps = append(steps, create(ip), colocate(ip.id, clone, "Promoted"), startAfterPromote(clone, ip.id))
 		}
 	}
@@ -151,14 +151,14 @@ func (cp *ControlPlane) service(s service) []Step {
 }
 
 // floating is a floating IP, with the length of its prefix maybe.
-func floating(text, group string) *primitive {
+func (cp *ControlPlane) floating(text, group string) *primitive {
 	addr, mask, ok := strings.Cut(text, "/")
 	if ip, err := address(addr); err == nil {
 		addr = ip.String()
 	}
 	p := &primitive{
 		id:         "ip-" + strings.ReplaceAll(addr, ":", "-"), // no colon in an id of XML
-		agent:      "ocf:heartbeat:IPaddr2",
+		agent:      cp.ipAgent.s,
 		parameters: []placement.Setting{{Name: "ip", Value: addr}}, group: group,
 	}
 	if ok {

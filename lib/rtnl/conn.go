@@ -1,6 +1,7 @@
 // Package rtnl asks the kernel for the interfaces, addresses and routes of a network namespace, and has it add and remove
-// addresses, by rtnetlink(7). It is as much of that as a floating IP needs: a monitor runs it every few seconds, and a
-// library for all of netlink costs every agent's start more than the questions themselves take.
+// addresses, by rtnetlink(7). It is as much of that as a floating IP needs. A library for all of netlink would be in the
+// binary that all agents are: vishvananda/netlink added half a millisecond to the start of each (4.1 to 4.6 ms), unused;
+// jsimonetti/rtnetlink nothing to that, but four modules.
 package rtnl
 
 import (

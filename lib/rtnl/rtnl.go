@@ -1,6 +1,7 @@
 package rtnl
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -96,6 +97,14 @@ func parseLink(data []byte) (l Link, err error) {
 	return l, err
 }
 
+// number is the first one of an attribute.
+func number(b []byte) uint32 {
+	if len(b) < 4 {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(b)
+}
+
 func text(b []byte) string { return strings.TrimRight(string(b), "\x00") }
 
 // Address is an address of an interface.
@@ -117,7 +126,7 @@ func (c *Conn) Addresses(family byte) ([]Address, error) {
 	fixed[0] = family
 	err := c.ask(newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP, fixed...), func(data []byte) error {
 		a, err := parseAddress(data)
-		if data[0] == family { // a kernel without IPv6 lists IPv4's
+		if err == nil && data[0] == family { // a kernel without IPv6 lists IPv4's
 			list = append(list, a)
 		}
 		return err
@@ -138,13 +147,9 @@ func parseAddress(data []byte) (a Address, err error) {
 		case unix.IFA_LABEL:
 			a.Label = text(value)
 		case unix.IFA_FLAGS:
-			if len(value) == 4 {
-				a.Flags = binary.NativeEndian.Uint32(value)
-			}
+			a.Flags = number(value)
 		case unix.IFA_CACHEINFO:
-			if len(value) >= 4 {
-				a.Preferred = binary.NativeEndian.Uint32(value)
-			}
+			a.Preferred = number(value)
 		}
 	})
 	if err != nil {
@@ -154,7 +159,7 @@ func parseAddress(data []byte) (a Address, err error) {
 		local = peer
 	}
 	a.Prefix, a.Scope, a.Index = netip.PrefixFrom(local, int(data[1])), data[3], int(binary.NativeEndian.Uint32(data[4:]))
-	a.raw = append([]byte(nil), data...)
+	a.raw = bytes.Clone(data)
 	return a, nil
 }
 
@@ -192,6 +197,9 @@ func (c *Conn) Delete(a Address) error {
 	return c.ask(newMessage(unix.RTM_DELADDR, unix.NLM_F_ACK, a.raw...), func([]byte) error { return nil })
 }
 
+// Same tells whether two are at one interface, with one prefix.
+func (a Address) Same(b Address) bool { return a.Index == b.Index && a.Prefix == b.Prefix }
+
 // Restore puts an address that was listed there again, as it was.
 func (c *Conn) Restore(a Address) error {
 	m := newMessage(unix.RTM_NEWADDR, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, a.raw...)
@@ -207,6 +215,20 @@ type Route struct {
 	Scope   byte       // of IPv4: unix.RT_SCOPE_LINK is what is there without a gateway
 	Gateway bool       // it goes by way of one
 	Source  netip.Addr // what the kernel prefers to send from; not valid: whatever it finds
+	raw     []byte     // the kernel's message, by which it can be put there again
+}
+
+// Same tells whether two are one.
+func (r Route) Same(o Route) bool { return bytes.Equal(r.raw, o.raw) }
+
+// Automatic tells whether the kernel itself makes and removes the route, as that to an address's network.
+func (r Route) Automatic() bool { return r.raw[5] == unix.RTPROT_KERNEL }
+
+// RestoreRoute puts a route that was listed there again, as it was.
+func (c *Conn) RestoreRoute(r Route) error {
+	raw := bytes.Clone(r.raw)
+	binary.NativeEndian.PutUint32(raw[8:], binary.NativeEndian.Uint32(raw[8:])&^(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN)) // rtm_flags
+	return c.ask(newMessage(unix.RTM_NEWROUTE, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, raw...), func([]byte) error { return nil })
 }
 
 // Routes lists the routes of all tables, of IPv4 (unix.AF_INET) or IPv6.
@@ -216,7 +238,7 @@ func (c *Conn) Routes(family byte) ([]Route, error) {
 	fixed[0] = family
 	err := c.ask(newMessage(unix.RTM_GETROUTE, unix.NLM_F_DUMP, fixed...), func(data []byte) error {
 		r, err := parseRoute(data)
-		if data[0] == family && r.To.IsValid() {
+		if err == nil && data[0] == family && r.To.IsValid() {
 			list = append(list, r)
 		}
 		return err
@@ -226,7 +248,7 @@ func (c *Conn) Routes(family byte) ([]Route, error) {
 
 func parseRoute(data []byte) (r Route, err error) {
 	to := netip.IPv4Unspecified()
-	if data[0] == unix.AF_INET6 {
+	if len(data) > 0 && data[0] == unix.AF_INET6 {
 		to = netip.IPv6Unspecified()
 	}
 	err = attributes(data, unix.SizeofRtMsg, func(kind uint16, value []byte) {
@@ -234,9 +256,9 @@ func parseRoute(data []byte) (r Route, err error) {
 		case unix.RTA_DST:
 			to, _ = netip.AddrFromSlice(value)
 		case unix.RTA_OIF:
-			r.Index = int(binary.NativeEndian.Uint32(value))
+			r.Index = int(number(value))
 		case unix.RTA_TABLE:
-			r.Table = int(binary.NativeEndian.Uint32(value))
+			r.Table = int(number(value))
 		case unix.RTA_GATEWAY, unix.RTA_VIA:
 			r.Gateway = true
 		case unix.RTA_PREFSRC:
@@ -250,14 +272,6 @@ func parseRoute(data []byte) (r Route, err error) {
 	if r.Table == 0 {
 		r.Table = int(data[4])
 	}
+	r.raw = bytes.Clone(data)
 	return r, nil
 }
-
-// Key tells an address from all others.
-type Key struct {
-	Index  int
-	Prefix netip.Prefix
-}
-
-// Key is the address's.
-func (a Address) Key() Key { return Key{a.Index, a.Prefix} }

@@ -267,6 +267,9 @@ func (s *Swap) wanted(prim *pacemaker.Element) bool {
 	if s.To != "" && to != s.To {
 		return false
 	}
+	if agent := s.Agents[to]; s.To == "" && agent.Kind != nil && agent.Kind().Named {
+		return false
+	}
 	return to != "" && pacemaker.AgentOf(prim) != "ocf:"+Provider+":"+to
 }
 
@@ -336,7 +339,9 @@ func (s *Swap) change(ctx context.Context, p *Plan, status *pacemaker.Status, pr
 	if err != nil {
 		return nil, err
 	}
-	defer process.Close()
+	if process != nil {
+		defer process.Close()
+	}
 	c.New = replacement(p.cib, c.Old, to, c.Params)
 	if s.Defaults {
 		advised(p.cib, c.New, agent)
@@ -369,13 +374,13 @@ func plain(cib, prim *pacemaker.Element, path []*pacemaker.Element) error {
 	return nil
 }
 
-// read finds the resource's process on this node, and takes down how it runs. The caller closes it.
+// read finds the resource's process on this node, and takes down how it runs. The caller closes it. It is nil of what is
+// no process.
 func (c *Change) read(ctx context.Context, kind takeover.Kind, units bool) (*daemon.Process, error) {
-	process, err := kind.Locate(ctx, pacemaker.Parameters(c.Old), unitName(c.Old))
-	if err != nil {
+	process, err := c.find(ctx, kind, pacemaker.Parameters(c.Old), unitName(c.Old))
+	if process == nil {
 		return nil, err
 	}
-	c.identify(process)
 	how, err := takeover.Look(ctx, process, pacemaker.Parameters(c.Old))
 	if err == nil {
 		err = c.ownUnit(ctx, kind)
@@ -396,6 +401,20 @@ func (c *Change) read(ctx context.Context, kind takeover.Kind, units bool) (*dae
 // contradicts tells whether what is given says how the service is run, as its unit does.
 func contradicts(given map[string]string, direct []string) bool {
 	return slices.ContainsFunc(direct, func(name string) bool { return given[name] != "" })
+}
+
+// find finds what the resource is on this node, and takes it down. The caller closes the process, if it is one.
+func (c *Change) find(ctx context.Context, kind takeover.Kind, given map[string]string, unit string) (*daemon.Process, error) {
+	if kind.Lives != nil {
+		what, err := kind.Lives(ctx, given)
+		c.Process, c.RunBy = what, byKernel
+		return nil, err
+	}
+	process, err := kind.Locate(ctx, given, unit)
+	if err == nil {
+		c.identify(process)
+	}
+	return process, err
 }
 
 // identify takes down which process it is.
@@ -486,12 +505,13 @@ func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now 
 	if agent.Kind == nil {
 		return nil, fmt.Errorf("there is no agent %s in this version that takes services over", was.To)
 	}
-	process, err := agent.Kind().Locate(ctx, pacemaker.Parameters(now), unitName(was.Old))
+	process, err := c.find(ctx, agent.Kind(), pacemaker.Parameters(now), unitName(was.Old))
 	if err != nil {
 		return nil, err
 	}
-	defer process.Close()
-	c.identify(process)
+	if process != nil {
+		defer process.Close()
+	}
 	if c.Unit != "" && unitName(was.Old) != "" {
 		c.RunBy = byUnit
 	}
@@ -604,7 +624,7 @@ func (s *Swap) tryOut(ctx context.Context, c *Change, newAgent func() ocf.Agent)
 
 // note says what an operator should know of the change.
 func (c *Change) note(ctx context.Context, agent ocf.Agent) {
-	if len(c.Params) == 0 {
+	if len(c.Params) == 0 && c.RunBy != byKernel {
 		c.add("it runs as the new agent expects without any parameter")
 	}
 	c.noteUnit(ctx)

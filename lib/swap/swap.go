@@ -73,7 +73,7 @@ type Change struct {
 	Started  uint64              `json:"started,omitempty"` // in ticks since boot; with PID the process's identity
 	Process  string              `json:"process"`
 	Unit     string              `json:"unit,omitempty"`   // the systemd unit that it runs in
-	RunBy    string              `json:"run_by,omitempty"` // who starts and stops it from then on: byUnit or byAgent
+	RunBy    string              `json:"run_by,omitempty"` // who starts and stops it from then on: byUnit, byAgent or byKernel
 	Params   map[string]string   `json:"-"`                // that were derived
 	Notes    []string            `json:"notes,omitempty"`
 	Conflict []string            `json:"conflict,omitempty"` // what others changed, and is given up: a person has to agree
@@ -82,8 +82,9 @@ type Change struct {
 
 // Who starts and stops a service.
 const (
-	byUnit  = "unit"
-	byAgent = "agent"
+	byUnit   = "unit"
+	byAgent  = "agent"
+	byKernel = "kernel"
 )
 
 // Way says in a line who runs the service from then on.
@@ -91,6 +92,8 @@ func (c *Change) Way() string {
 	switch {
 	case c.RunBy == byUnit:
 		return fmt.Sprintf("run by its unit %s, in which its process stays", c.Unit)
+	case c.RunBy == byKernel:
+		return "it is the kernel's, and stays there"
 	case c.Unit != "":
 		return fmt.Sprintf("run by %s itself; its process stays in %s until it first ends", c.To, c.Unit)
 	}

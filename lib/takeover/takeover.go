@@ -26,6 +26,11 @@ type Agent struct {
 type Kind struct {
 	Types []string // names of its init scripts and units
 	OCF   []string // provider:type of other agents of it
+	// Named: only a resource that is named, or whose new agent is, is swapped. Others of its agent serve other purposes.
+	Named bool
+	// Lives finds, of a service that is no process but the kernel's, what these parameters are given for. It stands for all
+	// that follows.
+	Lives func(ctx context.Context, given map[string]string) (what string, err error)
 	// Identity finds all processes of the kind.
 	Identity daemon.Identity
 	// Narrow tells the resource's own process from others of the kind; nil: it cannot be told.

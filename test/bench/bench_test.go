@@ -36,11 +36,18 @@ func (c *contender) run(b *testing.B) {
 	}
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
 	cmd.Env = append(os.Environ(), c.env...)
+	said, err := os.CreateTemp(b.TempDir(), "") // not a pipe, which what goes on in the background would hold
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer said.Close()
+	cmd.Stdout, cmd.Stderr = said, said
 	begin := time.Now()
-	out, _ := cmd.CombinedOutput()
+	err = cmd.Run()
 	wall := time.Since(begin)
 	if got := cmd.ProcessState.ExitCode(); got != c.code {
-		b.Fatalf("%s: exit %d, want %d: %s", c.name, got, c.code, out)
+		out, _ := os.ReadFile(said.Name())
+		b.Fatalf("%s: exit %d, want %d: %v: %s", c.name, got, c.code, err, out)
 	}
 	c.wall = append(c.wall, wall)
 	c.cpu = append(c.cpu, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
@@ -62,6 +69,12 @@ func against(b *testing.B, ours, theirs *contender) (wall, cpu float64) {
 		ours.run(b)
 		theirs.run(b)
 	}
+	return report(b, ours, theirs)
+}
+
+// report reports what two have taken.
+func report(b *testing.B, ours, theirs *contender) (wall, cpu float64) {
+	b.Helper()
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	ow, oc, tw, tc := median(ours.wall), median(ours.cpu), median(theirs.wall), median(theirs.cpu)
 	wall, cpu = float64(tw)/float64(ow), float64(tc)/float64(oc)
