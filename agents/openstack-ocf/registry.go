@@ -36,7 +36,7 @@ func own() map[string]entry {
 		"memcached":            {memcached.New, memcached.Place, memcached.Takeover},
 		"redis":                {redis.New, redis.Place, redis.Takeover},
 		"mysql-shared-storage": {mysql.New, mysql.Place, mysql.Takeover},
-		"shared-storage":       {sharedstorage.New, sharedstorage.Place, nil},
+		"shared-storage":       {sharedstorage.New, sharedstorage.Place, sharedstorage.Takeover},
 		"qpidd":                {qpidd.New, qpidd.Place, qpidd.Takeover},
 	}
 }
