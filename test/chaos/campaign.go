@@ -33,6 +33,8 @@ type Config struct {
 	Lasting  bool     // failures are not cleaned up between steps: bans add up, as where nobody looks
 	History  io.Writer
 	Say      func(line string)
+
+	sabotage []fault // in place of all others
 }
 
 // Services are the group's, in their order. The words say what is not as in the document.
@@ -259,7 +261,11 @@ func (s *scene) look(ctx context.Context) (at where, err error) {
 func (s *scene) draw(n int, at where) (acts []act, gap time.Duration) {
 	var able []fault
 	sum := 0
-	for _, f := range faults {
+	list := faults
+	if s.sabotage != nil {
+		list = s.sabotage
+	}
+	for _, f := range list {
 		if len(s.Kinds) == 0 || slices.Contains(s.Kinds, f.kind) {
 			able = append(able, f)
 			sum += f.weight

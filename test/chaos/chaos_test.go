@@ -3,14 +3,18 @@ package chaos
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/Azure/go-amqp"
 
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/chaos/check"
@@ -25,6 +29,14 @@ func TestChaos(t *testing.T) {
 
 // play plays a campaign and fails for all that was wrong in it.
 func play(t *testing.T, cfg Config) {
+	t.Helper()
+	for _, p := range verdict(t, cfg).Problems {
+		t.Error(p)
+	}
+}
+
+// verdict plays a campaign and has it judged.
+func verdict(t *testing.T, cfg Config) *check.Verdict {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("SKIP: needs minutes")
@@ -46,9 +58,100 @@ func play(t *testing.T, cfg Config) {
 	}
 	v := check.Judge(events)
 	t.Log("\n" + Text(v))
+	return v
+}
+
+// What the judge finds in a history must get into it: the damage is real here.
+func TestSabotageIsFound(t *testing.T) {
+	v := verdict(t, Config{Seed: 1, From: 1, To: 1, sabotage: []fault{{"sabotage", 1, sabotage}}})
+	found := map[check.Class]string{}
 	for _, p := range v.Problems {
-		t.Error(p)
+		found[p.Class] += p.Text + "\n"
 	}
+	for class, want := range map[check.Class]string{
+		check.Lost: "rows: 5 ", check.Doubled: "rows: 9 ", check.Torn: "pairs: of 7 ", check.TwoServers: "2 of db at once", check.TwoMounts: "disk of db",
+		check.StrayMount: "disk of db", check.NeedlessOff: "was fenced",
+	} {
+		if !strings.Contains(found[class], want) {
+			t.Errorf("%s: want %q, found %q", class, want, found[class])
+		}
+	}
+	if _, ok := v.Tallies["messages"]; ok && !strings.Contains(found[check.Lost], "messages: ") {
+		t.Error("a message was taken away, and is not missed")
+	}
+}
+
+// sabotage does what no cluster may let happen.
+func sabotage(s *scene, _ *rand.Rand, at where) act {
+	a := act{Fault: check.Fault{Kind: "sabotage", Bound: time.Minute}}
+	a.do = func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		if err := s.atLeast(ctx, 10); err != nil {
+			return err
+		}
+		d, err := openDatabase(s.cluster.Dial, time.Minute)
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		var errs []error
+		for _, statement := range []string{
+			"DELETE FROM chaos_rows WHERE n = 5", "INSERT INTO chaos_rows (n) VALUES (9)", "DELETE FROM chaos_second WHERE n = 7",
+		} {
+			_, err := d.db.ExecContext(ctx, statement)
+			errs = append(errs, err)
+		}
+		if s.queue != nil {
+			errs = append(errs, s.steal(ctx))
+		}
+		// The shared disk on a second node, and on it what looks like a server.
+		errs = append(errs, s.shell(ctx, at.passive[0], "mount "+s.stage.Disk+" /mnt && cp /bin/sleep /tmp/mariadbd && cd /mnt && /tmp/mariadbd 2"))
+		errs = append(errs, s.shell(ctx, at.active, "fence_rack -o off -n "+at.passive[1]))
+		return errors.Join(errs...)
+	}
+	return a
+}
+
+// atLeast returns when each client has asked so often.
+func (s *scene) atLeast(ctx context.Context, n int) error {
+	for {
+		events, err := s.history.Events()
+		if err != nil {
+			return err
+		}
+		counts := map[string]int{}
+		for _, e := range events {
+			if e.Kind == check.OK {
+				counts[e.Who]++
+			}
+		}
+		if counts["rows"] >= n && counts["pairs"] >= n {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		sleep(ctx, 100*time.Millisecond)
+	}
+}
+
+// steal takes a message that is somebody else's.
+func (s *scene) steal(ctx context.Context) error {
+	conn, session, err := dialBroker(ctx, s.cluster.Dial)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	r, err := session.NewReceiver(ctx, queueName, &amqp.ReceiverOptions{Credit: 5})
+	if err != nil {
+		return err
+	}
+	m, err := r.Receive(ctx, nil)
+	if err != nil {
+		return err
+	}
+	return r.AcceptMessage(ctx, m)
 }
 
 // A step is the same each time, whatever was played before it.
