@@ -25,7 +25,8 @@ comes of it. Nothing is changed, and neither a cluster nor pcs is needed, but th
 const applyHelp = `Compares the cluster with a description of a control plane, shows the difference as commands of pcs, asks, and
 changes only that: all in one step, or nothing if somebody else changed the configuration meanwhile. pcs is not
 needed. It never deletes a resource, nor a parameter that the file does not know. The cluster's configuration as it
-was is kept in ` + plan.Dir + `, and the way back is told. A second call finds nothing left to do.
+was is kept in ` + plan.Dir + `, and the way back is told: --undo takes back what one apply did, and
+nothing that others did since. A second call finds nothing left to do.
 
 HAProxy's configuration is written on this node alone, and what was there is kept beside it; "plan --haproxy" writes
 it on the others.
@@ -56,6 +57,7 @@ func applyCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only show what would be done"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
+			&cli.StringFlag{Name: "undo", Usage: "take back what the apply of that `TIME` did on this node; haproxy.cfg stays"},
 			&cli.BoolFlag{Name: replaceFlag, Usage: "replace an haproxy.cfg that openstack-ocf did not write"},
 		},
 		Before: supported,
@@ -113,10 +115,6 @@ func runPlan(c *cli.Context) error {
 }
 
 func runApply(c *cli.Context) error {
-	cp, err := controlPlane(c)
-	if err != nil {
-		return err
-	}
 	// A terminal that is gone must not end it between a command and its report.
 	signal.Ignore(unix.SIGPIPE)
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
@@ -124,6 +122,13 @@ func runApply(c *cli.Context) error {
 	out, in := io.Writer(c.App.Writer), bufio.NewReader(os.Stdin)
 	if isTerminal(os.Stdout) {
 		out = &live{out: out}
+	}
+	if at := c.String("undo"); at != "" {
+		return runUndo(ctx, c, out, at)
+	}
+	cp, err := controlPlane(c)
+	if err != nil {
+		return err
 	}
 	a := &plan.Apply{ControlPlane: cp, Dir: plan.Dir, Say: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }}
 	p, err := a.Compare(ctx)
@@ -153,6 +158,35 @@ func runApply(c *cli.Context) error {
 		return err
 	}
 	fmt.Fprintln(out, "done: all is as described")
+	return nil
+}
+
+// runUndo takes back what an apply did.
+func runUndo(ctx context.Context, c *cli.Context, out io.Writer, at string) error {
+	if c.NArg() > 0 || c.Bool(replaceFlag) {
+		return errors.New("--undo takes no file: it knows what the apply of that time changed")
+	}
+	u := &plan.Undo{Dir: plan.Dir, Time: at, Say: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }}
+	p, err := u.Compare(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, p)
+	if p.Nothing() || c.Bool("dry-run") {
+		return nil
+	}
+	if c.Bool("yes") && len(p.Lost) > 0 {
+		return errors.New("what others changed would go too, so a person has to agree: call it without --yes; nothing was changed")
+	}
+	if !c.Bool("yes") {
+		if err := confirm(ctx, out, bufio.NewReader(os.Stdin), "Go ahead?"); err != nil {
+			return err
+		}
+	}
+	if err := during(out, plan.SettleTime.String(), func() error { return u.Run(ctx, p) }); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "done: what that apply did is taken back")
 	return nil
 }
 

@@ -262,7 +262,6 @@ func (a *Apply) writeFile(p *Pending) (takeBack func() error, err error) {
 func (a *Apply) keep(now, to *pacemaker.Element) (way string, err error) {
 	base := filepath.Join(a.Dir, stamp())
 	for name, cib := range map[string]*pacemaker.Element{".before.xml": now, ".after.xml": to} {
-		// Only the configuration is to differ; crm_diff writes the newer kind of patch only if there are versions.
 		cib = &pacemaker.Element{Name: "cib", Attrs: now.Attrs, Children: []*pacemaker.Element{cib.Child("configuration"), pacemaker.El("status")}}
 		if err := save(base+name, cib.String()); err != nil {
 			return "", err
@@ -277,7 +276,7 @@ func (a *Apply) keep(now, to *pacemaker.Element) (way string, err error) {
 			return "", err
 		}
 	}
-	return fmt.Sprintf("crm_diff --original %s.after.xml --new %s.before.xml --no-version | cibadmin --patch --xml-pipe", base, base), nil
+	return "openstack-ocf apply --undo " + filepath.Base(base), nil
 }
 
 // running names what of the file does not run. What failed or is degraded, and runs all the same, is only told.

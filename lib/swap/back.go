@@ -370,7 +370,7 @@ func (r *run) restore(ctx context.Context) (doubt, err error) {
 			}
 			is := now.Clone()
 			is.Remove(isMark)
-			to, conflicts := takeBack(c.Old, c.New, is)
+			to, conflicts := pacemaker.TakeBack(c.Old, c.New, is, nil)
 			if !is.Equal(c.New) {
 				theirs = append(theirs, fmt.Sprintf("%s: somebody else changed it meanwhile, and that stays:\n%s", c.ID, strings.Join(Diff(c.New.Masked(secrets), is.Masked(secrets)), "\n")))
 			}

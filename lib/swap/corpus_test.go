@@ -103,7 +103,7 @@ func TestCorpus(t *testing.T) {
 			unmark(back)
 			for _, c := range changes {
 				now := resource(back, c.ID)
-				old, conflicts := takeBack(c.Old, c.New, now)
+				old, conflicts := pacemaker.TakeBack(c.Old, c.New, now, nil)
 				if len(conflicts) > 0 {
 					t.Errorf("%s: %s: %q", name, c.ID, conflicts)
 				}

@@ -488,7 +488,7 @@ func hasRoles(instances []pacemaker.Resource) bool {
 // undo plans to take one change back.
 func (s *Swap) undo(ctx context.Context, p *Plan, status *pacemaker.Status, now *pacemaker.Element, was *Change) (*Change, error) {
 	c := &Change{ID: was.ID, From: was.To, To: was.From, Old: now.Clone()}
-	c.New, c.Conflict = takeBack(was.Old, was.New, now)
+	c.New, c.Conflict = pacemaker.TakeBack(was.Old, was.New, now, nil)
 	if !now.Equal(was.New) {
 		c.Notes = append(c.Notes, "it was changed since it was swapped: what was changed stays, and only what the swap did is taken back")
 	}

@@ -239,7 +239,7 @@ func recovered(s *stand, _ *cluster.Node) {
 		must(s.t, s.c.WaitIdle(step(s.t)))
 	}
 	start("333s")
-	says(s.t, swap(s.t, s.n, 3, "--yes", "--undo"), "op db-start-interval-0s-1 came with the swap, was changed since, and goes", "a person has to agree")
+	says(s.t, swap(s.t, s.n, 3, "--yes", "--undo"), "op db-start-interval-0s-1 came with what is taken back, was changed since, and goes", "a person has to agree")
 	s.as(ourDB)
 	start("300s") // as the swap left it
 	swap(s.t, s.n, 0, "--yes", "--undo")

@@ -1,10 +1,9 @@
-package swap
+package pacemaker
 
 import (
+	"slices"
 	"strings"
 	"testing"
-
-	"github.com/openstack-ocf/agents/lib/pacemaker"
 )
 
 const mergeOld = `<primitive id="db" class="ocf" provider="heartbeat" type="mysql"><instance_attributes id="i"><nvpair id="i-config" name="config" value="/c"/></instance_attributes>
@@ -30,12 +29,12 @@ func TestTakeBackIsThreeWay(t *testing.T) {
 		{name: "what came is gone", from: `<nvpair id="i-datadir" name="datadir" value="/d"/>`},
 		{name: "the time is back already", from: `"300s"`, to: `"15"`},
 		{name: "another time", from: `"300s"`, to: `"600s"`, conflict: "op o1: its timeout was changed"},
-		{name: "another value of what came", from: `"/d"`, to: `"/e"`, conflict: "nvpair datadir came with the swap, was changed"},
+		{name: "another value of what came", from: `"/d"`, to: `"/e"`, conflict: "nvpair datadir came with what is taken back, was changed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			now := parse(t, strings.Replace(mergeNew, c.from, c.to, 1))
-			want := parse(t, strings.Replace(mergeOld, c.want, c.with, 1))
-			got, conflicts := takeBack(parse(t, mergeOld), parse(t, mergeNew), now)
+			now := parseXML(t, strings.Replace(mergeNew, c.from, c.to, 1))
+			want := parseXML(t, strings.Replace(mergeOld, c.want, c.with, 1))
+			got, conflicts := TakeBack(parseXML(t, mergeOld), parseXML(t, mergeNew), now, nil)
 			if !ordered(got).Equal(ordered(want)) {
 				t.Errorf("%s\nwant\n%s", got, want)
 			}
@@ -48,24 +47,38 @@ func TestTakeBackIsThreeWay(t *testing.T) {
 
 // A set that the swap made goes, unless they put something into it.
 func TestTakeBackOfASetThatCame(t *testing.T) {
-	old := parse(t, `<primitive id="db" class="lsb" type="mysqld"/>`)
-	new := replacement(parse(t, cibText), old, "mysql-shared-storage", map[string]string{"datadir": "/d"})
-	if got, conflicts := takeBack(old, new, new); !got.Equal(old) || len(conflicts) > 0 {
+	old := parseXML(t, `<primitive id="db" class="lsb" type="mysqld"/>`)
+	new := parseXML(t, `<primitive id="db" class="ocf" provider="openstack" type="x"><instance_attributes id="i"><nvpair id="i-datadir" name="datadir" value="/d"/></instance_attributes></primitive>`)
+	if got, conflicts := TakeBack(old, new, new, nil); !got.Equal(old) || len(conflicts) > 0 {
 		t.Errorf("%s %q", got, conflicts)
 	}
 	now := new.Clone()
-	now.Children[0].Add(pacemaker.El("nvpair", "id", "mine", "name", "log", "value", "/l"))
-	got, conflicts := takeBack(old, new, now)
+	now.Children[0].Add(El("nvpair", "id", "mine", "name", "log", "value", "/l"))
+	got, conflicts := TakeBack(old, new, now, nil)
 	if len(conflicts) > 0 || got.Find("nvpair", "mine") == nil || len(got.Children[0].Children) != 1 {
 		t.Errorf("%s %q", got, conflicts)
 	}
 }
 
 // ordered has the order of operations by their ids: it does not matter to Pacemaker.
-func ordered(e *pacemaker.Element) *pacemaker.Element {
+func ordered(e *Element) *Element {
 	c := e.Clone()
 	if ops := c.Child("operations"); ops != nil {
-		sortByID(ops)
+		slices.SortFunc(ops.Children, func(a, b *Element) int { return strings.Compare(a.Attr("id"), b.Attr("id")) })
 	}
 	return c
+}
+
+// What is whole goes with what they put into it, which is told.
+func TestTakeBackOfWhatIsWhole(t *testing.T) {
+	old := parseXML(t, `<resources/>`)
+	new := parseXML(t, `<resources><group id="g"><primitive id="a"><operations/></primitive></group></resources>`)
+	now := parseXML(t, `<resources><group id="g"><primitive id="a"><operations/><meta_attributes id="m"/></primitive><primitive id="theirs"/></group></resources>`)
+	got, conflicts := TakeBack(old, new, now, func(e *Element) bool { return e.Name == "primitive" })
+	if want := parseXML(t, `<resources><group id="g"><primitive id="theirs"/></group></resources>`); !got.Equal(want) {
+		t.Errorf("%s", got)
+	}
+	if len(conflicts) != 1 || conflicts[0] != "primitive a came with what is taken back, was changed since, and goes" {
+		t.Errorf("%q", conflicts)
+	}
 }
