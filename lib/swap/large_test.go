@@ -133,15 +133,13 @@ func TestLarge(t *testing.T) {
 	}
 	looks(3)
 	lap("asked")
-	for range 2 { // as calm
-		cib, err := pacemaker.CIB(ctx)
-		must(err)
-		unmark(cib)
-		_, err = pacemaker.Simulate(ctx, cib)
-		must(err)
-		_, err = pacemaker.ReadStatus(ctx)
-		must(err)
-	}
+	cib, err := pacemaker.CIB(ctx) // as calm
+	must(err)
+	unmark(cib)
+	must(both(
+		func() error { _, err := pacemaker.Simulate(ctx, cib); return err },
+		func() error { _, err := pacemaker.ReadStatus(ctx); return err },
+	))
 	must(r.apply(ctx, func(cib *pacemaker.Element) error { unmark(cib); return nil }))
 	for range 2 {
 		_, err := pacemaker.ReadStatus(ctx)

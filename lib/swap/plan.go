@@ -185,10 +185,10 @@ func (s *Swap) survey(ctx context.Context) (*Plan, *pacemaker.Status, *Refusal, 
 func rested(ctx context.Context) (cib *pacemaker.Element, status *pacemaker.Status, busy string, err error) {
 	err = until(ctx, settling, func(context.Context) (err error) {
 		busy = ""
-		if cib, err = pacemaker.CIB(ctx); err != nil {
-			return &final{err}
-		}
-		if status, err = pacemaker.ReadStatus(ctx); err != nil {
+		if err := both(
+			func() (err error) { cib, err = pacemaker.CIB(ctx); return err },
+			func() (err error) { status, err = pacemaker.ReadStatus(ctx); return err },
+		); err != nil {
 			return &final{err}
 		}
 		if busy, err = pacemaker.Busy(ctx, status); err != nil {

@@ -474,6 +474,9 @@ func together(calls []func() error) []error {
 	return errs
 }
 
+// both makes two calls at once.
+func both(a, b func() error) error { return errors.Join(together([]func() error{a, b})...) }
+
 // isCloned tells whether a primitive has several instances.
 func isCloned(cib *pacemaker.Element, id string) bool {
 	resources := cib.Child("configuration", "resources")
@@ -526,9 +529,9 @@ func (r *run) verify(ctx context.Context) error {
 		if err := errors.Join(r.journal.write(), r.units(ctx, true)); err != nil {
 			return err
 		}
-	}
-	if err := r.calm(ctx, 30*time.Second); err != nil {
-		return err
+		if err := r.calm(ctx, 30*time.Second); err != nil {
+			return err
+		}
 	}
 	return r.journal.at(verified)
 }
@@ -547,8 +550,12 @@ func (r *run) calm(ctx context.Context, within time.Duration) error {
 			return &final{ErrForeign}
 		}
 		unmark(cib)
-		would, err := pacemaker.Simulate(ctx, cib)
-		if err != nil {
+		var would []pacemaker.Action
+		var status *pacemaker.Status
+		if err := both(
+			func() (err error) { would, err = pacemaker.Simulate(ctx, cib); return err },
+			func() (err error) { status, err = pacemaker.ReadStatus(ctx); return err },
+		); err != nil {
 			return err
 		}
 		var more []string
@@ -559,10 +566,6 @@ func (r *run) calm(ctx context.Context, within time.Duration) error {
 		}
 		if len(more) > 0 {
 			return fmt.Errorf("the cluster would do more than begin monitors if the maintenance ended now: %s", strings.Join(more, ", "))
-		}
-		status, err := pacemaker.ReadStatus(ctx)
-		if err != nil {
-			return err
 		}
 		return atRest(ctx, status)
 	})
