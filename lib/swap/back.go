@@ -227,20 +227,34 @@ func reacquaint(ctx context.Context, cib *pacemaker.Element, status *pacemaker.S
 				asked[p.Attr("id")] = map[string]bool{}
 			}
 			asked[p.Attr("id")][op.Node] = true
+			if !inClonedGroup(cib, p.Attr("id")) {
+				continue
+			}
+			if err := until(ctx, time.Minute, func(ctx context.Context) error { return acquainted(ctx, p.Attr("id"), []string{op.Node}) }); err != nil { // see ask
+				return err
+			}
 		}
 	}
 	return until(ctx, time.Minute, func(ctx context.Context) error {
-		cib, err := pacemaker.CIB(ctx)
-		if err != nil {
-			return err
-		}
 		for id, nodes := range asked {
-			if p := resource(cib, id); p != nil && !known(cib, id, pacemaker.AgentOf(p), slices.Collect(maps.Keys(nodes))) {
-				return fmt.Errorf("%s: no answer from %s", id, strings.Join(slices.Sorted(maps.Keys(nodes)), ", "))
+			if err := acquainted(ctx, id, slices.Sorted(maps.Keys(nodes))); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+// acquainted is nil if these nodes know a resource by the agent that it has.
+func acquainted(ctx context.Context, id string, nodes []string) error {
+	cib, err := pacemaker.CIB(ctx)
+	if err != nil {
+		return err
+	}
+	if p := resource(cib, id); p != nil && !known(cib, id, pacemaker.AgentOf(p), nodes) {
+		return fmt.Errorf("%s: no answer from %s", id, strings.Join(nodes, ", "))
+	}
+	return nil
 }
 
 // online are the nodes that are there.

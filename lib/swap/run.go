@@ -426,6 +426,22 @@ func (r *run) ask(ctx context.Context, of func(*Change) (agent string, nodes []s
 			}
 			return failed
 		}
+		if inClonedGroup(cib, c.ID) {
+			// crm_resource names the first instance by its number, which no node knows, once that one's node has forgotten it.
+			calls = append(calls, func() (failed error) {
+				for _, n := range q.nodes {
+					one := q
+					one.nodes = []string{n}
+					err := each(one.nodes)
+					if err == nil {
+						err = r.answers(attended, []question{one}, since)
+					}
+					failed = errors.Join(failed, err)
+				}
+				return failed
+			})
+			continue
+		}
 		if isCloned(cib, c.ID) {
 			for _, n := range q.nodes {
 				calls = append(calls, func() error { return each([]string{n}) })
@@ -483,6 +499,12 @@ func isCloned(cib *pacemaker.Element, id string) bool {
 	return slices.ContainsFunc(resources.Path(resources.Find("primitive", id)), func(e *pacemaker.Element) bool {
 		return e.Name == "clone" || e.Name == "master" || e.Name == "bundle"
 	})
+}
+
+// inClonedGroup tells whether a primitive stands in a group that is cloned.
+func inClonedGroup(cib *pacemaker.Element, id string) bool {
+	resources := cib.Child("configuration", "resources")
+	return isCloned(cib, id) && slices.ContainsFunc(resources.Path(resources.Find("primitive", id)), func(e *pacemaker.Element) bool { return e.Name == "group" })
 }
 
 // nodesOf are all nodes that are asked.

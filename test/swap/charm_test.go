@@ -63,6 +63,18 @@ func TestCharm(t *testing.T) {
 	*balance = *use(t, c, id, balance.writer, balance.find...)
 	swapped(ourBalance)
 	swapped(old, "--undo")
+
+	// The same in a group, which is cloned.
+	n.MustExec(step(t), t, "crm", "-F", "configure", "delete", "--force", "cl_nova_haproxy")
+	configure("primitive res_nova_first ocf:pacemaker:Dummy")
+	configure("group grp_nova_haproxy res_nova_first " + id)
+	configure("clone cl_nova_group grp_nova_haproxy")
+	must(t, c.WaitIdle(step(t)))
+	*balance = *use(t, c, id, balance.writer, balance.find...)
+	swapped(ourBalance)
+	balance.revived(c.Nodes()[1])
+	*balance = *use(t, c, id, balance.writer, balance.find...)
+	swapped(old, "--undo")
 }
 
 // revived kills the service's process on a node, and wants the cluster's new agent to have started the next. The failure
