@@ -49,6 +49,40 @@ func TestKeepsWhatOthersChanged(t *testing.T) {
 	b.as(true, false)
 }
 
+// A node that joins in the middle of a swap has not been asked for the agents: the controllers enter it in the
+// configuration, and the swap is undone. In standby, for the rest of the cluster would start api there.
+func TestNodeJoinsMeanwhile(t *testing.T) {
+	b := newBench(t)
+	r := b.begin()
+	cib := b.cib()
+	joined := cib.Clone()
+	joined.Child("configuration", "nodes").Add(pacemaker.El("node", "id", "4", "uname", "node4").Add(
+		pacemaker.El("instance_attributes", "id", "n4").Add(pacemaker.El("nvpair", "id", "n4-standby", "name", "standby", "value", "on"))))
+	joined.Child("status").Add(parse(t, strings.ReplaceAll(benchNode(4, 7), `rc-code="0"`, `rc-code="7"`)))
+	if err := pacemaker.Patch(t.Context(), cib, joined); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.verify(t.Context()); !errors.Is(err, ErrForeign) {
+		t.Errorf("the swap goes on: %v", err)
+	}
+	if err := r.lift(t.Context()); !errors.Is(err, ErrForeign) {
+		t.Errorf("the maintenance is ended: %v", err)
+	}
+	if did, err := b.swap.Recover(t.Context()); did != Undid || err != nil {
+		t.Fatalf("%q, %v", did, err)
+	}
+	now := b.cib()
+	if now.Find("node", "4") == nil {
+		t.Error("the node is gone")
+	}
+	left := now.Clone()
+	left.Remove(func(e *pacemaker.Element) bool { return e.Attr("uname") == "node4" })
+	if err := pacemaker.Patch(t.Context(), now, left); err != nil {
+		t.Fatal(err)
+	}
+	b.as(true, false)
+}
+
 // What cannot be put back now must not be managed, and not be taken for undone.
 func TestMaintenanceStaysWhileTheOldAgentsAreNotBack(t *testing.T) {
 	b := newBench(t)
