@@ -72,8 +72,6 @@ func TestCharm(t *testing.T) {
 	must(t, c.WaitIdle(step(t)))
 	*balance = *use(t, c, id, balance.writer, balance.find...)
 	swapped(ourBalance)
-	balance.revived(c.Nodes()[1])
-	*balance = *use(t, c, id, balance.writer, balance.find...)
 	swapped(old, "--undo")
 }
 
