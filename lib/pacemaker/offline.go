@@ -44,11 +44,15 @@ func VerifyCIB(ctx context.Context, cib *Element) error {
 func WaitIdle(ctx context.Context, within time.Duration) error {
 	whole, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	busy := "" // a question that was cut short says less than the answer before it
 	for {
 		asked := time.Now()
 		what, err := left(whole)
 		if err == nil && what == "" {
 			return nil
+		}
+		if err == nil {
+			busy = what
 		}
 		select {
 		case <-time.After(max(500*time.Millisecond, time.Since(asked))):
@@ -57,10 +61,10 @@ func WaitIdle(ctx context.Context, within time.Duration) error {
 		switch {
 		case ctx.Err() != nil:
 			return fmt.Errorf("the wait was interrupted: %w", context.Cause(ctx))
-		case whole.Err() != nil && err != nil:
+		case whole.Err() != nil && busy == "":
 			return fmt.Errorf("it cannot be seen whether the cluster is done after %s: %w", within, err)
 		case whole.Err() != nil:
-			return fmt.Errorf("the cluster is still busy after %s: %s", within, what)
+			return fmt.Errorf("the cluster is still busy after %s: %s", within, busy)
 		}
 	}
 }

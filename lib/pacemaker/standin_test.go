@@ -41,8 +41,8 @@ func TestWaitIdle(t *testing.T) {
 	}{
 		"idle":           {mon, "echo S_IDLE", graph("monitor", "2000"), time.Minute, ""},
 		"becomes idle":   {mon, `[ -e "$0.was" ] && echo S_IDLE; touch "$0.was"; echo S_TRANSITION_ENGINE`, graph("monitor", "2000"), time.Minute, ""},
-		"never idle":     {mon, "echo S_TRANSITION_ENGINE", graph("monitor", "2000"), time.Second, "the cluster is still busy after 1s: a transition is in progress: S_TRANSITION_ENGINE"},
-		"a start is due": {mon, "echo S_IDLE", graph("start", "0"), time.Second, "the cluster is still busy after 1s: start of db on node1"},
+		"never idle":     {mon, "echo S_TRANSITION_ENGINE", graph("monitor", "2000"), 2 * time.Second, "the cluster is still busy after 2s: a transition is in progress: S_TRANSITION_ENGINE"},
+		"a start is due": {mon, "echo S_IDLE", graph("start", "0"), 2 * time.Second, "the cluster is still busy after 2s: start of db on node1"},
 		"not to be seen": {"exit 102", "echo S_IDLE", graph("monitor", "2000"), time.Second, "it cannot be seen whether the cluster is done after 1s: crm_mon"},
 	} {
 		t.Run(name, func(t *testing.T) {
