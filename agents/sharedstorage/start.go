@@ -24,6 +24,10 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 	if s.ours {
 		return a.healthy(ctx, s)
 	}
+	// As ocf:heartbeat:Filesystem does, whose resources may come here: a node that never had the directory must not be lost.
+	if _, err := hang.Bound(ctx, "the directory "+a.dir, func() (struct{}, error) { return struct{}{}, os.MkdirAll(a.dir, 0o755) }); err != nil {
+		return ocf.Errorf(ocf.Generic, "directory %s cannot be made: %w", a.dir, err)
+	}
 	if err := a.ready(ctx, s); err != nil {
 		return err
 	}
@@ -66,8 +70,8 @@ func (a *agent) ready(ctx context.Context, s state) error {
 	}
 	fi, err := hang.Bound(ctx, "the directory "+a.dir, func() (os.FileInfo, error) { return os.Stat(a.dir) })
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return ocf.Errorf(ocf.BadArgument, "directory %s does not exist on this node: mkdir -p %s", a.dir, a.dir)
+	case errors.Is(err, fs.ErrNotExist): // a start makes it
+		return nil
 	case err != nil:
 		return ocf.Errorf(ocf.Generic, "directory %s: %w", a.dir, err)
 	case !fi.IsDir():

@@ -40,7 +40,7 @@ func TestBesideFilesystem(t *testing.T) {
 		{"started", started, ocf.Monitor, "0", "0"},
 		{"started", started, ocf.Stop, "0", "0"},
 		{"no such device", with("device", "/dev/of-nobody"), ocf.Start, "5", "1"},
-		{"no such directory", with("directory", "/run/of-nobody"), ocf.Start, "0", "2"}, // theirs makes it
+		{"no such directory", with("directory", "/run/of-nobody"), ocf.Start, "0", "0"},
 		{"another type", with("fstype", "xfs"), ocf.Start, "1", "1"},
 		{"an option that nobody knows", with("options", "of-nobody"), ocf.Start, "1", "1"},
 		{"a clone", func(h *host, _ func(string)) { h.Agent = h.With("CRM_meta_clone", "0", "CRM_meta_clone_max", "2") }, ocf.Start, "6", "6"},

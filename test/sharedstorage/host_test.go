@@ -169,8 +169,15 @@ func faults() []box.Row[*host] {
 			late.Stop()
 		}},
 		{"directory missing", func(h *host) {
-			h.With("directory", "/run/of-nobody").Want(ocf.Start, ocf.BadArgument, "directory /run/of-nobody does not exist")
-			h.With("directory", "/run/of-nobody").Want(ocf.Monitor, ocf.NotRunning)
+			none := h.With("directory", "/run/of-nobody")
+			none.Want(ocf.Monitor, ocf.NotRunning)
+			none.Want(ocf.Start, ocf.OK)
+			none.Want(ocf.Monitor, ocf.OK)
+			none.Want(ocf.Stop, ocf.OK)
+		}},
+		{"a file in its place", func(h *host) {
+			box.Sh(h.T, "rmdir /run/of-nobody 2>/dev/null; touch /run/of-nobody")
+			h.With("directory", "/run/of-nobody").Want(ocf.Start, ocf.Generic, "directory /run/of-nobody cannot be made")
 		}},
 		{"wrong type", func(h *host) {
 			other := map[string]string{"ext4": "xfs", "xfs": "ext4"}[h.Params["fstype"]]
