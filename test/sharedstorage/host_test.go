@@ -169,6 +169,7 @@ func faults() []box.Row[*host] {
 			late.Stop()
 		}},
 		{"directory missing", func(h *host) {
+			defer os.Remove("/run/of-nobody")
 			none := h.With("directory", "/run/of-nobody")
 			none.Want(ocf.Monitor, ocf.NotRunning)
 			none.Want(ocf.Start, ocf.OK)
@@ -176,7 +177,8 @@ func faults() []box.Row[*host] {
 			none.Want(ocf.Stop, ocf.OK)
 		}},
 		{"a file in its place", func(h *host) {
-			box.Sh(h.T, "rmdir /run/of-nobody 2>/dev/null; touch /run/of-nobody")
+			defer os.Remove("/run/of-nobody")
+			box.Sh(h.T, "touch /run/of-nobody")
 			h.With("directory", "/run/of-nobody").Want(ocf.Start, ocf.Generic, "directory /run/of-nobody cannot be made")
 		}},
 		{"wrong type", func(h *host) {
