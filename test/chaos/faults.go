@@ -165,7 +165,7 @@ var serviceFaults = []fault{
 			err := s.shell(ctx, a.Node, "rm -rf "+files[a.Target].traces)
 			sleep(ctx, long)
 			// What was told of it is to restart the service when that is convenient.
-			return errors.Join(err, s.tool(ctx, "pcs", "resource", "restart", a.Target))
+			return errors.Join(err, s.restart(ctx, a.Target))
 		}
 		return a
 	}},
@@ -239,7 +239,7 @@ func duringStop(kind string, sig syscall.Signal, words ...string) func(*scene, *
 				return fmt.Errorf("%s does not run", a.Target)
 			}
 			restarted := make(chan error, 1)
-			go func() { restarted <- s.tool(ctx, "crm_resource", "--restart", "--resource", a.Target) }()
+			go func() { restarted <- s.restart(ctx, a.Target) }()
 			err := s.stopping(ctx, a.Target)
 			if err == nil {
 				sleep(ctx, late)
@@ -370,7 +370,7 @@ var operatorFaults = []fault{
 	}},
 	{"restart", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "restart", 45*time.Second)
-		a.do = func(ctx context.Context) error { return s.tool(ctx, "pcs", "resource", "restart", a.Target) }
+		a.do = func(ctx context.Context) error { return s.restart(ctx, a.Target) }
 		return a
 	}},
 	{"disable", 2, func(s *scene, rng *rand.Rand, at where) act {
@@ -463,6 +463,15 @@ func (s *scene) persist(ctx context.Context, argv ...string) error {
 		}
 		sleep(ctx, time.Second)
 	}
+}
+
+// restart restarts a resource. The command disables it first, and if its node dies then, it is the operator who enables it again.
+func (s *scene) restart(ctx context.Context, id string) error {
+	err := s.tool(ctx, "crm_resource", "--restart", "--resource", id)
+	if err != nil {
+		err = errors.Join(err, s.persist(ctx, "pcs", "resource", "enable", id))
+	}
+	return err
 }
 
 // avoid has nobody ask this node until the function that it returns is called.
