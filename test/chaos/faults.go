@@ -159,7 +159,7 @@ var serviceFaults = []fault{
 	{"kill during a stop", 2, duringStop("kill during a stop", syscall.SIGKILL, saysKilled)},
 	{"freeze during a stop", 3, duringStop("freeze during a stop", syscall.SIGSTOP, saysFrozen, saysKilled)},
 	{"remove traces", 3, func(s *scene, rng *rand.Rand, at where) act {
-		a := s.striking(rng, at, "remove traces", 60*time.Second)
+		a := s.striking(rng, at, "remove traces", 60*time.Second, `socket|pid file`)
 		long := between(rng, 2*time.Second, 8*time.Second)
 		a.do = func(ctx context.Context) error {
 			err := s.shell(ctx, a.Node, "rm -rf "+files[a.Target].traces)
