@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,9 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 	}
 	if s, err = a.await(ctx, r); err != nil {
 		return err
+	}
+	if s.ours { // by another start of it, meanwhile
+		return a.healthy(ctx, s)
 	}
 	if s.block {
 		if err := a.prepared(ctx, r, s); err != nil {
@@ -88,14 +92,34 @@ func (a *agent) await(ctx context.Context, r *ocf.Request) (state, error) {
 	if _, _, _, err := filesystem.Await(within, a.device); err != nil {
 		return state{}, ocf.Errorf(ocf.Generic, "device %s is not there: look at the SAN, DRBD, LVM or iSCSI below it on this node: %w", a.device, err)
 	}
-	s, err := a.look(ctx)
+	s, err := a.settled(ctx)
 	if err != nil {
 		return s, ocf.Errorf(ocf.Generic, "cannot tell whether %s is in use here: %w", a.device, err)
+	}
+	if s.ours {
+		return s, nil
 	}
 	if s.own {
 		return s, ocf.Errorf(ocf.BadArgument, "%s is what this node itself runs on, %s, and not the shared storage: name it by /dev/disk/by-id or UUID=", a.device, s.elsewhere[0])
 	}
 	return s, a.inUse(ctx, s)
+}
+
+// settled is look that waits for a mount or an unmount that is under way: for a moment the kernel has the device open, and it
+// is mounted nowhere.
+func (a *agent) settled(ctx context.Context) (state, error) {
+	until := time.Now().Add(2 * time.Second)
+	for {
+		s, err := a.look(ctx)
+		if err != nil || s.open == "" || len(s.elsewhere) > 0 || time.Now().After(until) {
+			return s, err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return s, ctx.Err()
+		}
+	}
 }
 
 // prepared looks at what is on a block device, and checks it where run_fsck asks for that.
