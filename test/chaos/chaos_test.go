@@ -105,7 +105,7 @@ func sabotage(s *scene, _ *rand.Rand, at where) act {
 			_, err := d.db.ExecContext(ctx, statement)
 			errs = append(errs, err)
 		}
-		if s.queue != nil {
+		if s.queue != nil && !s.actor("qpidd").Forgets { // the stand-in has nothing to take away
 			errs = append(errs, s.steal(ctx))
 		}
 		// The shared disk on a second node, and on it what looks like a server.

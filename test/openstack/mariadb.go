@@ -29,11 +29,12 @@ func StartMariaDB(t testing.TB, options ...string) *MariaDB {
 	server := need(t, "mariadbd", "mariadb-server")
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
-	run(t, dir, nil, need(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--user=root", "--datadir="+data,
+	// Temporary tables are named after the pid, which another server may have in a namespace of its own: each has its --tmpdir.
+	run(t, dir, nil, need(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--user=root", "--datadir="+data, "--tmpdir="+dir,
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
 	m := &MariaDB{t: t, dir: dir, Port: Ports(t, 1)[0], Socket: filepath.Join(dir, "sock")}
 	m.argv = []string{
-		server, "--no-defaults", "--user=root", "--datadir=" + data, "--socket=" + m.Socket,
+		server, "--no-defaults", "--user=root", "--datadir=" + data, "--tmpdir=" + dir, "--socket=" + m.Socket,
 		"--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", m.Port), "--skip-name-resolve",
 		"--pid-file=" + filepath.Join(dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--max-connections=500",
 	}
