@@ -55,6 +55,7 @@ func TestConfigFiles(t *testing.T) {
 		{[]string{"/usr/bin/nova-api", "--config-file"}, nil},
 		{[]string{"neutron-l3-agent (/usr/bin/python3 /usr/bin/neutron-l3-agent --config-file=/a --config-file /b)"}, []string{"/a", "/b"}},
 		{[]string{"/usr/bin/python3 /usr/bin/neutron-server --config-file=/a"}, []string{"/a"}},
+		{[]string{"ceilometer-polling: master process [/usr/bin/ceilometer-polling --config-file=/a --polling-namespaces central]"}, []string{"/a"}},
 		{[]string{"neutron-server: rpc worker"}, nil},
 		{nil, nil},
 	} {
@@ -74,6 +75,7 @@ func TestUntitled(t *testing.T) {
 		{[]string{"neutron-l3-agent (/usr/bin/python3 /usr/bin/neutron-l3-agent --config-dir /d)"}, "/usr/bin/python3 /usr/bin/neutron-l3-agent --config-dir /d", true},
 		{[]string{"neutron-l3-agent (/usr/bin/python3 /usr/bin/neutron-l3-agent --config-di"}, "", false},
 		{[]string{"/usr/bin/python3 /usr/bin/neutron-server --config-file=/a"}, "/usr/bin/python3 /usr/bin/neutron-server --config-file=/a", true},
+		{[]string{"ceilometer-polling: master process [/usr/bin/ceilometer-polling --config-file=/a]"}, "/usr/bin/ceilometer-polling --config-file=/a", true},
 		{[]string{"neutron-server: rpc worker"}, "", false},
 		{nil, "", false},
 	} {

@@ -362,17 +362,20 @@ func resolved(path string) string {
 
 // untitled are the arguments of a command line, or those within the one
 // argument that is the title a service gave itself:
-// "neutron-l3-agent (/usr/bin/python3 /usr/bin/neutron-l3-agent --config-file=...)".
+// "neutron-l3-agent (/usr/bin/python3 /usr/bin/neutron-l3-agent --config-file=...)",
+// "ceilometer-polling: master process [/usr/bin/ceilometer-polling --config-file=...]".
 // told is false for a title that does not tell them.
 func untitled(args []string) (_ []string, told bool) {
 	if len(args) != 1 {
 		return args, len(args) > 0
 	}
-	_, inner, titled := strings.Cut(args[0], " (/")
-	switch {
-	case titled && strings.HasSuffix(inner, ")"):
-		return strings.Fields("/" + strings.TrimSuffix(inner, ")")), true
-	case !titled && strings.HasPrefix(args[0], "/"):
+	for _, around := range []string{"()", "[]"} { // oslo.service's, and cotyledon's
+		_, inner, titled := strings.Cut(args[0], " "+around[:1]+"/")
+		if titled && strings.HasSuffix(inner, around[1:]) {
+			return strings.Fields("/" + strings.TrimSuffix(inner, around[1:])), true
+		}
+	}
+	if strings.HasPrefix(args[0], "/") {
 		return strings.Fields(args[0]), true
 	}
 	return args, false
