@@ -2,9 +2,13 @@ package sharedstorage
 
 import (
 	"context"
+	"errors"
+	"os"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/filesystem"
 	"github.com/openstack-ocf/agents/lib/mount"
@@ -51,7 +55,7 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		m := list[0]
 		r.Step("unmounting %s", m.Point)
 		if err := u.Unmount(ctx, m, own); err != nil {
-			return ocf.Errorf(ocf.Generic, "%w", err)
+			return stays(err)
 		}
 		if s.table, err = mount.Read(); err != nil {
 			return ocf.Errorf(ocf.Generic, "cannot tell whether all of %s is unmounted: %w", a.device, err)
@@ -64,6 +68,14 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		}
 	}
 	return nil
+}
+
+// stays is why a mount could not be taken away.
+func stays(err error) error {
+	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+		return ocf.Errorf(ocf.Permission, "only root may unmount: %w", err)
+	}
+	return ocf.Errorf(ocf.Generic, "%w", err)
 }
 
 // mounts are those of the resource: what is on its directory, if it is of the device or nobody can tell, and all other mounts of the device.

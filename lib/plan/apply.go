@@ -165,17 +165,25 @@ func join(steps []Step, sep string) string {
 	return strings.Join(lines, sep)
 }
 
+// alone keeps every other apply, and undo, of this node away until release is called.
+func alone(ctx context.Context, dir string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if release, err = lock.Take(ctx, dir+".lock"); err != nil {
+		return nil, fmt.Errorf("another apply is under way: %w", err)
+	}
+	return release, nil
+}
+
 // Run makes all changes of the cluster's configuration in one, if that is still what it was, after this node's file.
 // Then it waits until the cluster has nothing left to do; the error names what does not run.
 func (a *Apply) Run(ctx context.Context, p *Pending) error {
 	if len(p.Refused) > 0 {
 		return errors.New(strings.Join(p.Refused, "\n"))
 	}
-	short, cancel := context.WithTimeout(ctx, time.Second)
-	release, err := lock.Take(short, a.Dir+".lock")
-	cancel()
+	release, err := alone(ctx, a.Dir)
 	if err != nil {
-		return fmt.Errorf("another apply is under way: %w", err)
+		return err
 	}
 	defer release()
 	now, to, err := a.edited(ctx, p)
@@ -193,7 +201,8 @@ func (a *Apply) Run(ctx context.Context, p *Pending) error {
 	if err != nil || len(p.Changes) == 0 {
 		return err
 	}
-	if err := a.patch(ctx, p, now, to); err != nil {
+	edited := func() (now, to *pacemaker.Element, err error) { return a.edited(ctx, p) }
+	if err := patch(ctx, now, to, edited); err != nil {
 		return errors.Join(fmt.Errorf("%w: nothing was changed", err), takeBack())
 	}
 	a.Say("all is changed, in one step; waiting for the cluster")
@@ -221,8 +230,9 @@ func (a *Apply) edited(ctx context.Context, p *Pending) (now, to *pacemaker.Elem
 	return now, built.CIB, nil
 }
 
-// patch makes the cluster's CIB another. While only the status changes, which monitors write, it tries again.
-func (a *Apply) patch(ctx context.Context, p *Pending, now, to *pacemaker.Element) error {
+// patch makes the cluster's CIB another. While only the status changes, which monitors write, it tries again, with what
+// edited makes of it then.
+func patch(ctx context.Context, now, to *pacemaker.Element, edited func() (now, to *pacemaker.Element, err error)) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("interrupted: %w", err)
@@ -231,7 +241,7 @@ func (a *Apply) patch(ctx context.Context, p *Pending, now, to *pacemaker.Elemen
 		if !errors.Is(err, pacemaker.ErrChanged) {
 			return err
 		}
-		if now, to, err = a.edited(ctx, p); err != nil {
+		if now, to, err = edited(); err != nil {
 			return err
 		}
 	}

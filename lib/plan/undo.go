@@ -9,10 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/openstack-ocf/agents/lib/diff"
-	"github.com/openstack-ocf/agents/lib/lock"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 )
 
@@ -159,34 +157,25 @@ func dangling(now, is *pacemaker.Element) (refers []string) {
 
 // Run takes it back in one change, if the configuration still is what was compared, and waits until the cluster is done.
 func (u *Undo) Run(ctx context.Context, p *Undoing) error {
-	short, cancel := context.WithTimeout(ctx, time.Second)
-	release, err := lock.Take(short, u.Dir+".lock")
-	cancel()
+	release, err := alone(ctx, u.Dir)
 	if err != nil {
-		return fmt.Errorf("another apply is under way: %w", err)
+		return err
 	}
 	defer release()
-	for now := p.live; ; {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("interrupted: %w: nothing was changed", err)
-		}
-		to := now.Clone()
-		i := slices.IndexFunc(to.Children, func(e *pacemaker.Element) bool { return e.Name == "configuration" })
-		to.Children[i] = p.to.Child("configuration")
-		err := pacemaker.Patch(context.WithoutCancel(ctx), now, to)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, pacemaker.ErrChanged) {
-			return err
-		}
-		// While only the status changes, which monitors write, it tries again.
+	edited := func() (now, to *pacemaker.Element, err error) {
 		if now, err = pacemaker.CIB(ctx); err != nil {
-			return err
+			return nil, nil, err
 		}
 		if !now.Child("configuration").Equal(p.live.Child("configuration")) {
-			return fmt.Errorf("%w, so nothing was: call it again", pacemaker.ErrChanged)
+			return nil, nil, fmt.Errorf("%w: call it again", pacemaker.ErrChanged)
 		}
+		to = now.Clone()
+		i := slices.IndexFunc(to.Children, func(e *pacemaker.Element) bool { return e.Name == "configuration" })
+		to.Children[i] = p.to.Child("configuration")
+		return now, to, nil
+	}
+	if err := patch(ctx, p.live, p.to, edited); err != nil {
+		return fmt.Errorf("%w: nothing was changed", err)
 	}
 	u.Say("all is taken back, in one step; waiting for the cluster")
 	if err := pacemaker.WaitIdle(ctx, SettleTime); err != nil {

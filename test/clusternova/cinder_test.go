@@ -2,13 +2,11 @@ package clusternova
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/openstack-ocf/agents/lib/rpcping"
 	"github.com/openstack-ocf/agents/test/cluster"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
@@ -49,22 +47,8 @@ func cinder(t *testing.T) scenario.Service {
 		Setup: func(ctx context.Context, s *scenario.Stage) error {
 			return s.MakeDatabase(ctx, "cinder", "cinder-manage db sync")
 		},
-		Ledger: func(dial scenario.Dialer) (scenario.Ledger, error) { return volumes{dial}, nil },
+		Ledger: func(dial scenario.Dialer) (scenario.Ledger, error) {
+			return pings{dial, "openstack", "cinder-volume", "scheduler", scenario.Controller + "@one"}, nil
+		},
 	}
 }
-
-// volumes are cinder-volume as cinder's scheduler sees it.
-type volumes struct{ dial scenario.Dialer }
-
-func (v volumes) Put(ctx context.Context, _ int) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	a := rpcping.ServerPing(ctx, scenario.Bus("openstack"), "cinder-volume", scenario.Controller+"@one", rpcping.Options{ReplyTo: "scheduler", Dial: v.dial})
-	if a.State != rpcping.Answered {
-		return errors.New(a.Reason())
-	}
-	return nil
-}
-
-func (volumes) Numbers(context.Context) ([]int, error) { return nil, nil }
-func (volumes) Close() error                           { return nil }

@@ -109,18 +109,24 @@ func neutron(t *testing.T) (server, l2 scenario.Service) {
 		Pause: 100 * time.Millisecond,
 		Files: append(append(unit("switch-db.service", switchDB), unit("switch.service", switchDaemon)...),
 			cluster.File{Path: "/etc/neutron/plugins/ml2/openvswitch_agent.ini", Content: l2Conf}),
-		Ledger: func(dial scenario.Dialer) (scenario.Ledger, error) { return pings{dial}, nil },
+		Ledger: func(dial scenario.Dialer) (scenario.Ledger, error) {
+			return pings{dial, "neutron", "q-agent-notifier-tunnel-update", "server", scenario.Controller}, nil
+		},
 	}
 	return server, l2
 }
 
-// pings are the L2 agent as neutron-server sees it, which sends it what is to be done over the broker.
-type pings struct{ dial scenario.Dialer }
+// pings are a service as others of its project see it, which tell it over the broker what is to be done.
+type pings struct {
+	dial                     scenario.Dialer
+	exchange, topic, replyTo string
+	host                     string
+}
 
 func (p pings) Put(ctx context.Context, _ int) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	a := rpcping.ServerPing(ctx, scenario.Bus("neutron"), "q-agent-notifier-tunnel-update", scenario.Controller, rpcping.Options{ReplyTo: "server", Dial: p.dial})
+	a := rpcping.ServerPing(ctx, scenario.Bus(p.exchange), p.topic, p.host, rpcping.Options{ReplyTo: p.replyTo, Dial: p.dial})
 	if a.State != rpcping.Answered {
 		return errors.New(a.Reason())
 	}

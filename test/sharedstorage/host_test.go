@@ -237,6 +237,20 @@ func faults() []box.Row[*host] {
 			h.Want(ocf.Stop, ocf.OK)
 			box.Sh(h.T, "umount '%s'", dir)
 		}},
+		{"not root", func(h *host) {
+			h.Start()
+			box.LetIn(h.T, h.Path)
+			cmd := exec.Command("setpriv", "--reuid=nobody", "--clear-groups", h.Path, ocf.Stop)
+			for name, value := range h.Params {
+				cmd.Env = append(cmd.Env, "OCF_RESKEY_"+name+"="+value)
+			}
+			out, _ := cmd.CombinedOutput()
+			if code := ocf.Code(cmd.ProcessState.ExitCode()); code != ocf.Permission {
+				h.T.Errorf("stop: exit %d: %s", code, out)
+			}
+			h.Monitor(0, ocf.OK)
+			h.Stop()
+		}},
 		{"something over it", func(h *host) {
 			h.Start()
 			box.Sh(h.T, "mount -t tmpfs none '%s'", dir)

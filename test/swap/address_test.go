@@ -15,20 +15,25 @@ const (
 	ourAddress = "ocf:openstack:floating-ip"
 )
 
+// bare is a cluster without resources, and pcs on it, which waits until the cluster is done.
+func bare(t *testing.T) (c *cluster.Cluster, pcs func(args ...string)) {
+	t.Helper()
+	cfg, err := scenario.Config(built.Binary(t))
+	must(t, err)
+	cfg.Root = scenario.Root(t)
+	c = cluster.New(t, cfg)
+	return c, func(args ...string) {
+		t.Helper()
+		c.Nodes()[0].MustExec(step(t), t, append([]string{"pcs"}, args...)...)
+		must(t, c.WaitIdle(step(t)))
+	}
+}
+
 // TestAddress swaps the floating IP of IPaddr2, forth and back and forth again: the kernel tells of no change. It is swapped
 // only by its name. Then the new agent brings it back, and moves it.
 func TestAddress(t *testing.T) {
 	t.Parallel()
-	cfg, err := scenario.Config(built.Binary(t))
-	must(t, err)
-	cfg.Root = scenario.Root(t)
-	c := cluster.New(t, cfg)
-	n := c.Nodes()[0]
-	pcs := func(args ...string) {
-		t.Helper()
-		n.MustExec(step(t), t, append([]string{"pcs"}, args...)...)
-		must(t, c.WaitIdle(step(t)))
-	}
+	c, pcs := bare(t)
 	pcs("resource", "create", "address", oldAddress, "ip="+scenario.FloatingIP, "arp_count=2", "op", "monitor", "interval=2s")
 	pcs("resource", "create", "other", oldAddress, "ip=127.5.0.9", "nic=lo", "cidr_netmask=8")
 	at, err := c.WaitRunning(step(t), "address")

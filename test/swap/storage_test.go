@@ -6,9 +6,7 @@ import (
 	"testing"
 
 	"github.com/openstack-ocf/agents/test/box"
-	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
-	"github.com/openstack-ocf/agents/test/scenario"
 )
 
 const (
@@ -20,10 +18,7 @@ const (
 // swapped only by its name. Then it is unmounted lazily, which the new agent does not take for an end, and moved.
 func TestStorage(t *testing.T) {
 	t.Parallel()
-	cfg, err := scenario.Config(built.Binary(t))
-	must(t, err)
-	cfg.Root = scenario.Root(t)
-	c := cluster.New(t, cfg)
+	c, pcs := bare(t)
 	disk, err := c.Disk(step(t), 32<<20)
 	must(t, err)
 	shell := func(n *cluster.Node, format string, args ...any) string {
@@ -36,12 +31,6 @@ func TestStorage(t *testing.T) {
 	for _, n := range c.Nodes() {
 		minor := strings.TrimPrefix(box.Loop(t, disk), "/dev/loop")
 		shell(n, "mkdir -p /srv/shared; mknod /dev/shared-disk b 7 %s", minor)
-	}
-	n := c.Nodes()[0]
-	pcs := func(args ...string) {
-		t.Helper()
-		n.MustExec(step(t), t, append([]string{"pcs"}, args...)...)
-		must(t, c.WaitIdle(step(t)))
 	}
 	pcs("resource", "create", "storage", oldStorage, "device=/dev/shared-disk", "directory=/srv/shared", "fstype=ext4", "options=noatime", "op", "monitor", "interval=2s")
 	at, err := c.WaitRunning(step(t), "storage")
