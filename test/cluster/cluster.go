@@ -243,8 +243,9 @@ func (c *Cluster) Events(ctx context.Context) ([]Event, error) {
 }
 
 // Disk makes a disk of size bytes that all nodes share, with an ext4 file system, and returns its path in the
-// nodes, /dev/loopN. The nodes share the kernel's page cache, so a power-off loses no write that reached the file
-// system; mounting it on two nodes does no harm here, which is why MountedOn is there to check.
+// nodes, /dev/loopN, which is another device in each: as on hardware, a node sees neither what another one has not written to
+// the disk yet, nor that it has it mounted, and two that mount it at once destroy it. A power-off loses no write that reached the
+// file system: the kernel, which lives on, writes it out before the node counts as dead.
 func (c *Cluster) Disk(ctx context.Context, size int64) (device string, err error) {
 	rep, err := call(ctx, c.name, request{Op: "disk", Size: size})
 	return rep.Device, err
@@ -261,7 +262,7 @@ func (c *Cluster) MountedOn(ctx context.Context, device string) ([]string, error
 		if !s.On {
 			continue
 		}
-		mounted, err := c.Node(s.Name).mounts(ctx, device)
+		mounted, err := c.Node(s.Name).mounts(ctx, s.Disks[device])
 		if err != nil && !errors.Is(err, ErrOff) {
 			return at, err
 		}

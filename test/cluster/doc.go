@@ -33,7 +33,7 @@
 //
 // # What is not as on hardware
 //
-// All nodes share the machine's kernel: its clock, its page cache (see Cluster.Disk), its processors, and all of
+// All nodes share the machine's kernel: its clock, its processors, and all of
 // /proc/sys but net, which a node can change for the whole machine. A node has no watchdog and no udev; /sys is read-only.
 //
 // # Nothing is left behind

@@ -63,7 +63,11 @@ func (m *machine) alive() bool {
 func (m *machine) state() NodeState {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return NodeState{Name: m.name, Addr: m.addr, On: m.alive(), Cut: m.cut}
+	st := NodeState{Name: m.name, Addr: m.addr, On: m.alive(), Cut: m.cut, Disks: map[string]uint64{}}
+	for _, d := range m.devices() {
+		st.Disks[d.Path] = d.Rdev
+	}
+	return st
 }
 
 // handle returns a duplicate of the pidfd of the node's init.
@@ -171,7 +175,9 @@ func (m *machine) spawn() error {
 
 // reap waits for the death of the node's whole PID namespace and takes its NIC away, with all addresses on it.
 func (m *machine) reap(cmd *exec.Cmd, pidfd *os.File, dead chan struct{}) {
+	m.watchMounts(cmd.Process.Pid, pidfd)
 	cmd.Wait()
+	m.closed()
 	if err := ipBatch("link del " + m.name); err != nil && !strings.Contains(err.Error(), "Cannot find device") {
 		m.s.log.Error("take the NIC away", "node", m.name, "err", err)
 	}
@@ -229,14 +235,8 @@ func (m *machine) cable(in bool) error {
 
 // order is what the boot of this node needs to know.
 func (m *machine) order() bootOrder {
-	o := bootOrder{
+	return bootOrder{
 		Name: m.name, Addr: m.addr, Dir: m.dir, First: !m.prepared,
-		Config: m.s.cfg,
+		Disks: m.devices(), Config: m.s.cfg,
 	}
-	m.s.diskMu.Lock()
-	defer m.s.diskMu.Unlock()
-	for _, d := range m.s.disks {
-		o.Disks = append(o.Disks, d.device)
-	}
-	return o
 }

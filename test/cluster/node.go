@@ -125,12 +125,8 @@ func (n *Node) inRoot(ctx context.Context, do func() error) error {
 	return nil
 }
 
-// mounts says whether the node's init sees the device mounted, whatever it is called there.
-func (n *Node) mounts(ctx context.Context, device string) (bool, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(device, &st); err != nil {
-		return false, fmt.Errorf("%s: %w", device, err)
-	}
+// mounts says whether the node's init sees the device of that number mounted, whatever it is called there.
+func (n *Node) mounts(ctx context.Context, rdev uint64) (bool, error) {
 	pidfd, err := n.init(ctx)
 	if err != nil {
 		return false, err
@@ -149,7 +145,7 @@ func (n *Node) mounts(ctx context.Context, device string) (bool, error) {
 	}
 	defer table.Close()
 	found, err := mountinfo.GetMountsFromReader(table, func(m *mountinfo.Info) (skip, stop bool) {
-		here := uint32(m.Major) == unix.Major(st.Rdev) && uint32(m.Minor) == unix.Minor(st.Rdev)
+		here := uint32(m.Major) == unix.Major(rdev) && uint32(m.Minor) == unix.Minor(rdev)
 		return !here, here
 	})
 	return len(found) > 0, err

@@ -38,8 +38,9 @@ type reply struct {
 // NodeState is the state of a node as the rack sees it.
 type NodeState struct {
 	Name, Addr string
-	On         bool // its init lives
-	Cut        bool // its network cable is unplugged
+	On         bool              // its init lives
+	Cut        bool              // its network cable is unplugged
+	Disks      map[string]uint64 // the device numbers of the shared disks, by their paths: each node has one of its own
 }
 
 // Event is a request that reached the BMC.

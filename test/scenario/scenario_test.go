@@ -243,7 +243,7 @@ func TestTwoDaemons(t *testing.T) {
 	if err := unix.Stat(dir, &st); err != nil {
 		t.Fatal(err)
 	}
-	onDisk := func(proc string) bool { return uses(proc, st.Dev) }
+	onDisk := func(proc string) bool { return uses(proc, []uint64{st.Dev}) }
 	w := &Watch{cluster: &cluster.Cluster{}, device: "the disk", executables: []string{"watched-d"}, belongs: onDisk, changed: make(chan struct{})}
 	look := func() []Daemon {
 		found := processes(w.cluster.Name(), w.executables, w.belongs)

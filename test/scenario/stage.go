@@ -161,12 +161,31 @@ func Deploy(ctx context.Context, c *cluster.Cluster, say Commentary, services ..
 	return s, nil
 }
 
+// Foundation is who holds the group's address and who mounts its storage: class:provider:type.
+type Foundation struct{ Address, Storage string }
+
+// Scripts is the document's foundation.
+func Scripts() Foundation { return Foundation{"ocf:heartbeat:IPaddr2", "ocf:heartbeat:Filesystem"} }
+
+// Native is the foundation by this suite's agents.
+func Native() Foundation {
+	return Foundation{"ocf:openstack:floating-ip", "ocf:openstack:shared-storage"}
+}
+
 // CreateGroup creates the group with its address and its storage.
 func (s *Stage) CreateGroup(ctx context.Context) error {
+	// What `pcs cluster setup` does since 0.11.
+	if err := s.PCS(ctx, "resource", "defaults", "update", "resource-stickiness=1"); err != nil {
+		return err
+	}
+	return s.Found(ctx, Scripts())
+}
+
+// Found creates the group's address and storage, first of all that is in it.
+func (s *Stage) Found(ctx context.Context, by Foundation) error {
 	for _, args := range []string{
-		"resource defaults update resource-stickiness=1", // what `pcs cluster setup` does since 0.11
-		"resource create " + AddressID + " ocf:heartbeat:IPaddr2 ip=" + FloatingIP + " --group " + GroupID,
-		"resource create " + StorageID + " ocf:heartbeat:Filesystem device=" + s.Disk + " directory=" + DataDir + " fstype=ext4 --group " + GroupID,
+		"resource create " + AddressID + " " + by.Address + " ip=" + FloatingIP + " --group " + GroupID,
+		"resource create " + StorageID + " " + by.Storage + " device=" + s.Disk + " directory=" + DataDir + " fstype=ext4 --group " + GroupID,
 	} {
 		if err := s.PCS(ctx, strings.Fields(args)...); err != nil {
 			return err

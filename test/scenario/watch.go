@@ -89,11 +89,15 @@ func NewWatch(c *cluster.Cluster, device string, executables ...string) (*Watch,
 	if device == "" {
 		return watch(c, device, executables, leadsOn(c.Name())), nil
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(device, &st); err != nil {
-		return nil, fmt.Errorf("%s: %w", device, err)
+	states, err := c.States(context.Background())
+	if err != nil {
+		return nil, err
 	}
-	return watch(c, device, executables, func(proc string) bool { return uses(proc, st.Rdev) && !forked(proc) }), nil
+	var numbers []uint64 // each node has one of its own
+	for _, st := range states {
+		numbers = append(numbers, st.Disks[device])
+	}
+	return watch(c, device, executables, func(proc string) bool { return uses(proc, numbers) && !forked(proc) }), nil
 }
 
 // forked tells whether a process is of its parent's program: a server that crashes makes a copy of itself, which looks for
@@ -317,13 +321,13 @@ func asked(proc string) bool {
 	return slices.Contains(strings.Split(string(args), "\x00"), "--help")
 }
 
-// uses says whether a process has its working directory or a file open on the device. The links in /proc lead to the
+// uses says whether a process has its working directory or a file open on one of the devices. The links in /proc lead to the
 // file itself, also where it was unmounted lazily.
-func uses(proc string, rdev uint64) bool {
+func uses(proc string, devices []uint64) bool {
 	files, _ := filepath.Glob(proc + "/fd/*")
 	return slices.ContainsFunc(append([]string{proc + "/cwd"}, files...), func(link string) bool {
 		var st unix.Stat_t
-		return unix.Stat(link, &st) == nil && st.Dev == rdev
+		return unix.Stat(link, &st) == nil && slices.Contains(devices, st.Dev)
 	})
 }
 

@@ -2,10 +2,8 @@ package swap
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
-	"github.com/openstack-ocf/agents/test/box"
 	"github.com/openstack-ocf/agents/test/cluster"
 )
 
@@ -27,12 +25,10 @@ func TestStorage(t *testing.T) {
 		must(t, err)
 		return out.Stdout
 	}
-	// Each node has a superblock of its own of the disk, as nodes with a kernel each have.
 	for _, n := range c.Nodes() {
-		minor := strings.TrimPrefix(box.Loop(t, disk), "/dev/loop")
-		shell(n, "mkdir -p /srv/shared; mknod /dev/shared-disk b 7 %s", minor)
+		shell(n, "mkdir -p /srv/shared")
 	}
-	pcs("resource", "create", "storage", oldStorage, "device=/dev/shared-disk", "directory=/srv/shared", "fstype=ext4", "options=noatime", "op", "monitor", "interval=2s")
+	pcs("resource", "create", "storage", oldStorage, "device="+disk, "directory=/srv/shared", "fstype=ext4", "options=noatime", "op", "monitor", "interval=2s")
 	at, err := c.WaitRunning(step(t), "storage")
 	must(t, err)
 	on := c.Node(at)
