@@ -240,16 +240,16 @@ func TestAnnounced(t *testing.T) {
 		{"at once, and in the background", func(h *host) {
 			said := h.listen(unix.ETH_P_ARP)
 			mac := h.mac("", "eth0")
-			r := h.With("arp_count", "4", "arp_interval", "300").Want(ocf.Start, ocf.OK)
-			if r.Elapsed > 900*time.Millisecond {
-				h.T.Errorf("the start took %v", r.Elapsed)
+			h.With("arp_count", "4", "arp_interval", "2000").Start()
+			if at, _ := announcements(said(), mac); len(at) >= 8 {
+				h.T.Error("the start waited for all that is told")
 			}
 			box.Until(h.T, "4 requests and 4 replies are heard", func() bool { at, _ := announcements(said(), mac); return len(at) >= 8 })
 			at, operations := announcements(said(), mac)
 			if !slices.Equal(operations[:2], []byte{1, 2}) {
 				h.T.Errorf("requests (1) and replies (2): %v", operations)
 			}
-			if d := at[len(at)-1].Sub(at[0]); d < 550*time.Millisecond {
+			if d := at[len(at)-1].Sub(at[0]); d < 4*time.Second {
 				h.T.Errorf("all within %v", d)
 			}
 		}},
@@ -267,15 +267,17 @@ func TestAnnounced(t *testing.T) {
 			box.Until(h.T, "6 packets are heard", func() bool { at, _ := announcements(said(), h.mac("", "eth0")); return len(at) == 6 })
 		}},
 		{"by a monitor, if that is wanted, and by no probe", func(h *host) {
-			h.With("arp_count", "1").Start()
 			said := h.listen(unix.ETH_P_ARP)
+			heard := func() int { at, _ := announcements(said(), h.mac("", "eth0")); return len(at) }
+			h.With("arp_count", "1").Start()
+			box.Until(h.T, "the start's are heard", func() bool { return heard() == 2 && len(announcers()) == 0 })
 			h.Monitor(0, ocf.OK)
 			h.With("arp_count_refresh", "1").Want(ocf.Monitor, ocf.OK)
-			if at, _ := announcements(said(), h.mac("", "eth0")); len(at) > 0 {
-				h.T.Errorf("%d packets", len(at))
+			if n := heard(); n > 2 {
+				h.T.Errorf("%d packets of a monitor and a probe", n-2)
 			}
 			h.With("arp_count_refresh", "1").Monitor(0, ocf.OK)
-			box.Until(h.T, "they are heard", func() bool { at, _ := announcements(said(), h.mac("", "eth0")); return len(at) == 2 })
+			box.Until(h.T, "they are heard", func() bool { return heard() == 4 })
 		}},
 		{"a neighbour learns it", func(h *host) {
 			box.Sh(h.T, "ip -n lan neigh add %s lladdr 02:00:00:00:00:99 nud stale dev lan0", ip4)
