@@ -118,36 +118,44 @@ func Thawed(p *daemon.Process) error {
 // debugger that attaches stops it for a moment.
 const frozenLook = 200 * time.Millisecond
 
-// whileThawed asks, and ends the question with the error of thawed once nobody is there to answer.
+// whileThawed asks, and ends the question with the error of thawed once nobody is there to answer. Most questions are
+// answered before the first look, and cost a timer.
 func whileThawed(ctx context.Context, thawed func(context.Context) error, ask func(context.Context) error) error {
 	asking, cancel := context.WithCancel(ctx)
 	silent := make(chan error, 1)
-	go func() {
-		tick := time.NewTicker(frozenLook)
-		defer tick.Stop()
-		for looks := 0; ; {
-			select {
-			case <-asking.Done():
-				silent <- nil
-				return
-			case <-tick.C:
-			}
-			err := thawed(asking)
-			if err == nil {
-				looks = 0
-			} else if looks++; looks == 2 {
-				cancel()
-				silent <- err
-				return
-			}
-		}
-	}()
+	looking := time.AfterFunc(frozenLook, func() {
+		err := frozenFor(asking, thawed)
+		cancel()
+		silent <- err
+	})
 	err := ask(asking)
 	cancel()
+	if looking.Stop() {
+		return err
+	}
 	if why := <-silent; err != nil && why != nil { // waited for in any case: what thawed looks at is the caller's again
 		return why
 	}
 	return err
+}
+
+// frozenFor looks until two looks in a row say the same, and returns what they said; nil once nobody is asked any more.
+func frozenFor(asking context.Context, thawed func(context.Context) error) error {
+	tick := time.NewTicker(frozenLook)
+	defer tick.Stop()
+	for looks := 0; asking.Err() == nil; {
+		err := thawed(asking)
+		if err == nil {
+			looks = 0
+		} else if looks++; looks == 2 {
+			return err
+		}
+		select {
+		case <-asking.Done():
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 // Workers is nil unless a child of the process was stopped by a signal: the others serve, and the process does not know.
