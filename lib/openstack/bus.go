@@ -98,10 +98,9 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 		switch {
 		case answer.Alive():
 			return answer, nil
-		case answer.State == rpcping.Refused && !c.cutOff():
-			return answer, ocf.Errorf(ocf.Degraded, "%s", answer.Reason())
 		case answer.BusAtFault():
-			return answer, ocf.Errorf(ocf.Degraded, "%w", away{errors.New(answer.Reason())})
+			// No start waits for it: the cluster restarts a broker of its own only when the start is over.
+			return answer, ocf.Errorf(ocf.Degraded, "%s", answer.Reason())
 		case answer.State == rpcping.NoRoute:
 			if file := c.conf.editedSince(c.age); file != "" && !c.cutOff() {
 				return answer, ocf.Errorf(ocf.Degraded, "%s.%s is not subscribed; %s was edited after the start: restart it (%s)", c.decl.Bus.Topic, c.host, filepath.Base(file), file)

@@ -70,8 +70,8 @@ func ask(ctx context.Context, checks []func(context.Context) error) (witnesses i
 	return witnesses, told
 }
 
-// away marks a handicap that may yet come right by waiting: who is asked is not there, or not yet heard of the
-// service. A login that is refused stays refused, and holds no start.
+// away marks a handicap that may yet come right by waiting: who is asked has not yet heard of the service. A login that is
+// refused stays refused, and a broker that died comes back when no start is under way any more: neither holds one.
 type away struct{ error }
 
 func (e away) Unwrap() error { return e.error }

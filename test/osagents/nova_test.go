@@ -55,6 +55,18 @@ func TestNova(t *testing.T) {
 			s.Call(ocftest.Call{Action: ocf.Monitor, Interval: time.Second, Level: 10, Timeout: time.Minute}, ocf.OK)
 			s.Monitor(20, ocf.OK)
 		}},
+		{"started while its broker is dead", func(s *box.Agent) {
+			s.Want(ocf.Stop, ocf.OK)
+			p.rabbit.Kill()
+			defer p.rabbit.Start()
+			began := time.Now()
+			s.Call(ocftest.Call{Action: ocf.Start, Timeout: 3 * time.Minute}, ocf.OK)
+			// Until it is over, Pacemaker does not start the broker that is before it in its group.
+			if took := time.Since(began); took > time.Minute {
+				s.T.Errorf("the start took %v", took)
+			}
+			s.Monitor(10, ocf.Degraded, "not there")
+		}},
 		{"broker frozen", func(s *box.Agent) {
 			p.rabbit.Freeze()
 			defer p.rabbit.Thaw()
