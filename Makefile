@@ -43,12 +43,13 @@ CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/openstack-ocf
 test-trixie: deps build
 	@SUITE=trixie ROOT='$(CACHE)/trixie' test/deps/run-tests ./test/clustermysql ./test/plan ./test/swap
 
-# KEEP=1 leaves the cluster up, DEMO_MARKDOWN=file gets the table of figures.
+# KEEP=1 leaves the cluster up; DEMO_MARKDOWN=file gets the table of figures, DEMO_REPORT=file a page with a timeline, and
+# DEMO_PICTURE=file a drawing of the fail-over after the power cut (test/demo/failover.svg is one).
 demo: demo-deps build
 	@$(GO) build -o bin/ ./test/demo ./test/cluster/cmd/cluster
 	@bin/demo
 
-# Random faults, judged: SEED, FAULTS, FROM and TO, KINDS, CLUSTERS and OUT are told in test/chaos/cmd/chaos.
+# Random faults, judged: SEED, FAULTS, FROM and TO, KINDS, CLUSTERS, GROUP and OUT are told in test/chaos/cmd/chaos.
 chaos: deps build
 	@$(GO) build -o bin/ ./test/chaos/cmd/chaos
 	@bin/chaos

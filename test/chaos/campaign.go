@@ -7,6 +7,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,16 +32,67 @@ type Config struct {
 	Kinds    []string // of faults; none: all
 	Alone    bool     // one fault at a time
 	Lasting  bool     // failures are not cleaned up between steps: bans add up, as where nobody looks
+	Group    Group
 	History  io.Writer
 	Say      func(line string)
 
-	sabotage []fault // in place of all others
+	sabotage []fault                                   // in place of all others
+	of       func(step int) (seed int, kinds []string) // in place of Seed and Kinds; nil: those of all steps
+}
+
+// Group is what differs between the groups of campaigns.
+type Group struct {
+	Native      bool // ocf:openstack:floating-ip and shared-storage, in place of IPaddr2 and Filesystem
+	Consoleauth bool // nova-consoleauth is in it
+	Units       bool // what has a systemd unit is run by that
+}
+
+// GroupOf is the group of a campaign that nobody has chosen.
+func GroupOf(seed int) Group {
+	rng := rand.New(rand.NewPCG(uint64(seed), 0))
+	return Group{Native: rng.IntN(2) == 0, Consoleauth: rng.IntN(2) == 0, Units: rng.IntN(3) == 0}
+}
+
+// ParseGroup reads words: native, consoleauth and units; plain is none of them.
+func ParseGroup(words string) (g Group, err error) {
+	for _, w := range strings.Split(words, ",") {
+		switch w {
+		case "native":
+			g.Native = true
+		case "consoleauth":
+			g.Consoleauth = true
+		case "units":
+			g.Units = true
+		case "plain":
+		default:
+			return g, fmt.Errorf("%q is none of native, consoleauth, units, plain", w)
+		}
+	}
+	return g, nil
+}
+
+func (g Group) String() string {
+	var words []string
+	for _, w := range []struct {
+		is   bool
+		word string
+	}{{g.Native, "native"}, {g.Consoleauth, "consoleauth"}, {g.Units, "units"}} {
+		if w.is {
+			words = append(words, w.word)
+		}
+	}
+	return cmp.Or(strings.Join(words, ","), "plain")
 }
 
 // Services are the group's, in their order. The words say what is not as in the document.
-func Services() (list []scenario.Service, words []string) {
+func (g Group) Services() (list []scenario.Service, words []string) {
 	list = []scenario.Service{scenario.MySQL()}
-	if b, kind, err := scenario.Broker(); err != nil {
+	find := scenario.Broker
+	if g.Units {
+		list[0] = scenario.ByUnit(list[0], "mariadb.service")
+		find = scenario.BrokerByUnit
+	}
+	if b, kind, err := find(); err != nil {
 		words = append(words, fmt.Sprintf("no broker: %v", err))
 	} else {
 		if kind != broker.Real {
@@ -48,9 +100,19 @@ func Services() (list []scenario.Service, words []string) {
 		}
 		list = append(list, b)
 	}
+	if g.Consoleauth && len(list) > 1 { // it needs the broker
+		if nova, _, err := scenario.Consoleauth(); err != nil {
+			words = append(words, fmt.Sprintf("no nova-consoleauth: %v", err))
+		} else {
+			list = append(list, nova)
+		}
+	}
 	if api, err := scenario.API(); err != nil {
 		words = append(words, fmt.Sprintf("no HAProxy: %v", err))
 	} else {
+		if g.Units {
+			api = scenario.ByUnit(api, "haproxy.service")
+		}
 		list = append(list, api)
 	}
 	return list, words
@@ -66,6 +128,8 @@ type scene struct {
 	overseer *overseer
 	clients  []*client
 	queue    *queue
+
+	cannot []string // kinds of faults
 
 	mu      sync.Mutex
 	avoided map[string]int
@@ -103,7 +167,10 @@ func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err e
 	}
 	for n := cfg.From; n <= cfg.To && ctx.Err() == nil; n++ {
 		last = n
-		if err := s.step(ctx, n); err != nil {
+		if err := s.step(ctx, n); ctx.Err() != nil {
+			s.history.Add(check.Event{Kind: check.Cut, N: n})
+			break
+		} else if err != nil {
 			s.history.Add(check.Event{Kind: check.Stuck, N: n, Text: err.Error()})
 			s.Say(fmt.Sprintf("step %d: %v", n, err))
 			break
@@ -113,9 +180,35 @@ func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err e
 	return nil, last, errors.Join(ctx.Err(), s.count(ctx, stop, &hands))
 }
 
+func (s *scene) foundation() (f scenario.Foundation) {
+	if s.Group.Native {
+		f = scenario.Native()
+	}
+	return f
+}
+
+// missing takes out the faults that this machine cannot have, and says so.
+func (s *scene) missing() (words []string) {
+	for _, c := range []struct {
+		can   func() bool
+		kinds []string
+		needs string
+	}{
+		{canStarve, []string{"run out of memory"}, "the memory controller of cgroup 1"},
+		{canLose, []string{"lose a few packets", "lose many packets", "slow network", "power cut without a BMC"}, "iptables and tc, with statistic and tbf"},
+	} {
+		if !c.can() {
+			s.cannot = append(s.cannot, c.kinds...)
+			words = append(words, fmt.Sprintf("no %q: needs %s", c.kinds, c.needs))
+		}
+	}
+	return words
+}
+
 // build makes the cluster and the group, by `openstack-ocf apply`.
 func (s *scene) build(ctx context.Context) error {
-	list, words := Services()
+	list, words := s.Group.Services()
+	words = append(words, s.missing()...)
 	for _, w := range words {
 		s.Say(w)
 	}
@@ -128,7 +221,7 @@ func (s *scene) build(ctx context.Context) error {
 	if s.cluster, err = cluster.Start(ctx, cfg); err != nil {
 		return err
 	}
-	if s.stage, err = scenario.Apply(ctx, s.cluster, nil, list...); err != nil {
+	if s.stage, err = s.foundation().Apply(ctx, s.cluster, nil, list...); err != nil {
 		return errors.Join(err, s.cluster.Close())
 	}
 	for _, a := range s.stage.Actors {
@@ -163,6 +256,7 @@ func (s *scene) enter(ctx context.Context, hands *sync.WaitGroup) error {
 	}
 	s.overseer = newOverseer(s.cluster, s.history)
 	hands.Go(func() { s.overseer.run(ctx) })
+	hands.Go(func() { watchAddress(ctx, s.cluster, s.history) })
 	waiting, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return s.allServed(waiting, time.Now())
@@ -204,6 +298,9 @@ func (s *scene) admit(ctx context.Context, a *scenario.Actor, hands *sync.WaitGr
 		s.queue = &queue{dial: dial, history: s.history, received: map[int]bool{}, changed: time.Now()}
 		hands.Go(func() { s.queue.consume(ctx) })
 		return []*client{{name: "messages", pause: 50 * time.Millisecond, close: s.queue.drop, do: s.queue.put}}, nil
+	case "consoleauth":
+		tokens := scenario.Tokens(dial, 2*patience)
+		return []*client{{name: "calls", pause: 200 * time.Millisecond, close: func() { _ = tokens.Close() }, do: tokens.Put}}, nil
 	case "haproxy":
 		api := scenario.Versions(dial, "http://"+apiAddress+"/")
 		return []*client{{name: "api", pause: 50 * time.Millisecond, close: func() { _ = api.Close() }, do: api.Put}}, nil
@@ -214,6 +311,15 @@ func (s *scene) admit(ctx context.Context, a *scenario.Actor, hands *sync.WaitGr
 func (s *scene) actor(id string) *scenario.Actor {
 	i := slices.IndexFunc(s.stage.Actors, func(a *scenario.Actor) bool { return a.ID == id })
 	return s.stage.Actors[i]
+}
+
+func (s *scene) has(id string) bool { return slices.Contains(s.services, id) }
+
+func (s *scene) nodes() (names []string) {
+	for _, n := range s.cluster.Nodes() {
+		names = append(names, n.Name)
+	}
+	return names
 }
 
 // behind are the service and those that the group stops with it.
@@ -261,17 +367,21 @@ func (s *scene) look(ctx context.Context) (at where, err error) {
 func (s *scene) draw(n int, at where) (acts []act, gap time.Duration) {
 	var able []fault
 	sum := 0
+	seed, kinds := s.Seed, s.Kinds
+	if s.of != nil {
+		seed, kinds = s.of(n)
+	}
 	list := faults
 	if s.sabotage != nil {
 		list = s.sabotage
 	}
 	for _, f := range list {
-		if len(s.Kinds) == 0 || slices.Contains(s.Kinds, f.kind) {
+		if (len(kinds) == 0 || slices.Contains(kinds, f.kind)) && !slices.Contains(s.cannot, f.kind) {
 			able = append(able, f)
 			sum += f.weight
 		}
 	}
-	rng := rand.New(rand.NewPCG(uint64(s.Seed), uint64(n)))
+	rng := rand.New(rand.NewPCG(uint64(seed), uint64(n)))
 	count := 1
 	if rng.IntN(3) == 0 && !s.Alone {
 		count = 2

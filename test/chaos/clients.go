@@ -5,15 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/Azure/go-amqp"
-	"github.com/go-sql-driver/mysql"
 
-	"github.com/openstack-ocf/agents/lib/qmf"
 	"github.com/openstack-ocf/agents/test/chaos/check"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
@@ -96,19 +93,8 @@ type database struct {
 }
 
 func openDatabase(dial scenario.Dialer, patience time.Duration) (*database, error) {
-	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr, cfg.DialFunc = "tcp", sqlAddress, dial
-	cfg.User, cfg.Passwd, cfg.DBName = scenario.SQLUser, scenario.SQLPassword, scenario.SQLSchema
-	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = patience, patience, patience
-	cfg.InterpolateParams = true
-	cfg.Logger = &mysql.NopLogger{}
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, err
-	}
-	d := &database{db: sql.OpenDB(connector)}
-	d.db.SetMaxIdleConns(0)
-	return d, nil
+	db, err := scenario.OpenSQL(dial, sqlAddress, patience, patience)
+	return &database{db: db}, err
 }
 
 func (d *database) drop() {
@@ -187,20 +173,6 @@ type queue struct {
 
 const queueName = "chaos"
 
-func dialBroker(ctx context.Context, dial scenario.Dialer) (*amqp.Conn, *amqp.Session, error) {
-	c, err := dial(ctx, "tcp", amqpAddress)
-	if err != nil {
-		return nil, nil, err
-	}
-	conn, err := amqp.NewConn(ctx, c, &amqp.ConnOptions{SASLType: amqp.SASLTypeAnonymous()})
-	if err != nil {
-		_ = c.Close()
-		return nil, nil, err
-	}
-	session, err := conn.NewSession(ctx, nil)
-	return conn, session, err
-}
-
 func (q *queue) drop() {
 	if q.conn != nil {
 		go q.conn.Close() // politely it could take longer than a new one
@@ -211,22 +183,10 @@ func (q *queue) drop() {
 // sender connects, and makes the queue if there is none.
 func (q *queue) sender(ctx context.Context) (err error) {
 	var session *amqp.Session
-	if q.conn, session, err = dialBroker(ctx, q.dial); err != nil {
+	if q.conn, session, err = scenario.DialAMQP(ctx, q.dial, amqpAddress); err != nil {
 		return err
 	}
-	console, err := qmf.New(ctx, q.conn)
-	if err != nil {
-		return err
-	}
-	_, err = console.Call(ctx, qmf.BrokerName, "create", map[string]any{
-		"type": "queue", "name": queueName, "properties": map[string]any{"durable": true, "qpid.max_size": int64(1 << 30)}, "strict": true,
-	})
-	var exists *qmf.Error
-	if err != nil && !errors.As(err, &exists) {
-		return err
-	}
-	_ = console.Close(ctx)
-	q.send, err = session.NewSender(ctx, queueName, nil)
+	q.send, err = scenario.DurableQueue(ctx, q.conn, session, queueName)
 	return err
 }
 
@@ -243,9 +203,7 @@ func (q *queue) put(ctx context.Context, n int) (err error) {
 			return refused{err}
 		}
 	}
-	m := amqp.NewMessage([]byte(strconv.Itoa(n)))
-	m.Header = &amqp.MessageHeader{Durable: true}
-	return q.send.Send(ctx, m, nil) // returns when the broker has taken it
+	return scenario.SendNumber(ctx, q.send, n)
 }
 
 // consume takes all that comes, until ctx ends.
@@ -265,7 +223,7 @@ func (q *queue) consume(ctx context.Context) {
 func (q *queue) receive(ctx context.Context) error {
 	connecting, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	conn, session, err := dialBroker(connecting, q.dial)
+	conn, session, err := scenario.DialAMQP(connecting, q.dial, amqpAddress)
 	if conn != nil {
 		defer func() { go conn.Close() }()
 	}
@@ -285,7 +243,7 @@ func (q *queue) receive(ctx context.Context) error {
 		}
 		cancel()
 		if m != nil {
-			n, nerr := strconv.Atoi(string(m.GetData()))
+			n, nerr := scenario.NumberIn(m)
 			if nerr != nil {
 				n = -1 // a message that nobody sent
 			}

@@ -36,7 +36,7 @@ type fault struct {
 }
 
 // faults are all there are.
-var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults)
+var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults, scarceFaults, networkFaults, commandFaults)
 
 // Kinds are the names of all faults.
 func Kinds() (names []string) {
@@ -62,18 +62,20 @@ func sleep(ctx context.Context, d time.Duration) {
 const (
 	saysKilled = `SIGKILL|killed|no .* runs` // a monitor finds it gone, and nobody knows how
 	saysFrozen = `frozen|stopped by a signal`
+	saysLacks  = `database does not answer|broker|message bus|server` // of who stands behind what was struck, while it is away
+	saysBroken = `no-such-option`
 	saysTerm   = `no .* runs|SIGTERM|ended|exited|shutdown|shut down|stopping|died`
 )
 
 // striking is a fault that befalls a service, and with it what stands behind it in the group.
 func (s *scene) striking(rng *rand.Rand, at where, kind string, bound time.Duration, words ...string) act {
 	id := s.services[rng.IntN(len(s.services))]
-	return act{Fault: check.Fault{Kind: kind, Target: id, Node: at.active, Restart: s.behind(id), Bound: bound, Words: words}}
+	return act{Fault: check.Fault{Kind: kind, Target: id, Node: at.active, Restart: s.behind(id), Bound: bound, Words: words, Lacks: []string{saysLacks}}}
 }
 
 // all is a fault that may stop and move all of the group.
 func (s *scene) all(at where, kind string, bound time.Duration, words ...string) act {
-	return act{Fault: check.Fault{Kind: kind, Node: at.active, Restart: s.services, Move: true, Bound: bound, Words: words}}
+	return act{Fault: check.Fault{Kind: kind, Node: at.active, Restart: s.services, Move: true, Bound: bound, Words: words, Lacks: []string{saysLacks}}}
 }
 
 // on is a fault of a node: it may be fenced, and if it is the active one, the group is elsewhere then.
@@ -116,11 +118,23 @@ func signals(kind string, sig syscall.Signal, bound time.Duration, told bool, wo
 	}
 }
 
-// files are where a service keeps what tells others of it, and a configuration that does not parse.
-var files = map[string]struct{ traces, config, nonsense string }{
-	"db":      {"/run/mysqld/*", "/etc/mysql/mariadb.conf.d/zz-broken.cnf", "[mysqld]\nno-such-option=1\n"},
-	"qpidd":   {scenario.BrokerDir + "/.qpidd/lock " + scenario.BrokerDir + "/.qpidd/*.pid " + scenario.BrokerDir + "/lock /run/qpidd/*", "/etc/qpid/qpidd.conf", "no-such-option=1\n"},
-	"haproxy": {"/run/haproxy.pid /run/haproxy.ocf/*", "/etc/haproxy/haproxy.cfg", "\nno-such-option\n"},
+// paths are where a service keeps what tells others of it, and its configuration, and what does not parse in that.
+type paths struct{ traces, config, nonsense string }
+
+// spoil is a script that breaks the configuration; mend takes it back.
+func (f paths) spoil() string {
+	return fmt.Sprintf("cp -p %[1]s /root/chaos.was 2>/dev/null || rm -f /root/chaos.was; printf '%%s' '%[2]s' >>%[1]s", f.config, f.nonsense)
+}
+
+func (f paths) mend() string {
+	return fmt.Sprintf("if [ -e /root/chaos.was ]; then cp -p /root/chaos.was %[1]s; else rm -f %[1]s; fi", f.config)
+}
+
+var files = map[string]paths{
+	"db":          {"/run/mysqld/*", "/etc/mysql/mariadb.conf.d/zz-broken.cnf", "[mysqld]\nno-such-option=1\n"},
+	"qpidd":       {scenario.BrokerDir + "/.qpidd/lock " + scenario.BrokerDir + "/.qpidd/*.pid " + scenario.BrokerDir + "/lock /run/qpidd/*", "/etc/qpid/qpidd.conf", "no-such-option=1\n"},
+	"consoleauth": {"/run/resource-agents/*consoleauth*.pid /run/nova/*", "/etc/nova/nova.conf", "\nno-such-option\n"},
+	"haproxy":     {"/run/haproxy.pid /run/haproxy.ocf/*", "/etc/haproxy/haproxy.cfg", "\nno-such-option\n"},
 }
 
 var serviceFaults = []fault{
@@ -180,19 +194,18 @@ var serviceFaults = []fault{
 
 // breaking has a service not come up again on some nodes, for a while.
 func (s *scene) breaking(rng *rand.Rand, at where, kind string, bound time.Duration, nodes ...string) act {
-	a := s.striking(rng, at, kind, bound, saysKilled, `no-such-option`)
+	a := s.striking(rng, at, kind, bound, saysKilled, saysBroken)
 	a.Restart, a.Move = s.services, true
 	long := between(rng, 5*time.Second, 25*time.Second)
 	f := files[a.Target]
 	a.do = func(ctx context.Context) (err error) {
 		for _, n := range nodes {
-			script := fmt.Sprintf("cp -p %[1]s /root/chaos.was 2>/dev/null || rm -f /root/chaos.was; printf '%%s' '%[2]s' >>%[1]s", f.config, f.nonsense)
-			err = errors.Join(err, s.shell(ctx, n, script))
+			err = errors.Join(err, s.shell(ctx, n, f.spoil()))
 		}
 		err = errors.Join(err, s.signal(a.Target, syscall.SIGKILL))
 		sleep(ctx, long)
 		for _, n := range nodes {
-			err = errors.Join(err, s.insist(ctx, n, fmt.Sprintf("if [ -e /root/chaos.was ]; then cp -p /root/chaos.was %[1]s; else rm -f %[1]s; fi", f.config)))
+			err = errors.Join(err, s.insist(ctx, n, f.mend()))
 		}
 		return err
 	}
@@ -300,9 +313,7 @@ var platformFaults = []fault{
 	}},
 	{"power cut of all", 1, func(s *scene, _ *rand.Rand, at where) act {
 		a := s.all(at, "power cut of all", 180*time.Second)
-		for _, n := range s.cluster.Nodes() {
-			a.Fence = append(a.Fence, n.Name)
-		}
+		a.Fence = s.nodes()
 		a.do = func(ctx context.Context) (err error) {
 			for _, n := range s.cluster.Nodes() {
 				err = errors.Join(err, n.PowerOff(ctx))
@@ -311,8 +322,8 @@ var platformFaults = []fault{
 		}
 		return a
 	}},
-	{"cable cut, short", 2, cableCut("cable cut, short", 100*time.Millisecond, 1200*time.Millisecond)},
-	{"cable cut, long", 3, cableCut("cable cut, long", 3*time.Second, 15*time.Second)},
+	{"short cable cut", 2, cableCut("short cable cut", 100*time.Millisecond, 1200*time.Millisecond)},
+	{"long cable cut", 3, cableCut("long cable cut", 3*time.Second, 15*time.Second)},
 	{"kill an agent", 2, func(s *scene, _ *rand.Rand, at where) act {
 		a := s.all(at, "kill an agent", 60*time.Second)
 		a.Mute = true
@@ -409,7 +420,7 @@ var operatorFaults = []fault{
 	}},
 	{"change a parameter", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "change a parameter", 45*time.Second)
-		parameter := map[string]string{"db": "preflush=%ds", "haproxy": "soft_stop=%ds", "qpidd": "degraded_queue_percent=8%d"}[a.Target]
+		parameter := map[string]string{"db": "preflush=%ds", "haproxy": "soft_stop=%ds", "qpidd": "degraded_queue_percent=8%d", "consoleauth": "log=/var/log/nova/chaos%d.log"}[a.Target]
 		value := fmt.Sprintf(parameter, 1+rng.IntN(9))
 		a.do = func(ctx context.Context) error {
 			return s.tool(ctx, "pcs", "resource", "update", a.Target, value)

@@ -1,69 +1,81 @@
 package chaos
 
 import (
+	"errors"
 	"fmt"
-	"html/template"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/test/chaos/check"
+	"github.com/openstack-ocf/agents/test/timeline"
 )
 
-const (
-	pixelsPerSecond = 4
-	laneHeight      = 26
-	// The steps' names stand in so many lines above the lanes, that they may be longer than their steps.
-	nameLines, nameHeight = 5, 13
-	lanesTop              = nameLines*nameHeight + 12
-)
-
-// lane is a client's availability: the times when it was not served.
-type lane struct {
-	Name string
-	Y    int
-	Gaps []span
+// shortest is the shortest time without an acknowledgement that is drawn, of a client that was acknowledged something at these
+// times: well longer than one takes.
+func shortest(served []time.Duration) time.Duration {
+	const least, few = 500 * time.Millisecond, 20
+	if len(served) < few {
+		return least
+	}
+	var between []time.Duration
+	for i, t := range served[1:] {
+		between = append(between, t-served[i])
+	}
+	slices.Sort(between)
+	return max(least, 3*between[len(between)/2])
 }
 
-type span struct {
-	X, Width float64
-	Title    string
-}
-
-// mark is a step on the timeline.
-type mark struct {
-	X     float64
-	Y     int
-	Title string
-	Bad   bool
-}
-
-func pixels(t time.Duration) float64 { return t.Seconds() * pixelsPerSecond }
-
-// lanes are the clients', with each time of more than shortest without an acknowledgement.
-func lanes(events []check.Event) (list []*lane) {
-	const shortest = 500 * time.Millisecond
-	byName, last := map[string]*lane{}, map[string]time.Duration{}
-	for _, e := range events {
-		if e.Kind == check.Setup {
-			for _, s := range e.Service {
-				for _, c := range s.Clients {
-					l := &lane{Name: c, Y: lanesTop + len(list)*laneHeight}
-					byName[c] = l
-					list = append(list, l)
-				}
-			}
+// gaps are the times without an acknowledgement.
+func gaps(served []time.Duration, end time.Duration) (list []timeline.Gap) {
+	least := shortest(served)
+	for i, t := range append(slices.Clone(served), end) {
+		if i > 0 && t-served[i-1] > least {
+			list = append(list, timeline.Gap{From: served[i-1], To: t})
 		}
-		l := byName[e.Who]
-		if e.Kind != check.OK || l == nil {
-			continue
-		}
-		if before, ok := last[e.Who]; ok && e.At-before > shortest {
-			l.Gaps = append(l.Gaps, span{pixels(before), pixels(e.At - before), fmt.Sprintf("%s: not served for %.1f s", e.Who, (e.At - before).Seconds())})
-		}
-		last[e.Who] = e.At
 	}
 	return list
+}
+
+// line is the history as it is drawn.
+func line(events []check.Event, v *check.Verdict) (l timeline.Line) {
+	served := map[string][]time.Duration{}
+	for _, e := range events {
+		switch e.Kind {
+		case check.Setup:
+			l.From = e.At
+			for _, s := range e.Service {
+				for _, c := range s.Clients {
+					l.Lanes = append(l.Lanes, timeline.Lane{Name: c})
+				}
+			}
+		case check.OK:
+			served[e.Who] = append(served[e.Who], e.At)
+		case check.Over:
+			l.To = e.At
+		}
+	}
+	if l.To == 0 && len(events) > 0 {
+		l.To = events[len(events)-1].At
+	}
+	for i := range l.Lanes {
+		one := &l.Lanes[i]
+		one.Gaps = gaps(slices.DeleteFunc(served[one.Name], func(t time.Duration) bool { return t > l.To }), l.To)
+	}
+	for _, s := range v.Steps {
+		m := timeline.Mark{At: s.From, Text: title(s), Bad: len(s.ProblemsOf) > 0}
+		more := []string{m.Text}
+		for _, f := range s.Failures {
+			more = append(more, fmt.Sprintf("%s %s on %s (%d): %s", f.Who, f.Action, f.Node, f.Code, f.Reason))
+		}
+		for _, p := range s.ProblemsOf {
+			more = append(more, p.String())
+		}
+		m.More = strings.Join(more, "\n")
+		l.Marks = append(l.Marks, m)
+	}
+	return l
 }
 
 func title(s check.Result) string {
@@ -74,64 +86,64 @@ func title(s check.Result) string {
 	return fmt.Sprintf("%d: %s", s.N, strings.Join(names, " + "))
 }
 
-// WriteReport writes a page with a timeline and a table.
-func WriteReport(path string, seed int, events []check.Event, v *check.Verdict) error {
+// page is the report of a campaign.
+func page(name string, events []check.Event, v *check.Verdict) timeline.Page {
+	p := timeline.Page{Title: "Chaos, " + name, About: "Random faults on a control plane on three nodes, and clients that used it all the while.", Line: line(events, v)}
+	faults := 0
+	for _, s := range v.Steps {
+		faults += len(s.Faults)
+	}
+	promised := 0
+	for _, t := range v.Tallies {
+		promised += t.OK
+	}
+	card := func(n int, about string, bad bool) {
+		p.Cards = append(p.Cards, timeline.Card{Figure: fmt.Sprint(n), About: about, Bad: bad && n > 0})
+	}
+	card(faults, fmt.Sprintf("faults in %d steps", len(v.Steps)), false)
+	card(promised, "acknowledged", false)
+	for _, c := range []struct {
+		check.Class
+		about string
+	}{
+		{check.Lost, "lost"},
+		{check.Doubled, "doubled"},
+		{check.TwoServers, "times two servers"},
+		{check.NeedlessOff, "nodes needlessly fenced"},
+		{check.TooLong, "outages over their bound"},
+	} {
+		card(v.Count(c.Class), c.about, true)
+	}
+	card(len(v.Problems), "problems", true)
+	for _, problem := range v.Problems {
+		p.Problems = append(p.Problems, problem.String())
+	}
+	table := timeline.Table{Title: "Faults", Head: []string{"fault", "count", "outage, median", "longest", "helped", "codes", "what crm_mon said"}}
+	for _, r := range tabulate(v) {
+		table.Rows = append(table.Rows, []timeline.Cell{
+			{Text: r.kind},
+			{Text: fmt.Sprint(r.count)},
+			{Text: fmt.Sprintf("%.1f s", r.median().Seconds()), Bar: r.median()},
+			{Text: fmt.Sprintf("%.1f s", r.most().Seconds()), Bar: r.most()},
+			{Text: fmt.Sprint(r.helped)},
+			{Text: strings.Join(counted(r.codes), "\n")},
+			{Text: strings.Join(counted(r.reasons), "\n")},
+		})
+	}
+	told := timeline.Table{Title: "What clients were told", Head: []string{"client", "acknowledged", "refused", "unknown", "came again"}}
+	for _, l := range p.Lanes {
+		t := v.Tallies[l.Name]
+		told.Rows = append(told.Rows, []timeline.Cell{{Text: l.Name}, {Text: fmt.Sprint(t.OK)}, {Text: fmt.Sprint(t.Refused)}, {Text: fmt.Sprint(t.Unknown)}, {Text: fmt.Sprint(t.Again)}})
+	}
+	p.Tables = []timeline.Table{table, told}
+	return p
+}
+
+// WriteReport writes a page with a timeline and tables.
+func WriteReport(path, name string, events []check.Event, v *check.Verdict) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	var marks []mark
-	for i, s := range v.Steps {
-		marks = append(marks, mark{pixels(s.From), nameHeight * (1 + i%nameLines), title(s), len(s.ProblemsOf) > 0})
-	}
-	width := 0.0
-	if len(events) > 0 {
-		width = pixels(events[len(events)-1].At)
-	}
-	type line struct {
-		Kind, Median, Most, Codes, Reasons string
-		Count, Helped                      int
-	}
-	var table []line
-	for _, r := range tabulate(v) {
-		table = append(table, line{
-			r.kind, fmt.Sprintf("%.1f s", r.median().Seconds()), fmt.Sprintf("%.1f s", r.most().Seconds()), counted(r.codes), counted(r.reasons), r.count, r.helped,
-		})
-	}
-	all := lanes(events)
-	page, err := template.New("").Parse(pageText)
-	if err != nil {
-		return err
-	}
-	return page.Execute(f, map[string]any{
-		"Seed": seed, "Lanes": all, "Marks": marks, "Width": width + 20, "Bottom": lanesTop + len(all)*laneHeight, "Height": lanesTop + len(all)*laneHeight + nameHeight,
-		"Table": table, "Problems": v.Problems, "Tallies": v.Tallies,
-	})
+	return errors.Join(page(name, events, v).WriteHTML(f), f.Close())
 }
-
-const pageText = `<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><title>Chaos, seed {{.Seed}}</title>
-<style>
-body { font: 14px sans-serif; margin: 2em }
-table { border-collapse: collapse } td, th { border: 1px solid #ccc; padding: 2px 8px; text-align: left; vertical-align: top }
-.timeline { overflow-x: auto; border: 1px solid #ccc } svg text { font: 11px sans-serif }
-</style>
-<h1>Chaos, seed {{.Seed}}</h1>
-<p>{{range $name, $t := .Tallies}}{{$name}}: {{$t.OK}} acknowledged, {{$t.Refused}} refused, {{$t.Unknown}} unknown. {{end}}</p>
-<h2>{{len .Problems}} problems</h2>
-<ul>{{range .Problems}}<li>{{.}}</li>{{end}}</ul>
-<h2>Timeline</h2>
-<p>Green: served. Red: not. A line is a step, red if something was wrong in it; its name shows where the mouse rests.</p>
-<div class="timeline"><svg width="{{.Width}}" height="{{.Height}}">
-{{range .Lanes}}<rect x="0" y="{{.Y}}" width="{{$.Width}}" height="18" fill="#9c9"><title>{{.Name}}</title></rect>
-{{$y := .Y}}{{range .Gaps}}<rect x="{{.X}}" y="{{$y}}" width="{{.Width}}" height="18" fill="#d33"><title>{{.Title}}</title></rect>{{end}}
-<text x="4" y="{{.Y}}" dy="13">{{.Name}}</text>{{end}}
-{{range .Marks}}<line x1="{{.X}}" x2="{{.X}}" y1="{{.Y}}" y2="{{$.Bottom}}" stroke="{{if .Bad}}red{{else}}#336{{end}}"><title>{{.Title}}</title></line>
-<text x="{{.X}}" y="{{.Y}}" dx="3">{{.Title}}</text>{{end}}
-</svg></div>
-<h2>Faults</h2>
-<table><tr><th>fault<th>count<th>outage, median<th>max<th>helped<th>codes<th>reasons</tr>
-{{range .Table}}<tr><td>{{.Kind}}<td>{{.Count}}<td>{{.Median}}<td>{{.Most}}<td>{{.Helped}}<td>{{.Codes}}<td>{{.Reasons}}</tr>{{end}}
-</table></html>
-`

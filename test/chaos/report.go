@@ -54,18 +54,17 @@ func tabulate(v *check.Verdict) []*row {
 func (r *row) median() time.Duration { return r.outages[len(r.outages)/2] }
 func (r *row) most() time.Duration   { return r.outages[len(r.outages)-1] }
 
-func counted(m map[string]int) string {
-	var list []string
+func counted(m map[string]int) (list []string) {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		list = append(list, fmt.Sprintf("%s ×%d", k, m[k]))
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 // classes are those that are always told, found or not.
 var classes = []check.Class{
-	check.Lost, check.Doubled, check.Torn, check.Stray, check.ReadBack, check.TwoServers, check.TwoMounts, check.StrayMount, check.Restarted,
-	check.Moved, check.NeedlessOff, check.NeedsHelp, check.TooLong, check.Unexcused, check.Wordless, check.Untold, check.NotBack, check.Unjudged,
+	check.Lost, check.Doubled, check.Torn, check.Stray, check.ReadBack, check.TwoServers, check.TwoMounts, check.StrayMount, check.TwoHolders, check.StrayHolder, check.Restarted,
+	check.Moved, check.NeedlessOff, check.NeedsHelp, check.TooLong, check.Unexcused, check.Wordless, check.Untold, check.Balks, check.NotBack, check.Unjudged,
 }
 
 // Text is the verdict for a terminal.
@@ -75,7 +74,7 @@ func Text(v *check.Verdict) string {
 	fmt.Fprintln(w, "fault\tcount\toutage median\tmax\thelped\tcodes")
 	faults := 0
 	for _, r := range tabulate(v) {
-		fmt.Fprintf(w, "%s\t%d\t%.1f s\t%.1f s\t%d\t%s\n", r.kind, r.count, r.median().Seconds(), r.most().Seconds(), r.helped, counted(r.codes))
+		fmt.Fprintf(w, "%s\t%d\t%.1f s\t%.1f s\t%d\t%s\n", r.kind, r.count, r.median().Seconds(), r.most().Seconds(), r.helped, strings.Join(counted(r.codes), ", "))
 	}
 	w.Flush()
 	for _, s := range v.Steps {

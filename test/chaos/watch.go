@@ -28,6 +28,27 @@ func watch(h *check.History, a *scenario.Actor) {
 	})
 }
 
+// watchAddress notes which nodes have the group's address, until ctx ends.
+func watchAddress(ctx context.Context, c *cluster.Cluster, h *check.History) {
+	const every, mostBlind = 50 * time.Millisecond, 50
+	last, blind := []string{""}, 0
+	for ; ctx.Err() == nil; sleep(ctx, every) {
+		at, err := c.HeldBy(ctx, scenario.FloatingIP)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			if blind++; blind == mostBlind { // a node that dies while it is looked at is no news
+				h.Add(check.Event{Kind: check.Blind, Who: scenario.AddressID, Text: err.Error()})
+			}
+		case !slices.Equal(at, last):
+			h.Add(check.Event{Kind: check.Held, Nodes: at})
+			last, blind = at, 0
+		default:
+			blind = 0
+		}
+	}
+}
+
 // bootDelay is how long a node that was switched off stays so: as long as a small server's firmware takes at least.
 const bootDelay = 10 * time.Second
 

@@ -273,6 +273,28 @@ func (c *Cluster) MountedOn(ctx context.Context, device string) ([]string, error
 	return at, nil
 }
 
+// HeldBy returns the names of the nodes that have the address; more than one is a disaster elsewhere.
+func (c *Cluster) HeldBy(ctx context.Context, addr string) ([]string, error) {
+	states, err := c.States(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var at []string
+	for _, s := range states {
+		if !s.On {
+			continue
+		}
+		holds, err := c.Node(s.Name).holds(ctx, addr)
+		if err != nil && !errors.Is(err, ErrOff) {
+			return at, err
+		}
+		if holds {
+			at = append(at, s.Name)
+		}
+	}
+	return at, nil
+}
+
 // rack returns the rack's network namespace, which Close closes.
 func (c *Cluster) rack(ctx context.Context) (*os.File, error) {
 	c.rackMu.Lock()

@@ -14,7 +14,8 @@ import (
 const (
 	Subnet   = "10.76.0.0/24"
 	RackAddr = "10.76.0.254"
-	bmcAddr  = RackAddr + ":6230"
+	BMCPort  = "6230" // TCP
+	bmcAddr  = RackAddr + ":" + BMCPort
 )
 
 // HaclusterPassword is the password of the user hacluster on every node, for `pcs host auth`.

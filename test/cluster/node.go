@@ -151,6 +151,42 @@ func (n *Node) mounts(ctx context.Context, rdev uint64) (bool, error) {
 	return len(found) > 0, err
 }
 
+// holds says whether the IPv4 address is one of the node's own.
+func (n *Node) holds(ctx context.Context, addr string) (bool, error) {
+	pidfd, err := n.init(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer pidfd.Close()
+	pid, err := pidOf(pidfd)
+	if err != nil {
+		return false, err
+	}
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/fib_trie", pid))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL) { // it is dying
+		return false, ErrOff
+	}
+	// "|-- ADDRESS", and the routes to it below: /32 host LOCAL is to the node itself.
+	_, below, _ := strings.Cut(string(table), "|-- "+addr+"\n")
+	route, _, _ := strings.Cut(below, "\n")
+	return strings.TrimSpace(route) == "/32 host LOCAL", err
+}
+
+// Pause stops all that runs on the node, as a virtual machine is paused, until Resume. A paused node can be powered off; what is
+// run on it waits.
+func (n *Node) Pause() error { return n.freeze("1") }
+
+// Resume ends a pause.
+func (n *Node) Resume() error { return n.freeze("0") }
+
+func (n *Node) freeze(state string) error {
+	base, err := cgroup2()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(base, cgroupPrefix+n.c.name, n.Name, "cgroup.freeze"), []byte(state), 0)
+}
+
 // PowerOff pulls the mains plug: the node is dead, with all that ran on it, when this returns.
 func (n *Node) PowerOff(ctx context.Context) error { return n.do(ctx, "off") }
 

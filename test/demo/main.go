@@ -4,8 +4,9 @@
 // group on it, has clients use it all the while, breaks it in every way an operator fears, and counts what was lost.
 // It exits with 1 if anything was, or if the cluster did not do what it should.
 //
-// The environment: KEEP=1 leaves the cluster up, DEMO_MARKDOWN names a file for the table of figures. `make demo`
-// builds all that is needed and runs it from the repository's top.
+// The environment: KEEP=1 leaves the cluster up, DEMO_MARKDOWN names a file for the table of figures, DEMO_REPORT one for a page
+// with a timeline, DEMO_PICTURE one for a drawing of the fail-over after the power cut. `make demo` builds all that is needed and
+// runs it from the repository's top.
 package main
 
 import (
@@ -31,7 +32,7 @@ var errInterrupted = errors.New("interrupted")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, newStory(os.Stdout), os.Getenv("KEEP") != "", os.Getenv("DEMO_MARKDOWN"))
+	err := run(ctx, newStory(os.Stdout), os.Getenv("KEEP") != "", files{os.Getenv("DEMO_MARKDOWN"), os.Getenv("DEMO_REPORT"), os.Getenv("DEMO_PICTURE")})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -39,7 +40,10 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, out *story, keep bool, markdown string) (err error) {
+// files are where the figures go; "" is none.
+type files struct{ markdown, report, picture string }
+
+func run(ctx context.Context, out *story, keep bool, to files) (err error) {
 	if err := cluster.Missing(""); err != nil {
 		return fmt.Errorf("%w: the demo builds hosts out of namespaces, with systemd, corosync and Pacemaker", err)
 	}
@@ -68,6 +72,8 @@ func run(ctx context.Context, out *story, keep bool, markdown string) (err error
 		return err
 	}
 	defer s.Close()
+	var m moments
+	m.follow(s)
 	var figures []figure
 	for _, sc := range scenes {
 		if !s.Can(sc.Act) {
@@ -79,7 +85,7 @@ func run(ctx context.Context, out *story, keep bool, markdown string) (err error
 		}
 		figures = append(figures, f)
 	}
-	return count(ctx, out, s, figures, markdown)
+	return count(ctx, out, s, &m, figures, to)
 }
 
 // build starts the cluster.
@@ -127,10 +133,10 @@ func deploy(ctx context.Context, out *story, c *cluster.Cluster, group []scenari
 }
 
 // count reads everything back.
-func count(ctx context.Context, out *story, s *scenario.Stage, figures []figure, markdown string) error {
-	ctx, done := moving(ctx, stalled, out, seen(s.Cluster))
+func count(ctx context.Context, out *story, s *scenario.Stage, m *moments, figures []figure, to files) error {
+	counting, done := moving(ctx, stalled, out, seen(s.Cluster))
 	out.chapter("The count")
-	audits, err := s.Audit(ctx)
+	audits, err := s.Audit(counting)
 	err = done(err)
 	var lines []string
 	for i, a := range audits {
@@ -153,9 +159,15 @@ func count(ctx context.Context, out *story, s *scenario.Stage, figures []figure,
 	if err == nil {
 		out.say("At no time did two servers work on the data, nor two nodes have it mounted.")
 	}
-	if markdown != "" {
+	if to.markdown != "" {
 		text := table.markdown() + "\n" + strings.Join(lines, "; ") + ".\n"
-		err = errors.Join(err, os.WriteFile(markdown, []byte(text), 0o644))
+		err = errors.Join(err, os.WriteFile(to.markdown, []byte(text), 0o644))
+	}
+	if to.report != "" {
+		err = errors.Join(err, report(to.report, s, figures, audits))
+	}
+	if to.picture != "" {
+		err = errors.Join(err, picture(ctx, to.picture, s, m, figures))
 	}
 	return err
 }

@@ -9,16 +9,22 @@ import (
 	"github.com/openstack-ocf/agents/test/cluster"
 )
 
-// planFile is where every node has the description of the control plane.
-const planFile = "/root/controlplane.yaml"
+// PlanFile is where every node has the description of the control plane.
+const PlanFile = "/root/controlplane.yaml"
 
 // Apply does what Deploy does as an operator would: by `openstack-ocf apply` of a description of the control plane. What
 // needs a database of its own is in the file from the second time on, when there is a server to make it on.
 func Apply(ctx context.Context, c *cluster.Cluster, say Commentary, services ...Service) (*Stage, error) {
+	return Foundation{}.Apply(ctx, c, say, services...)
+}
+
+// Apply is [Apply] on this foundation; "" is the plan's own choice.
+func (f Foundation) Apply(ctx context.Context, c *cluster.Cluster, say Commentary, services ...Service) (*Stage, error) {
 	s, err := NewStage(ctx, c, say, services[0])
 	if err != nil {
 		return nil, err
 	}
+	s.foundation = f
 	for _, service := range services[1:] {
 		if service.Dir == "" {
 			continue
@@ -55,20 +61,20 @@ func (s *Stage) apply(ctx context.Context, services []Service) error {
 	s.say("# cat controlplane.yaml")
 	s.quote(text)
 	for i, n := range s.Cluster.Nodes() {
-		if err := n.WriteFile(ctx, planFile, []byte(text), 0o644); err != nil {
+		if err := n.WriteFile(ctx, PlanFile, []byte(text), 0o644); err != nil {
 			return err
 		}
 		if i > 0 && strings.Contains(text, "\napis:\n") { // apply writes it on its own node
 			const command = "openstack-ocf plan --haproxy /etc/haproxy/haproxy.cfg "
 			s.say("on " + n.Name + ": # " + command + "controlplane.yaml")
-			if _, err := n.Shell(ctx, command+planFile); err != nil {
+			if _, err := n.Shell(ctx, command+PlanFile); err != nil {
 				return err
 			}
 		}
 	}
 	n := s.Cluster.Nodes()[0]
 	s.say("on " + n.Name + ": # openstack-ocf apply --yes --replace-haproxy controlplane.yaml")
-	res, err := n.Exec(ctx, "openstack-ocf", "apply", "--yes", "--replace-haproxy", planFile)
+	res, err := n.Exec(ctx, "openstack-ocf", "apply", "--yes", "--replace-haproxy", PlanFile)
 	s.quote(res.Stdout)
 	if err != nil {
 		return err
@@ -94,7 +100,11 @@ func (s *Stage) describe(services []Service) string {
 		nodes = append(nodes, n.Name+": "+n.Addr)
 	}
 	disk := func(id, device, dir string) {
-		disks = append(disks, fmt.Sprintf("{id: %s, device: %s, directory: %s, fstype: ext4}", id, device, dir))
+		item := fmt.Sprintf("{id: %s, device: %s, directory: %s, fstype: ext4", id, device, dir)
+		if s.foundation.Storage != "" {
+			item += ", agent: " + s.foundation.Storage
+		}
+		disks = append(disks, item+"}")
 	}
 	disk(StorageID, s.Disk, DataDir)
 	for _, service := range services {
@@ -118,6 +128,9 @@ func (s *Stage) describe(services []Service) string {
 		}
 	}
 	fmt.Fprintf(&b, "nodes: {%s}\nfloating_ip: %s\ngroup: %s\n", strings.Join(nodes, ", "), FloatingIP, GroupID)
+	if s.foundation.Address != "" {
+		fmt.Fprintf(&b, "floating_ip_agent: %s\n", s.foundation.Address)
+	}
 	section("storage", disks)
 	section("services", list)
 	section("apis", apis)

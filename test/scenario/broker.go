@@ -55,6 +55,48 @@ func Broker() (Service, broker.Kind, error) {
 	return s, broker.StandIn, nil
 }
 
+// DialAMQP connects to a broker.
+func DialAMQP(ctx context.Context, dial Dialer, addr string) (*amqp.Conn, *amqp.Session, error) {
+	c, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := amqp.NewConn(ctx, c, &amqp.ConnOptions{SASLType: amqp.SASLTypeAnonymous()})
+	if err != nil {
+		_ = c.Close()
+		return nil, nil, err
+	}
+	session, err := conn.NewSession(ctx, nil)
+	return conn, session, err
+}
+
+// DurableQueue is a sender to a durable queue, which it makes if there is none.
+func DurableQueue(ctx context.Context, conn *amqp.Conn, session *amqp.Session, name string) (*amqp.Sender, error) {
+	console, err := qmf.New(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	_, err = console.Call(ctx, qmf.BrokerName, "create", map[string]any{
+		"type": "queue", "name": name, "properties": map[string]any{"durable": true, "qpid.max_size": int64(1 << 30)}, "strict": true,
+	})
+	var exists *qmf.Error
+	if err != nil && !errors.As(err, &exists) {
+		return nil, err
+	}
+	_ = console.Close(ctx)
+	return session.NewSender(ctx, name, nil)
+}
+
+// SendNumber sends n as a durable message, and returns when the broker has accepted it.
+func SendNumber(ctx context.Context, to *amqp.Sender, n int) error {
+	m := amqp.NewMessage([]byte(strconv.Itoa(n)))
+	m.Header = &amqp.MessageHeader{Durable: true}
+	return to.Send(ctx, m, nil)
+}
+
+// NumberIn is what SendNumber has put into a message.
+func NumberIn(m *amqp.Message) (int, error) { return strconv.Atoi(string(m.GetData())) }
+
 // queue is where the ledger's messages are.
 const queue = "ledger"
 
@@ -75,15 +117,9 @@ const (
 func (l *amqpLedger) connect(ctx context.Context) (*amqp.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, amqpConnect)
 	defer cancel()
-	c, err := l.dial(ctx, "tcp", l.addr)
-	if err != nil {
-		return nil, err
-	}
-	if l.conn, err = amqp.NewConn(ctx, c, &amqp.ConnOptions{SASLType: amqp.SASLTypeAnonymous()}); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	return l.conn.NewSession(ctx, nil)
+	conn, session, err := DialAMQP(ctx, l.dial, l.addr)
+	l.conn = conn
+	return session, err
 }
 
 // drop forgets a connection that failed; closing it politely could take longer than making a new one.
@@ -101,19 +137,7 @@ func (l *amqpLedger) sender(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, amqpSend)
 	defer cancel()
-	console, err := qmf.New(ctx, l.conn)
-	if err != nil {
-		return err
-	}
-	_, err = console.Call(ctx, qmf.BrokerName, "create", map[string]any{
-		"type": "queue", "name": queue, "properties": map[string]any{"durable": true, "qpid.max_size": int64(1 << 30)}, "strict": true,
-	})
-	var exists *qmf.Error
-	if err != nil && !errors.As(err, &exists) {
-		return err
-	}
-	_ = console.Close(ctx)
-	l.send, err = s.NewSender(ctx, queue, nil)
+	l.send, err = DurableQueue(ctx, l.conn, s, queue)
 	return err
 }
 
@@ -130,9 +154,7 @@ func (l *amqpLedger) Put(ctx context.Context, n int) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, amqpSend)
 	defer cancel()
-	m := amqp.NewMessage([]byte(strconv.Itoa(n)))
-	m.Header = &amqp.MessageHeader{Durable: true}
-	return l.send.Send(ctx, m, nil) // returns when the broker has accepted it
+	return SendNumber(ctx, l.send, n)
 }
 
 func (l *amqpLedger) Numbers(ctx context.Context) (numbers []int, err error) {
@@ -159,7 +181,7 @@ func (l *amqpLedger) Numbers(ctx context.Context) (numbers []int, err error) {
 		if err != nil {
 			return nil, err
 		}
-		n, err := strconv.Atoi(string(m.GetData()))
+		n, err := NumberIn(m)
 		if err != nil {
 			return nil, fmt.Errorf("a message that is no number: %w", err)
 		}

@@ -62,24 +62,30 @@ type sqlLedger struct {
 	conn *sql.Conn // nil: not connected
 }
 
-// SQL is the table app.ledger of the server at addr, which may take that long to answer. n is no key there, so that a
-// row written twice shows.
-func SQL(dial Dialer, addr string, patience time.Duration) (Ledger, error) {
+// OpenSQL is the server at addr as the client's account reaches it. connect is how long a connection may take, patience how long
+// an answer.
+func OpenSQL(dial Dialer, addr string, connect, patience time.Duration) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.DialFunc = "tcp", addr, dial
 	cfg.User, cfg.Passwd, cfg.DBName = SQLUser, SQLPassword, SQLSchema
-	// A connection takes less than a millisecond; one to an address that is just moving is better tried anew.
-	cfg.Timeout = 50 * time.Millisecond
-	cfg.ReadTimeout, cfg.WriteTimeout = patience, patience
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = connect, patience, patience
 	cfg.InterpolateParams = true
 	cfg.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, err
 	}
-	l := &sqlLedger{db: sql.OpenDB(connector)}
-	l.db.SetMaxIdleConns(0) // a connection that failed is not kept
-	return l, nil
+	db := sql.OpenDB(connector)
+	db.SetMaxIdleConns(0) // a connection that failed is not kept
+	return db, nil
+}
+
+// SQL is the table app.ledger of the server at addr, which may take that long to answer. n is no key there, so that a
+// row written twice shows.
+func SQL(dial Dialer, addr string, patience time.Duration) (Ledger, error) {
+	// A connection takes less than a millisecond; one to an address that is just moving is better tried anew.
+	db, err := OpenSQL(dial, addr, 50*time.Millisecond, patience)
+	return &sqlLedger{db: db}, err
 }
 
 func (l *sqlLedger) Put(ctx context.Context, n int) (err error) {

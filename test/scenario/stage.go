@@ -86,11 +86,12 @@ type Commentary func(line string)
 
 // Stage is a cluster with the document's group on it, its clients and its watches.
 type Stage struct {
-	Cluster *cluster.Cluster
-	Disk    string // the shared disk's device
-	Actors  []*Actor
-	say     Commentary
-	disks   map[string]string // of services with a disk of their own, by ID
+	Cluster    *cluster.Cluster
+	Disk       string // the shared disk's device
+	Actors     []*Actor
+	say        Commentary
+	disks      map[string]string // of services with a disk of their own, by ID
+	foundation Foundation        // of an apply
 }
 
 // Actor is a service on the stage, with who uses it and who watches it.
@@ -135,6 +136,9 @@ func (s *Stage) newDisk(ctx context.Context, service Service) (device string, er
 	_, err = n.Exec(ctx, "umount", fillDir)
 	return device, err
 }
+
+// DiskOf is the device that the service works on.
+func (s *Stage) DiskOf(id string) string { return cmp.Or(s.disks[id], s.Disk) }
 
 // Deploy does all there is to do: a disk, the group as in the document, and a client and a watch for every service.
 func Deploy(ctx context.Context, c *cluster.Cluster, say Commentary, services ...Service) (*Stage, error) {
@@ -225,7 +229,7 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	if err != nil {
 		return nil, err
 	}
-	device := cmp.Or(s.disks[service.ID], s.Disk)
+	device := s.DiskOf(service.ID)
 	if service.Diskless {
 		device = ""
 	}

@@ -37,6 +37,9 @@ func (d Daemon) Signal(sig syscall.Signal) error {
 	return unix.Kill(d.host, sig)
 }
 
+// HostPID is its process ID on the machine.
+func (d Daemon) HostPID() int { return d.host }
+
 func (d Daemon) lives() bool {
 	now, err := startTime(d.host)
 	return err == nil && now == d.start

@@ -133,6 +133,19 @@ func (w *Writer) Outage(since time.Time) (longest Outage) {
 	return longest
 }
 
+// Outages are all times without an acknowledgement that are longer than least, between the first one after from and the last.
+func (w *Writer) Outages(from time.Time, least time.Duration) (list []Outage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first, _ := slices.BinarySearchFunc(w.acks, from, func(a ack, t time.Time) int { return a.done.Compare(t) })
+	for i := first + 1; i < len(w.acks); i++ {
+		if o := (Outage{w.acks[i-1].done, w.acks[i].done}); o.Length() > least {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
 // Failed is how many tries ended without an acknowledgement after since.
 func (w *Writer) Failed(since time.Time) int {
 	w.mu.Lock()

@@ -29,16 +29,19 @@ const (
 	TwoServers  Class = "two servers" // on the same data
 	TwoMounts   Class = "two mounts"  // of the same file system
 	StrayMount  Class = "stray mount" // where the service is not
-	Restarted   Class = "restarted"   // without an excuse
-	Moved       Class = "moved"       // without an excuse
-	NeedlessOff Class = "fenced"      // without an excuse
-	NeedsHelp   Class = "needs help"  // a cleanup, without an excuse
-	TooLong     Class = "outage"      // over the bound
-	Unexcused   Class = "failure"     // of a resource that no fault was to touch
-	Wordless    Class = "words"       // an exit reason that does not say what happened
-	Untold      Class = "untold"      // a fault that nobody will know of
-	NotBack     Class = "not back"    // the cluster never came back
-	Unjudged    Class = "not judged"  // what is needed to judge is not in the history
+	TwoHolders  Class = "two holders" // of the address
+	StrayHolder Class = "stray address"
+	Balks       Class = "command"    // of an operator, that did not work though nothing was broken
+	Restarted   Class = "restarted"  // without an excuse
+	Moved       Class = "moved"      // without an excuse
+	NeedlessOff Class = "fenced"     // without an excuse
+	NeedsHelp   Class = "needs help" // a cleanup, without an excuse
+	TooLong     Class = "outage"     // over the bound
+	Unexcused   Class = "failure"    // of a resource that no fault was to touch
+	Wordless    Class = "words"      // an exit reason that does not say what happened
+	Untold      Class = "untold"     // a fault that nobody will know of
+	NotBack     Class = "not back"   // the cluster never came back
+	Unjudged    Class = "not judged" // what is needed to judge is not in the history
 )
 
 // Problem is one thing that went wrong, in a step; 0 is before the first, or of all.
@@ -87,6 +90,20 @@ func (v *Verdict) Count(c Class) (n int) {
 		}
 	}
 	return n
+}
+
+// Sum is what several verdicts come to.
+func Sum(all []*Verdict) *Verdict {
+	sum := &Verdict{Tallies: map[string]Tally{}}
+	for _, v := range all {
+		sum.Problems = append(sum.Problems, v.Problems...)
+		sum.Steps = append(sum.Steps, v.Steps...)
+		for client, t := range v.Tallies {
+			s := sum.Tallies[client]
+			sum.Tallies[client] = Tally{s.OK + t.OK, s.Refused + t.Refused, s.Unknown + t.Unknown, s.Again + t.Again}
+		}
+	}
+	return sum
 }
 
 // Judge reads a whole history.
@@ -140,6 +157,12 @@ func (j *judge) steps() {
 			j.Steps = append(j.Steps, Result{N: e.N, From: e.At, Faults: e.Faults, Outages: map[string]time.Duration{}})
 		}
 	}
+	for _, e := range j.events {
+		if n := len(j.Steps); n > 0 && e.Kind == Cut {
+			j.Steps = j.Steps[:n-1]
+			return
+		}
+	}
 	if n := len(j.Steps); n > 0 {
 		j.Steps[n-1].To = j.events[len(j.events)-1].At + 1
 		for _, e := range j.events {
@@ -176,9 +199,17 @@ func (j *judge) see() {
 			if len(e.Nodes) > 1 {
 				j.say(j.at(e.At), TwoMounts, "the disk of %s is mounted on %s at once", e.Who, strings.Join(e.Nodes, " and "))
 			}
+		case Held:
+			looked["the address"] = true
+			if len(e.Nodes) > 1 {
+				j.say(j.at(e.At), TwoHolders, "the address is on %s at once", strings.Join(e.Nodes, " and "))
+			}
 		case Blind:
 			j.say(j.at(e.At), Unjudged, "%s: %s", e.Who, e.Text)
 		}
+	}
+	if !looked["the address"] {
+		j.say(0, Unjudged, "nobody has looked who has the address")
 	}
 	for _, s := range j.services {
 		if !looked[s.ID] {
@@ -307,6 +338,7 @@ func (j *judge) halves(client string, final *Event, there map[int]int, told, ask
 // excuse is what the faults of a step excuse together.
 type excuse struct {
 	restart map[string]bool
+	less    map[string]bool // may be degraded
 	fence   map[string]bool
 	move    bool
 	cleanup bool
@@ -314,13 +346,17 @@ type excuse struct {
 	mute    bool
 	bound   time.Duration
 	words   []*regexp.Regexp
+	lacks   []*regexp.Regexp
 }
 
 func (j *judge) excuse(r *Result) excuse {
-	x := excuse{restart: map[string]bool{}, fence: map[string]bool{}}
+	x := excuse{restart: map[string]bool{}, less: map[string]bool{}, fence: map[string]bool{}}
 	for _, f := range r.Faults {
 		for _, id := range f.Restart {
 			x.restart[id] = true
+		}
+		for _, id := range f.Handicapped {
+			x.less[id] = true
 		}
 		for _, n := range f.Fence {
 			x.fence[n] = true
@@ -329,18 +365,24 @@ func (j *judge) excuse(r *Result) excuse {
 		x.cleanup = x.cleanup || f.Cleanup
 		x.mute = x.mute || f.Mute
 		x.bound += f.Bound
-		for _, w := range f.Words {
-			re, err := regexp.Compile(w)
-			if err != nil {
-				j.say(r.N, Unjudged, "%s: %v", f.Kind, err)
-				continue
-			}
-			x.words = append(x.words, re)
-		}
+		x.words = append(x.words, j.compile(r, f, f.Words)...)
+		x.lacks = append(x.lacks, j.compile(r, f, f.Lacks)...)
 	}
 	// Of two faults the one may hide the other.
 	x.told = len(r.Faults) == 1 && r.Faults[0].Told
 	return x
+}
+
+func (j *judge) compile(r *Result, f Fault, words []string) (list []*regexp.Regexp) {
+	for _, w := range words {
+		re, err := regexp.Compile(w)
+		if err != nil {
+			j.say(r.N, Unjudged, "%s: %v", f.Kind, err)
+			continue
+		}
+		list = append(list, re)
+	}
+	return list
 }
 
 // step judges one of them by what its faults excuse.
@@ -349,6 +391,7 @@ func (j *judge) step(r *Result) {
 	starts, last, before := map[string]int{}, map[string][]Daemon{}, map[string]string{}
 	seen := map[string]map[Daemon]bool{}
 	mounted := map[string][]string{}
+	var held []string
 	settled := false
 	for _, e := range j.events {
 		if e.At >= r.To {
@@ -372,6 +415,8 @@ func (j *judge) step(r *Result) {
 			}
 		case Mounted:
 			mounted[e.Who] = e.Nodes
+		case Held:
+			held = append([]string{}, e.Nodes...)
 		}
 		if within {
 			settled = settled || e.Kind == Settled
@@ -395,11 +440,11 @@ func (j *judge) step(r *Result) {
 		j.say(r.N, NotBack, "it was not all well at the end")
 		return
 	}
-	j.rest(r, x, last, mounted)
+	j.rest(r, x, last, mounted, held)
 }
 
 // rest judges how things are when all is quiet.
-func (j *judge) rest(r *Result, x excuse, last map[string][]Daemon, mounted map[string][]string) {
+func (j *judge) rest(r *Result, x excuse, last map[string][]Daemon, mounted map[string][]string, held []string) {
 	for _, s := range j.services {
 		now := last[s.ID]
 		if len(now) != 1 {
@@ -408,6 +453,9 @@ func (j *judge) rest(r *Result, x excuse, last map[string][]Daemon, mounted map[
 		}
 		if at := mounted[s.ID]; s.Disk && (len(at) != 1 || at[0] != now[0].Node) {
 			j.say(r.N, StrayMount, "the disk of %s is mounted on %v, and the service is on %s", s.ID, at, now[0].Node)
+		}
+		if s.ID == j.services[0].ID && held != nil && (len(held) != 1 || held[0] != now[0].Node) {
+			j.say(r.N, StrayHolder, "the address is on %v, and %s is on %s", held, s.ID, now[0].Node)
 		}
 	}
 	if x.told && len(r.Failures) == 0 {
@@ -430,21 +478,32 @@ func (j *judge) happened(r *Result, x excuse, e Event) {
 		}
 	case Stuck:
 		j.say(r.N, NotBack, "%s", e.Text)
+	case Balked: // where something else is broken too, it may say so
+		if len(r.Faults) == 1 {
+			j.say(r.N, Balks, "%s: %s", e.Who, e.Text)
+		}
 	case Failed:
 		r.Failures = append(r.Failures, Line{e.Who, e.Node, e.Action, e.Code, e.Text})
 		j.failure(r, x, e)
 	}
 }
 
+// degraded says that the service serves, and the cluster leaves it alone.
+func degraded(code int) bool { return code == 190 || code == 191 }
+
 func (j *judge) failure(r *Result, x excuse, e Event) {
 	ours := slices.ContainsFunc(j.services, func(s Service) bool { return s.ID == e.Who })
+	words := x.words
+	if degraded(e.Code) {
+		words = slices.Concat(x.words, x.lacks)
+	}
 	switch {
-	case ours && !x.restart[e.Who]:
+	case ours && !x.restart[e.Who] && !(x.less[e.Who] && degraded(e.Code)):
 		j.say(r.N, Unexcused, "%s %s on %s (%d): %s", e.Who, e.Action, e.Node, e.Code, e.Text)
 	case ours && e.Text == "" && x.mute:
 	case ours && e.Text == "":
 		j.say(r.N, Wordless, "%s %s on %s (%d) has no reason", e.Who, e.Action, e.Node, e.Code)
-	case ours && len(x.words) > 0 && !slices.ContainsFunc(x.words, func(re *regexp.Regexp) bool { return re.MatchString(e.Text) }):
+	case ours && len(x.words) > 0 && !slices.ContainsFunc(words, func(re *regexp.Regexp) bool { return re.MatchString(e.Text) }):
 		j.say(r.N, Wordless, "%s %s on %s (%d): %s", e.Who, e.Action, e.Node, e.Code, e.Text)
 	}
 }
@@ -469,7 +528,7 @@ func (j *judge) outage(r *Result, x excuse, id, client string) {
 	longest = max(longest, r.To-before)
 	r.Outages[client] = longest
 	bound := Spared
-	if x.restart[id] {
+	if x.restart[id] || x.less[id] {
 		bound = max(bound, x.bound)
 	}
 	switch {

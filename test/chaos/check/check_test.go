@@ -45,6 +45,7 @@ func well() *story {
 	up := func(node string) {
 		s.add(Event{Kind: Mounted, Who: "db", Nodes: []string{node}})
 		s.add(Event{Kind: Mounted, Who: "qpidd", Nodes: []string{node}})
+		s.add(Event{Kind: Held, Nodes: []string{node}})
 		for _, id := range everything {
 			pid++
 			s.add(Event{Kind: Running, Who: id, Daemons: []Daemon{{node, pid}}})
@@ -56,6 +57,7 @@ func well() *story {
 		}
 		s.add(Event{Kind: Mounted, Who: "db"})
 		s.add(Event{Kind: Mounted, Who: "qpidd"})
+		s.add(Event{Kind: Held})
 	}
 	up("node1")
 	s.serve(&n)
@@ -170,6 +172,28 @@ func TestFinds(t *testing.T) {
 		{"mounted twice", func(t *testing.T, s *story) {
 			s.insert(s.find(t, Mounted, "db", 5), Event{Kind: Mounted, Who: "db", Nodes: []string{"node2", "node3"}})
 		}, TwoMounts, 2, true},
+		{"two addresses", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Held, "", 2), Event{Kind: Held, Nodes: []string{"node1", "node2"}})
+		}, TwoHolders, 1, false},
+		{"stray address", func(t *testing.T, s *story) { s.find(t, Held, "", 5).Nodes = []string{"node3"} }, StrayHolder, 2, true},
+		{"no address", func(t *testing.T, s *story) { s.find(t, Held, "", 5).Nodes = nil }, StrayHolder, 2, true},
+		{"nobody looked at the address", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Held })
+		}, Unjudged, 0, true},
+		{"a command that does not work", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Balked, Who: "apply", Text: "no"})
+		}, Balks, 3, false},
+		{"degraded, and nothing excuses it", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 190, Text: "full"})
+		}, Unexcused, 3, false},
+		{"restarted where it may only be degraded", func(t *testing.T, s *story) {
+			f := &s.find(t, Step, "", 3).Faults[0]
+			f.Restart, f.Handicapped = nil, []string{"haproxy"}
+		}, Restarted, 3, false},
+		{"failed where it may only be degraded", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 3).Faults[0].Handicapped = []string{"qpidd"}
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 1, Text: "frozen"})
+		}, Unexcused, 3, false},
 		{"stray mount", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = []string{"node3"} }, StrayMount, 2, true},
 		{"mounted nowhere", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = nil }, StrayMount, 2, true},
 		{"needless fencing", func(t *testing.T, s *story) {
@@ -220,6 +244,10 @@ func TestFinds(t *testing.T) {
 		}, Unexcused, 3, false},
 		{"a failure without a reason", func(t *testing.T, s *story) { s.find(t, Failed, "db", 1).Text = "" }, Wordless, 1, false},
 		{"a reason that says something else", func(t *testing.T, s *story) { s.find(t, Failed, "db", 1).Text = "it rains" }, Wordless, 1, false},
+		{"fails, and says what it lacks", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 1).Faults[0].Lacks = []string{"database"}
+			s.find(t, Failed, "db", 1).Text = "no database"
+		}, Wordless, 1, false},
 		{"nobody is told", func(t *testing.T, s *story) {
 			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Failed })
 		}, Untold, 1, false},
@@ -267,6 +295,19 @@ func TestLetsPass(t *testing.T) {
 			s.insert(s.find(t, Running, "qpidd", 3), Event{Kind: Received, Who: "messages", N: 2})
 			s.insert(s.find(t, Running, "db", 3), Event{Kind: Dropped, Who: "messages"})
 		}},
+		{"degraded, and says what it lacks", func(t *testing.T, s *story) {
+			f := &s.find(t, Step, "", 1).Faults[0]
+			f.Lacks = []string{"database"}
+			s.insert(s.find(t, Failed, "db", 1), Event{Kind: Failed, Who: "qpidd", Code: 190, Text: "no database"})
+		}},
+		{"a step that was cut short", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Cut, N: 3})
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Settled && e.N == 3 })
+		}},
+		{"degraded, as it may be", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 3).Faults[0].Handicapped = []string{"qpidd"}
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 190, Text: "full"})
+		}},
 		{"a stand-in forgets", func(t *testing.T, s *story) {
 			s.find(t, Setup, "", 1).Service[1].Forgets = true
 			s.find(t, Received, "messages", 4).Kind = Dropped
@@ -279,6 +320,16 @@ func TestLetsPass(t *testing.T) {
 				t.Error(v.Problems)
 			}
 		})
+	}
+}
+
+// Verdicts add up.
+func TestSum(t *testing.T) {
+	bad := well()
+	bad.find(t, Failed, "db", 1).Text = ""
+	v := Sum([]*Verdict{Judge(well().events), Judge(bad.events)})
+	if len(v.Steps) != 6 || v.Count(Wordless) != 1 || v.Tallies["rows"] != (Tally{OK: 28}) {
+		t.Errorf("%d steps, %v, %+v", len(v.Steps), v.Problems, v.Tallies["rows"])
 	}
 }
 

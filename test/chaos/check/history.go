@@ -31,6 +31,7 @@ const (
 	// What is seen from outside of all nodes, whatever Pacemaker believes.
 	Running Kind = "running" // the daemons of a service, at each change
 	Mounted Kind = "mounted" // the nodes that have a service's disk mounted, at each change
+	Held    Kind = "held"    // the nodes that have the group's address, at each change
 	Blind   Kind = "blind"   // what could not be looked at
 	Fenced  Kind = "fenced"  // Node was switched off by the cluster
 	Failed  Kind = "failed"  // Pacemaker's line of a failed action
@@ -42,7 +43,9 @@ const (
 	Cleaned Kind = "cleaned" // the cluster did not come back without somebody's help
 	Settled Kind = "settled" // all is well, and nothing is left to do
 	Stuck   Kind = "stuck"   // it did not, with help neither
+	Cut     Kind = "cut"     // the step was cut short by who ran it, and is not judged
 	Remark  Kind = "remark"  // for people
+	Balked  Kind = "balked"  // a command of the fault Who did not do what it is for
 )
 
 // Event is a line of the history. Which fields it has depends on its kind.
@@ -89,11 +92,15 @@ type Fault struct {
 	Move    bool     `json:"move,omitempty"`
 	Fence   []string `json:"fence,omitempty"` // these nodes may be fenced
 	Cleanup bool     `json:"cleanup,omitempty"`
-	// Bound is how long a client of what may be restarted may be without an answer.
+	// Handicapped are services that may be degraded, and their clients without an answer, all the while not restarted.
+	Handicapped []string `json:"handicapped,omitempty"`
+	// Bound is how long a client of what may be restarted or handicapped may be without an answer.
 	Bound time.Duration `json:"bound"`
 	// Words are regular expressions: an exit reason has to match one of the step's. Told says that there has to be one.
 	Words []string `json:"words,omitempty"`
 	Told  bool     `json:"told,omitempty"`
+	// Lacks are for what is degraded the same as Words: it may say what it lacks, too.
+	Lacks []string `json:"lacks,omitempty"`
 	// Mute says that a failure may have no reason: whoever would give it was struck.
 	Mute bool `json:"mute,omitempty"`
 }

@@ -5,7 +5,8 @@
 // The environment: SEED is the first cluster's seed (without: a fresh one), CLUSTERS how many there are (1), each with the next
 // seed; FAULTS how many steps on each (30); FROM and TO play some steps of a seed again; KINDS are names of faults, separated by
 // commas; ALONE=1 plays one fault at a time; LASTING=1 cleans no failures up between steps, so that bans add up as where nobody
-// looks; OUT is a directory for histories and reports. Arguments are histories to be judged anew.
+// looks; GROUP is what the group is made of: native (floating-ip and shared-storage hold address and disks), consoleauth, units (systemd's
+// run the services), separated by commas, or plain (without: the seed says); OUT is a directory for histories and reports. Arguments are histories to be judged anew.
 package main
 
 import (
@@ -82,13 +83,21 @@ func run(ctx context.Context) (ok bool, err error) {
 			return false, fmt.Errorf("KINDS: there is no %q; there are: %s", k, strings.Join(chaos.Kinds(), ", "))
 		}
 	}
+	group := chaos.GroupOf
+	if words := os.Getenv("GROUP"); words != "" {
+		given, err := chaos.ParseGroup(words)
+		if err != nil {
+			return false, fmt.Errorf("GROUP: %w", err)
+		}
+		group = func(int) chaos.Group { return given }
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return false, err
 	}
 	ok = true
 	for i := range clusters {
 		good, err := campaign(ctx, chaos.Config{
-			Binary: "bin/openstack-ocf", Seed: seed + i, From: from, To: to, Kinds: kinds,
+			Binary: "bin/openstack-ocf", Seed: seed + i, From: from, To: to, Kinds: kinds, Group: group(seed + i),
 			Alone: os.Getenv("ALONE") != "", Lasting: os.Getenv("LASTING") != "",
 		}, out)
 		if err != nil {
@@ -104,7 +113,7 @@ func campaign(ctx context.Context, cfg chaos.Config, out string) (ok bool, err e
 	ok = true
 	for cfg.From <= cfg.To {
 		name := filepath.Join(out, fmt.Sprintf("%d-%d.jsonl", cfg.Seed, cfg.From))
-		fmt.Printf("seed %d, steps %d to %d: %s\n", cfg.Seed, cfg.From, cfg.To, name)
+		fmt.Printf("seed %d, %v, steps %d to %d: %s\n", cfg.Seed, cfg.Group, cfg.From, cfg.To, name)
 		f, err := os.Create(name)
 		if err != nil {
 			return false, err
@@ -117,7 +126,7 @@ func campaign(ctx context.Context, cfg chaos.Config, out string) (ok bool, err e
 		err = errors.Join(err, w.Flush(), f.Close())
 		v := check.Judge(events)
 		fmt.Print(chaos.Text(v))
-		if rerr := chaos.WriteReport(strings.TrimSuffix(name, ".jsonl")+".html", cfg.Seed, events, v); rerr != nil {
+		if rerr := chaos.WriteReport(strings.TrimSuffix(name, ".jsonl")+".html", fmt.Sprintf("seed %d (%v)", cfg.Seed, cfg.Group), events, v); rerr != nil {
 			err = errors.Join(err, rerr)
 		}
 		ok = ok && len(v.Problems) == 0
@@ -133,9 +142,10 @@ func campaign(ctx context.Context, cfg chaos.Config, out string) (ok bool, err e
 	return ok, nil
 }
 
-// judge judges histories anew.
+// judge judges histories anew, and says what all of them come to.
 func judge(names []string) (ok bool, err error) {
 	ok = true
+	var all []*check.Verdict
 	for _, name := range names {
 		f, err := os.Open(name)
 		if err != nil {
@@ -147,11 +157,15 @@ func judge(names []string) (ok bool, err error) {
 			return false, fmt.Errorf("%s: %w", name, err)
 		}
 		v := check.Judge(events)
+		all = append(all, v)
 		fmt.Printf("%s\n%s", name, chaos.Text(v))
 		ok = ok && len(v.Problems) == 0
-		if err := chaos.WriteReport(strings.TrimSuffix(name, ".jsonl")+".html", 0, events, v); err != nil {
+		if err := chaos.WriteReport(strings.TrimSuffix(name, ".jsonl")+".html", filepath.Base(name), events, v); err != nil {
 			return false, err
 		}
+	}
+	if len(all) > 1 {
+		fmt.Printf("all %d histories\n%s", len(all), chaos.Text(check.Sum(all)))
 	}
 	return ok, nil
 }

@@ -1,0 +1,73 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/chaos/check"
+	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+// What an operator runs meanwhile, and none of it may touch a service.
+var commandFaults = []fault{
+	{"apply the same again", 2, command("apply the same again", "openstack-ocf apply --yes "+scenario.PlanFile, 0)},
+	{"see what swap would do", 1, command("see what swap would do", "openstack-ocf swap --dry-run", 0)},
+	// What is degraded, or was, is in their exit codes.
+	{"ask for the status", 1, command("ask for the status", "openstack-ocf status", 3, 4)},
+	{"ask the doctor", 1, command("ask the doctor", "openstack-ocf doctor", 3, 4)},
+	{"another build of the agents", 2, func(s *scene, rng *rand.Rand, _ where) act {
+		gap := between(rng, 0, 3*time.Second)
+		a := act{Fault: check.Fault{Kind: "another build of the agents", Bound: check.Spared}}
+		a.do = func(ctx context.Context) (err error) {
+			for _, n := range s.nodes() {
+				// As a package does: another file, by rename. What is behind an ELF's last section changes nothing but the file.
+				err = errors.Join(err, s.shell(ctx, n, `set -e; f=/usr/sbin/openstack-ocf; cp -p $f $f.new; date +%N >>$f.new; mv -f $f.new $f; openstack-ocf --version`))
+				sleep(ctx, gap)
+			}
+			return err
+		}
+		return a
+	}},
+	{"break and mend the configuration", 2, func(s *scene, rng *rand.Rand, at where) act {
+		id := s.services[rng.IntN(len(s.services))]
+		long := between(rng, time.Second, 12*time.Second)
+		a := act{Fault: check.Fault{
+			Kind: "break and mend the configuration", Target: id, Node: at.active, Handicapped: []string{id}, Bound: check.Spared, Words: []string{saysBroken},
+		}}
+		a.do = func(ctx context.Context) error {
+			err := s.shell(ctx, at.active, files[id].spoil())
+			sleep(ctx, long)
+			return errors.Join(err, s.insist(ctx, at.active, files[id].mend()))
+		}
+		return a
+	}},
+}
+
+// command is a command that an operator runs on some node. It may end with 0 or one of the codes.
+func command(kind, line string, codes ...int) func(*scene, *rand.Rand, where) act {
+	return func(s *scene, rng *rand.Rand, at where) act {
+		a := act{Fault: check.Fault{Kind: kind, Node: someone(rng, at), Bound: check.Spared}}
+		a.do = func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, toolTimeout)
+			defer cancel()
+			res, err := s.cluster.Node(a.Node).Shell(ctx, line)
+			var exit *cluster.ExitError
+			if errors.As(err, &exit) {
+				for _, code := range codes {
+					if res.Code == code {
+						return nil
+					}
+				}
+			}
+			if err != nil {
+				s.history.Add(check.Event{Kind: check.Balked, Who: kind, Node: a.Node, Code: res.Code, Text: fmt.Sprintf("%s: %.300s %.300s", line, res.Stdout, err)})
+			}
+			return nil
+		}
+		return a
+	}
+}

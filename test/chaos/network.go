@@ -1,0 +1,106 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/openstack-ocf/agents/test/chaos/check"
+	"github.com/openstack-ocf/agents/test/cluster"
+)
+
+// What a network does that is neither well nor cut, and a virtual machine that is stopped.
+var networkFaults = []fault{
+	{"lose a few packets", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, percent, long := someone(rng, at), 2+rng.IntN(7), between(rng, 3*time.Second, 15*time.Second)
+		// corosync and TCP send again.
+		a := act{Fault: check.Fault{Kind: "lose a few packets", Target: node, Node: node, Bound: check.Spared}}
+		a.do = func(ctx context.Context) error { return s.lossy(ctx, node, percent, long) }
+		return a
+	}},
+	{"lose many packets", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, percent, long := someone(rng, at), 30+rng.IntN(40), between(rng, 3*time.Second, 12*time.Second)
+		a := s.all(at, "lose many packets", 90*time.Second)
+		a.Target = node
+		a.Fence = s.nodes() // whom the others lose, is corosync's to say
+		a.Mute = true
+		a.do = func(ctx context.Context) error { return s.lossy(ctx, node, percent, long) }
+		return a
+	}},
+	{"slow network", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 3*time.Second, 15*time.Second)
+		a := act{Fault: check.Fault{Kind: "slow network", Target: node, Node: node, Bound: check.Spared}}
+		a.do = func(ctx context.Context) error {
+			// Two Mbit a second, and packets wait up to 300 ms for their turn.
+			err := s.shell(ctx, node, "tc qdisc replace dev eth0 root tbf rate 2mbit burst 4kb latency 300ms")
+			sleep(ctx, long)
+			return errors.Join(err, s.undo(ctx, node, "tc qdisc del dev eth0 root 2>/dev/null; :"))
+		}
+		return a
+	}},
+	{"power cut without a BMC", 1, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 2*time.Second, 15*time.Second)
+		// Nothing may start elsewhere until the node is known to be off.
+		a := s.on(node, at, "power cut without a BMC", long+90*time.Second)
+		a.do = func(ctx context.Context) error {
+			drop := strings.Fields("INPUT -p tcp --dport " + cluster.BMCPort + " -j DROP")
+			rule := func(ctx context.Context, command string) error {
+				_, err := s.cluster.Client(ctx, cluster.Cmd{Argv: append([]string{"iptables", "-w", command}, drop...)})
+				return err
+			}
+			if err := rule(ctx, "-I"); err != nil {
+				return err
+			}
+			err := s.cluster.Node(node).PowerOff(ctx)
+			sleep(ctx, long)
+			return errors.Join(err, rule(context.WithoutCancel(ctx), "-D"))
+		}
+		return a
+	}},
+	{"pause a node", 3, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 200*time.Millisecond, 15*time.Second)
+		a := s.on(node, at, "pause a node", 60*time.Second)
+		a.Mute = true // an action that was under way has timed out
+		a.do = func(ctx context.Context) error {
+			defer s.avoid(node)()
+			n := s.cluster.Node(node)
+			err := n.Pause()
+			sleep(ctx, long)
+			return errors.Join(err, n.Resume())
+		}
+		return a
+	}},
+}
+
+// lossy has a node lose so many of the packets that come and go, for a while.
+func (s *scene) lossy(ctx context.Context, node string, percent int, long time.Duration) error {
+	drop := fmt.Sprintf("-m statistic --mode random --probability 0.%02d -j DROP", percent)
+	err := s.shell(ctx, node, "set -e; iptables -w -I INPUT -i eth0 "+drop+"; iptables -w -I OUTPUT -o eth0 "+drop)
+	sleep(ctx, long)
+	return errors.Join(err, s.undo(ctx, node, "iptables -w -D INPUT -i eth0 "+drop+"; iptables -w -D OUTPUT -o eth0 "+drop+"; :"))
+}
+
+// undo runs a script on a node, if that is on: what it takes back does not outlive a power cut.
+func (s *scene) undo(ctx context.Context, node, script string) error {
+	on, err := s.cluster.Node(node).Alive(ctx)
+	if err != nil || !on {
+		return err
+	}
+	if err = s.shell(ctx, node, script); err != nil {
+		if on, _ := s.cluster.Node(node).Alive(ctx); !on {
+			return nil
+		}
+	}
+	return err
+}
+
+// canLose says whether this machine's kernel can have packets lost, and slowed down.
+func canLose() bool {
+	const script = `ip link add name va type veth peer name vb && ip link set va up &&
+		iptables -A INPUT -m statistic --mode random --probability 0.1 -j DROP && tc qdisc add dev va root tbf rate 1mbit burst 4kb latency 50ms`
+	return exec.Command("unshare", "--net", "sh", "-c", script).Run() == nil
+}

@@ -1,0 +1,154 @@
+package chaos
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/openstack-ocf/agents/test/chaos/check"
+	"github.com/openstack-ocf/agents/test/scenario"
+)
+
+// tooManyConnections is the server's ER_CON_COUNT_ERROR.
+const tooManyConnections = 1040
+
+// What there is too little of.
+var scarceFaults = []fault{
+	{"fill the disk", 2, func(s *scene, rng *rand.Rand, at where) act {
+		dirs := map[string]string{"db": scenario.DataDir, "qpidd": scenario.BrokerDir}
+		id := "db"
+		if rng.IntN(2) == 0 && s.has("qpidd") {
+			id = "qpidd"
+		}
+		long := between(rng, 3*time.Second, 12*time.Second)
+		// Who serves with a full disk is left alone, and does not come up on one if it dies of it. Its clients may hang all the while.
+		a := act{Fault: check.Fault{
+			Kind: "fill the disk", Target: id, Node: at.active, Restart: s.behind(id), Move: true, Handicapped: s.services,
+			Bound: long + 60*time.Second, Words: []string{`full|[Nn]o space|space left|disk`, saysKilled}, Lacks: []string{saysLacks},
+		}}
+		file := dirs[id] + "/chaos.fill"
+		a.do = func(ctx context.Context) error {
+			// What is left after that is for root alone, or less than a block.
+			err := s.shell(ctx, at.active, fmt.Sprintf(`fallocate -l "$(df --output=avail -B1 %[1]s | tail -n1)" %[1]s/chaos.fill || dd if=/dev/zero of=%[1]s/chaos.fill bs=1M oflag=append conv=notrunc; :`, dirs[id]))
+			sleep(ctx, long)
+			// It may be mounted elsewhere by now, or by nobody.
+			for {
+				at, lerr := s.cluster.MountedOn(ctx, s.stage.DiskOf(id))
+				if lerr == nil && len(at) == 1 && s.shell(ctx, at[0], "rm -f "+file) == nil {
+					return err
+				}
+				if ctx.Err() != nil {
+					return errors.Join(err, ctx.Err())
+				}
+				sleep(ctx, 200*time.Millisecond)
+			}
+		}
+		return a
+	}},
+	{"run out of memory", 2, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "run out of memory", 20*time.Second, saysKilled)
+		a.do = func(ctx context.Context) error {
+			d, ok := s.actor(a.Target).Watch.Now()
+			if !ok {
+				return fmt.Errorf("%s does not run", a.Target)
+			}
+			return starve(ctx, d)
+		}
+		return a
+	}},
+	{"use up the connections", 3, func(s *scene, rng *rand.Rand, at where) act {
+		long := between(rng, 3*time.Second, 15*time.Second)
+		a := act{Fault: check.Fault{
+			Kind: "use up the connections", Target: "db", Node: at.active, Handicapped: s.services, Bound: long + check.Spared, Words: []string{`connections`},
+		}}
+		a.do = func(ctx context.Context) error {
+			db, err := scenario.OpenSQL(s.cluster.Dial, sqlAddress, patience, patience)
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			var held []*sql.Conn
+			defer func() { // db's Close leaves them to who has them
+				for _, conn := range held {
+					conn.Close()
+				}
+			}()
+			const most = 1000
+			for range most {
+				conn, err := db.Conn(ctx)
+				if err == nil {
+					held = append(held, conn)
+				}
+				var told *mysql.MySQLError
+				if errors.As(err, &told) && told.Number == tooManyConnections {
+					sleep(ctx, long)
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return fmt.Errorf("%d connections are not too many", most)
+		}
+		return a
+	}},
+}
+
+// memoryGroups is where the kernel's memory controller is, version 1 of it: a daemon can be put into a group there without being
+// taken out of its unit.
+const memoryGroups = "/sys/fs/cgroup/memory"
+
+// starve has the kernel kill the daemon for want of memory. It is an error if it was not the kernel.
+func starve(ctx context.Context, d scenario.Daemon) (err error) {
+	dir, err := os.MkdirTemp(memoryGroups, "openstack-ocf-chaos-")
+	if err != nil {
+		return err
+	}
+	defer func() { // when the last process has left it
+		for os.Remove(dir) != nil && ctx.Err() == nil {
+			sleep(ctx, 50*time.Millisecond)
+		}
+	}()
+	put := func(file, text string) error { return os.WriteFile(filepath.Join(dir, file), []byte(text), 0) }
+	if err := put("memory.limit_in_bytes", "4096"); err != nil {
+		return err
+	}
+	if err := put("cgroup.procs", strconv.Itoa(d.HostPID())); err != nil {
+		return err
+	}
+	defer func() { // who was not killed, and those that it has made, go back
+		procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		for _, pid := range strings.Fields(string(procs)) {
+			_ = os.WriteFile(filepath.Join(memoryGroups, "cgroup.procs"), []byte(pid), 0)
+		}
+	}()
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
+		text, err := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
+		if err != nil {
+			return err
+		}
+		if _, n, ok := strings.Cut(string(text), "oom_kill "); ok && strings.TrimSpace(n) != "0" {
+			return nil
+		}
+		if errors.Is(d.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+			return errors.New("it died, and not of the kernel")
+		}
+	}
+	return errors.New("the kernel killed nobody for want of memory")
+}
+
+// canStarve says whether this machine can.
+func canStarve() bool {
+	_, err := os.Stat(filepath.Join(memoryGroups, "memory.oom_control"))
+	return err == nil
+}
