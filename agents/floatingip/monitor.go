@@ -21,6 +21,11 @@ const (
 
 	// listen is for how long the network is asked who has the address: who has, answers within milliseconds.
 	listen = 500 * time.Millisecond
+	// listenFirst is for how long the first monitor after a start asks: on a busy node Pacemaker starts what comes next in the
+	// group only when it has ended. Who answers later is told by the one after it.
+	listenFirst = 50 * time.Millisecond
+	// first is how long after the address was added a monitor may be that one.
+	first = 20 * time.Second
 )
 
 // in makes an action of one that asks the kernel, in the network namespace that is meant.
@@ -133,7 +138,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error
 	}
 	err = a.well(*address, link)
 	if err == nil && r.Level >= 10 {
-		err = a.alone(r, k, link)
+		err = a.alone(r, k, *address, link)
 	}
 	if !r.Probe() && link.Carrier() && ocf.CodeOf(err) != ocf.Generic && a.arpRefresh > 0 {
 		a.announce(ctx, r, k, *address, link, a.arpRefresh)
@@ -161,8 +166,13 @@ func (a *agent) well(address rtnl.Address, link rtnl.Link) error {
 }
 
 // alone is level 10: another host that has the address is told by its hardware address. To restart ours would not help.
-func (a *agent) alone(r *ocf.Request, k *rtnl.Conn, link rtnl.Link) error {
-	mac, err := a.other(r, k, link)
+func (a *agent) alone(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) error {
+	within := listen
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil && time.Duration(now.Nano())-address.Made < first {
+		within = listenFirst
+	}
+	mac, err := a.other(r, k, link, within)
 	switch {
 	case err != nil:
 		return failed(err, "cannot ask the network who has %s", a.ip)
@@ -173,7 +183,7 @@ func (a *agent) alone(r *ocf.Request, k *rtnl.Conn, link rtnl.Link) error {
 }
 
 // other is the hardware address of another host that has the address, nil if none says so.
-func (a *agent) other(r *ocf.Request, k *rtnl.Conn, link rtnl.Link) (net.HardwareAddr, error) {
+func (a *agent) other(r *ocf.Request, k *rtnl.Conn, link rtnl.Link, within time.Duration) (net.HardwareAddr, error) {
 	if !neighbour.Can(link) || !link.Carrier() {
 		return nil, nil
 	}
@@ -182,7 +192,7 @@ func (a *agent) other(r *ocf.Request, k *rtnl.Conn, link rtnl.Link) (net.Hardwar
 	if err != nil {
 		return nil, err
 	}
-	return neighbour.Other(link, a.ip, listen, func(mac net.HardwareAddr) bool {
+	return neighbour.Other(link, a.ip, within, func(mac net.HardwareAddr) bool {
 		for _, l := range links {
 			if l.MAC.String() == mac.String() {
 				return true

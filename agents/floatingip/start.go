@@ -65,7 +65,7 @@ func (a *agent) add(r *ocf.Request, k *rtnl.Conn) (*rtnl.Address, rtnl.Link, err
 		return nil, link, err
 	}
 	if a.probe && a.ip.Is4() {
-		mac, err := a.other(r, k, link)
+		mac, err := a.other(r, k, link, listen)
 		if err != nil {
 			return nil, link, failed(err, "cannot ask the network who has %s", a.ip)
 		}

@@ -13,7 +13,7 @@ import (
 
 // Place is where it may stand in a control plane.
 func Place() placement.Place {
-	return placement.Place{Single: "an address on two nodes is on neither"}
+	return placement.Place{Single: "an address on two nodes is on neither", HoldsAddress: true}
 }
 
 // Takeover is how an address is taken over that ocf:heartbeat:IPaddr2 put there, which has the same parameters. It is

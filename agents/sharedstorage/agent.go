@@ -34,6 +34,7 @@ type agent struct {
 	fast, clones                                      bool
 	signals                                           string
 	delay                                             time.Duration
+	hangs                                             func() // of a lock that is held while something is asked that may hang
 }
 
 // New declares the agent.
@@ -59,7 +60,7 @@ func (a *agent) declare() ocf.Agent {
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: time.Minute, Run: a.start},
 			{Name: ocf.Stop, Timeout: time.Minute, Run: a.stop},
-			{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 10 * time.Second, Run: a.monitor},
+			{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 2 * time.Second, Run: a.monitor},
 			{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor},
 			{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: time.Minute, Depth: 20, Run: a.monitor},
 			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},

@@ -3,13 +3,16 @@ package sharedstorage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/filesystem"
+	"github.com/openstack-ocf/agents/lib/lock"
 	"github.com/openstack-ocf/agents/lib/mount"
 	"github.com/openstack-ocf/agents/lib/storage"
 	"github.com/openstack-ocf/agents/ocf"
@@ -26,7 +29,17 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 	if err := a.healthy(ctx, s); err != nil {
 		return err
 	}
-	if r.Level >= 10 && s.block {
+	if r.Level >= 10 {
+		if err := a.alone(ctx, r, s, func() error { return a.deep(ctx, r, s) }); err != nil {
+			return err
+		}
+	}
+	return degraded(s)
+}
+
+// deep is what levels 10 and 20 ask of storage that is mounted.
+func (a *agent) deep(ctx context.Context, r *ocf.Request, s state) error {
+	if s.block {
 		r.Step("reading %s", s.path)
 		if err := filesystem.ReadRaw(ctx, s.path); err != nil {
 			return ocf.Errorf(ocf.Generic, "device of %s cannot be read: %w", s.at, err)
@@ -39,7 +52,31 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 			return ocf.Errorf(ocf.Generic, "storage %s does not take and give back a file: %w", s.at, err)
 		}
 	}
-	return degraded(s)
+	return nil
+}
+
+// asked is for how long a question waits for another one to end, such as one that somebody asks by hand.
+const asked = 2 * time.Second
+
+// alone asks what may hang in the kernel for ever, past the end of the process (a frozen file system, a disk that is gone): while
+// one question hangs, no monitor asks another one.
+func (a *agent) alone(ctx context.Context, r *ocf.Request, s state, ask func() error) error {
+	soon, cancel := context.WithTimeout(ctx, asked)
+	defer cancel()
+	release, err := lock.Take(soon, filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".asked"))
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return ocf.Errorf(ocf.Generic, "storage %s: what an earlier monitor asked of it still hangs in the kernel: look at the kernel log, and for who has frozen it (fsfreeze, a snapshot)", s.at)
+	case err != nil:
+		r.Log.Warn("it is not known whether another monitor hangs", "error", err)
+		return ask()
+	}
+	a.hangs = release // kept: the kernel gives the lock back when the thread that hangs has ended
+	err = ask()
+	if ctx.Err() == nil {
+		release()
+	}
+	return err
 }
 
 // absent is what a monitor says where the storage is not mounted on the directory: 7 only if it is in use nowhere here.
@@ -53,7 +90,7 @@ func (a *agent) absent(ctx context.Context, s state) error {
 	case s.own:
 		return ocf.Errorf(ocf.NotRunning, "%s is what this node itself runs on, %s, and not the shared storage", a.device, s.elsewhere[0])
 	case s.mounted:
-		return ocf.Errorf(ocf.NotRunning, "%s does not come from %s, as the parameter device wants it: other storage is mounted there, and this is not in use", s.at, a.device)
+		return ocf.Errorf(ocf.NotRunning, "other storage is mounted there: %s does not come from %s, as the parameter device wants it, which is not in use", s.at, a.device)
 	}
 	return ocf.Errorf(ocf.NotRunning, "%s is not mounted on %s, nor in use on this node", a.device, a.dir)
 }

@@ -3,6 +3,7 @@ package sharedstorage
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/placement"
@@ -10,8 +11,10 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 )
 
-// Place is where it may stand in a control plane.
-func Place() placement.Place { return placement.Place{} }
+// Place is where it may stand in a control plane. NFS it mounts where it is told to: it has not been tried with servers enough.
+func Place() placement.Place {
+	return placement.Place{MountsStorage: func(fstype string) bool { return !strings.HasPrefix(fstype, "nfs") }}
+}
 
 // Takeover is how a file system is taken over that ocf:heartbeat:Filesystem mounted, which has the same parameters. It is
 // everybody's agent for file systems: which ones are to be swapped, an operator says.

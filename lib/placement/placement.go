@@ -25,6 +25,10 @@ type Place struct {
 	// Port is where it listens as it comes, on all addresses, and PortParameter the parameter that says another one.
 	Port          int
 	PortParameter string
+	// HoldsAddress is set of the agent that holds floating IPs, and MountsStorage of the one that mounts storage: it
+	// tells of which types of file system.
+	HoldsAddress  bool
+	MountsStorage func(fstype string) bool
 	// Balancer is set of an agent that hands on the requests to API services.
 	Balancer *Balancer
 }

@@ -15,7 +15,7 @@ const planned = `<cib><configuration><crm_config/>
 <resources>
  <primitive id="fence" class="stonith" type="fence_xvm"><instance_attributes id="fence-i"><nvpair id="fence-d" name="delay" value="5"/></instance_attributes></primitive>
  <group id="g">
-  <primitive id="ip" class="ocf" provider="heartbeat" type="IPaddr2"><instance_attributes id="ip-i"><nvpair id="ip-ip" name="ip" value="192.168.122.203"/></instance_attributes></primitive>
+  <primitive id="ip" class="ocf" provider="openstack" type="floating-ip"><instance_attributes id="ip-i"><nvpair id="ip-ip" name="ip" value="192.168.122.203"/></instance_attributes></primitive>
   <primitive id="db" class="ocf" provider="openstack" type="mysql-shared-storage"><instance_attributes id="db-i"><nvpair id="db-d" name="datadir" value="/var/lib/mysql"/></instance_attributes>
    <operations><op id="db-monitor-5s" name="monitor" interval="5s" timeout="20s"/></operations></primitive>
   <primitive id="last" class="ocf" provider="openstack" type="nova-consoleauth"/>
@@ -38,7 +38,7 @@ func TestCompare(t *testing.T) {
 			create(&primitive{id: "fence", agent: "stonith:fence_xvm", parameters: set("delay", "5")}),
 			setDefault("resource-stickiness", "1"),
 			fallback("failure-timeout", "2min"),
-			create(&primitive{id: "ip", agent: "ocf:heartbeat:IPaddr2", parameters: set("ip", "192.168.122.203"), group: "g"}),
+			create(&primitive{id: "ip", agent: "ocf:openstack:floating-ip", usual: "ocf:heartbeat:IPaddr2", parameters: set("ip", "192.168.122.203"), group: "g"}),
 			create(&primitive{
 				id: "db", agent: "ocf:openstack:mysql-shared-storage", parameters: set("datadir", "/var/lib/mysql"), group: "g",
 				operations: []operation{{"name": "monitor", "interval": "5s", "timeout": "20s"}},
@@ -80,10 +80,12 @@ func TestCompare(t *testing.T) {
 		{"no constraint", `<rsc_colocation [^/]*/>`, ``, "pcs constraint colocation add g with lb-clone", "", ""},
 		{"the last of the group is missing", `<primitive id="last"[^/]*/>`, ``, "pcs resource create last ocf:openstack:nova-consoleauth --group g", "", ""},
 		{"one in the middle is missing", `(?s)  <primitive id="db".*?</primitive>`, ``, "pcs resource create db ocf:openstack:mysql-shared-storage datadir=/var/lib/mysql op monitor interval=5s timeout=20s --group g --before last", "", ""},
-		{"the first is missing", `(?s)  <primitive id="ip".*?</primitive>`, ``, "pcs resource create ip ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group g --before db", "", ""},
-		{"no group", `(?s) <group id="g">.*</group>`, ``, "pcs resource create ip ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group g\n" +
+		{"the first is missing", `(?s)  <primitive id="ip".*?</primitive>`, ``, "pcs resource create ip ocf:openstack:floating-ip ip=192.168.122.203 --group g --before db", "", ""},
+		{"no group", `(?s) <group id="g">.*</group>`, ``, "pcs resource create ip ocf:openstack:floating-ip ip=192.168.122.203 --group g\n" +
 			"pcs resource create db ocf:openstack:mysql-shared-storage datadir=/var/lib/mysql op monitor interval=5s timeout=20s --group g\npcs resource create last ocf:openstack:nova-consoleauth --group g", "", ""},
 		{"another agent", db, strings.Replace(db, "openstack", "heartbeat", 1), "", "db is ocf:heartbeat:mysql-shared-storage in the cluster.*openstack-ocf swap --to ocf:openstack:mysql-shared-storage db", ""},
+		{"the agent that was usual before", `provider="openstack" type="floating-ip"`, `provider="heartbeat" type="IPaddr2"`, "", "", "^ip ocf:heartbeat:IPaddr2$"},
+		{"neither the usual agent nor that", `provider="openstack" type="floating-ip"`, `provider="heartbeat" type="IPaddr"`, "", "ip is ocf:heartbeat:IPaddr in the cluster.*openstack-ocf swap --to ocf:openstack:floating-ip ip", ""},
 		{"in another group", `id="g"`, `id="h"`, "", "ip is in the group h in the cluster, and is to be in the group g.*stops it", ""},
 		{"no clone", `(?s)<clone id="lb-clone">(<primitive id="lb"[^/]*/>).*</clone>`, `$1`, "", "lb is by itself in the cluster, and is to be in the clone lb-clone", ""},
 		{"another order", `(?s)(  <primitive id="ip".*?</primitive>)(.*)(</group>)`, `$2$1$3`, "", "the group g has the order db, last, ip, and is to have ip, db, last", ""},

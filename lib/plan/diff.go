@@ -132,7 +132,10 @@ func (c *comparer) resource(s Step) {
 		c.change("create "+s.Makes, nil, c.positioned(s, want))
 		return
 	}
-	if w, h := pacemaker.AgentOf(want), pacemaker.AgentOf(have); w != h {
+	switch w, h := pacemaker.AgentOf(want), pacemaker.AgentOf(have); {
+	case w != h && h == s.made.usual: // what was made when that was the default stays as it is
+		c.diff.Left = append(c.diff.Left, s.Makes+" "+h)
+	case w != h:
 		c.refuse("%s is %s in the cluster, and %s in the file: `openstack-ocf swap --to %s %s` changes that without a restart", s.Makes, h, w, w, s.Makes)
 		return
 	}

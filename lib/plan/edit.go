@@ -15,6 +15,7 @@ import (
 // primitive is a resource that a step makes, and where it goes: into a group, into a clone of its own, or neither.
 type primitive struct {
 	id, agent     string
+	usual         string // the agent that may have it as well, where it is there already
 	parameters    []placement.Setting
 	operations    []operation // that the file says
 	group, before string

@@ -30,7 +30,8 @@ type ControlPlane struct {
 	cluster    word
 	nodes      []pair // names in the cluster, and addresses
 	floatingIP word
-	ipAgent    word // that floating IPs have
+	ipAgent    word   // that floating IPs have
+	usualIP    string // who has one in the cluster may keep it: the file names no agent
 	group      word
 	storage    []storage
 	services   []service
@@ -42,6 +43,7 @@ type ControlPlane struct {
 type storage struct {
 	line                                          int
 	id, agent, device, directory, fstype, options word
+	usual                                         string // who has it in the cluster may keep it: the file names no agent
 }
 
 // service is a resource of the cluster beside addresses and storage.
@@ -112,7 +114,10 @@ func Read(file string, data []byte, agents map[string]placement.Agent) (*Control
 	r.mapping(top, "a control plane", fields)
 	cp.cluster.s = cmp.Or(cp.cluster.s, "openstack")
 	cp.group.s = cmp.Or(cp.group.s, "control-plane")
-	v.agentOf(&cp.ipAgent, holds, "holds no floating IP", "ip", "cidr_netmask")
+	if cp.ipAgent.s == "" {
+		cp.usualIP = holds
+	}
+	v.agentOf(&cp.ipAgent, v.usual(holds, func(p placement.Place) bool { return p.HoldsAddress }), holds, "holds no floating IP", "ip", "cidr_netmask")
 	for _, need := range []struct{ name, like string }{
 		{"nodes", "nodes: {node1: 192.168.122.3, node2: 192.168.122.7}"},
 		{"floating_ip", "floating_ip: 192.168.122.203"},
@@ -164,19 +169,33 @@ func (v *validator) storage(n ast.Node) storage {
 	if s.id.s == "" {
 		s.id = word{"fs-" + filepath.Base(s.directory.s), s.line}
 	}
-	v.agentOf(&s.agent, mounts, "mounts no storage", "device", "directory", "fstype", "options")
+	if s.agent.s == "" {
+		s.usual = mounts
+	}
+	usual := v.usual(mounts, func(p placement.Place) bool { return p.MountsStorage != nil && p.MountsStorage(s.fstype.s) })
+	v.agentOf(&s.agent, usual, mounts, "mounts no storage", "device", "directory", "fstype", "options")
 	return s
 }
 
-// Who mounts storage, and who holds a floating IP, if the file names nobody.
+// Who mounts storage, and who holds a floating IP, if the file names nobody and this suite has none for it.
 const (
 	mounts = "ocf:heartbeat:Filesystem"
 	holds  = "ocf:heartbeat:IPaddr2"
 )
 
-// agentOf finds the agent of what is no service: the usual one, or another in full, or one of this suite if it has the
-// parameters for it; lacks is what one without them does not do.
-func (v *validator) agentOf(at *word, usual, lacks string, parameters ...string) {
+// usual is this suite's agent that does something, else the other one.
+func (v *validator) usual(other string, does func(placement.Place) bool) string {
+	for _, name := range slices.Sorted(maps.Keys(v.agents)) {
+		if does(v.agents[name].Place) {
+			return provider + name
+		}
+	}
+	return other
+}
+
+// agentOf finds the agent of what is no service: the usual one, or another in full, such as like, or one of this suite if it has
+// the parameters for it; lacks is what one without them does not do.
+func (v *validator) agentOf(at *word, usual, like, lacks string, parameters ...string) {
 	if at.s == "" {
 		at.s = usual
 	}
@@ -193,7 +212,7 @@ func (v *validator) agentOf(at *word, usual, lacks string, parameters ...string)
 		}
 		at.s = provider + name
 	case !matches(isAgent, at.s) || strings.HasPrefix(at.s, provider):
-		v.errorf(at.line, "no agent %q: want one of this suite for it, or another one in full, such as %s", at.s, usual)
+		v.errorf(at.line, "no agent %q: want one of this suite for it, or another one in full, such as %s", at.s, like)
 	}
 }
 

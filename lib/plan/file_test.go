@@ -3,6 +3,7 @@
 package plan_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -69,16 +70,20 @@ func TestGoodFile(t *testing.T) {
 	}
 }
 
-// TestStorageAgent is who mounts the storage: Filesystem, if the file names nobody else.
+// TestStorageAgent is who mounts the storage: shared-storage, if the file names nobody else, but Filesystem for NFS.
 func TestStorageAgent(t *testing.T) {
 	for named, want := range map[string]string{
-		"": "ocf:heartbeat:Filesystem", "  agent: shared-storage\n": "ocf:openstack:shared-storage",
+		"": "ocf:openstack:shared-storage", "  agent: ocf:heartbeat:Filesystem\n": "ocf:heartbeat:Filesystem", "  agent: shared-storage\n": "ocf:openstack:shared-storage",
 		"  agent: ocf:openstack:shared-storage\n": "ocf:openstack:shared-storage", "  agent: ocf:heartbeat:LVM-activate\n": "ocf:heartbeat:LVM-activate",
 	} {
 		cp, err := plan.Read("f", []byte(strings.Replace(good, "  fstype: ext4\n", "  fstype: ext4\n"+named, 1)), agents())
 		if err != nil {
 			t.Errorf("%q: %v", named, err)
 			continue
+		}
+		nfs, err := plan.Read("f", []byte(strings.Replace(good, "fstype: ext4\n", "fstype: nfs4\n"+named, 1)), agents())
+		if asNFS := cmp.Or(map[string]string{"": "ocf:heartbeat:Filesystem"}[named], want); err != nil || !strings.Contains(fmt.Sprint(nfs.Steps()), asNFS+" device=") {
+			t.Errorf("%q: want %s for NFS; %v", named, asNFS, err)
 		}
 		steps := fmt.Sprint(cp.Steps())
 		if !strings.Contains(steps, want+" device=/dev/sdb1 directory=/var/lib/mysql fstype=ext4") {
@@ -87,9 +92,9 @@ func TestStorageAgent(t *testing.T) {
 	}
 }
 
-// TestFloatingIPAgent is who holds floating IPs: IPaddr2, if the file names nobody else.
+// TestFloatingIPAgent is who holds floating IPs: floating-ip, if the file names nobody else.
 func TestFloatingIPAgent(t *testing.T) {
-	for named, want := range map[string]string{"": "ocf:heartbeat:IPaddr2", "floating_ip_agent: floating-ip\n": "ocf:openstack:floating-ip", "floating_ip_agent: ocf:heartbeat:IPaddr\n": "ocf:heartbeat:IPaddr"} {
+	for named, want := range map[string]string{"": "ocf:openstack:floating-ip", "floating_ip_agent: ocf:heartbeat:IPaddr2\n": "ocf:heartbeat:IPaddr2", "floating_ip_agent: floating-ip\n": "ocf:openstack:floating-ip", "floating_ip_agent: ocf:heartbeat:IPaddr\n": "ocf:heartbeat:IPaddr"} {
 		cp, err := plan.Read("f", []byte(named+good), agents())
 		if err != nil {
 			t.Errorf("%q: %v", named, err)
@@ -252,7 +257,7 @@ func TestIPv6(t *testing.T) {
 	}
 	all := strings.Join(commands, "\n") + cp.BalancerConfig()
 	for _, want := range []string{
-		"create ip-2001-db8--3 ocf:heartbeat:IPaddr2 ip=2001:db8::3 cidr_netmask=64 ",
+		"create ip-2001-db8--3 ocf:openstack:floating-ip ip=2001:db8::3 cidr_netmask=64 ",
 		"ha_brokers_url=amqp:[2001:db8::1]:5673,[2001:db8::2]:5673",
 		"bind [2001:db8::3]:8774\n", "server node2 [2001:db8::2]:8774 check\n",
 	} {

@@ -104,7 +104,7 @@ func (cp *ControlPlane) Steps() []Step {
 		fallback("failure-timeout", failureTimeout),
 		create(cp.floating(cp.floatingIP.s, cp.group.s)))
 	for _, s := range cp.storage {
-		p := &primitive{id: s.id.s, agent: s.agent.s, group: cp.group.s}
+		p := &primitive{id: s.id.s, agent: s.agent.s, usual: s.usual, group: cp.group.s}
 		for _, pair := range []placement.Setting{{Name: "device", Value: s.device.s}, {Name: "directory", Value: s.directory.s}, {Name: "fstype", Value: s.fstype.s}, {Name: "options", Value: s.options.s}} {
 			if pair.Value != "" {
 				p.parameters = append(p.parameters, pair)
@@ -157,8 +157,8 @@ func (cp *ControlPlane) floating(text, group string) *primitive {
 		addr = ip.String()
 	}
 	p := &primitive{
-		id:         "ip-" + strings.ReplaceAll(addr, ":", "-"), // no colon in an id of XML
-		agent:      cp.ipAgent.s,
+		id:    "ip-" + strings.ReplaceAll(addr, ":", "-"), // no colon in an id of XML
+		agent: cp.ipAgent.s, usual: cp.usualIP,
 		parameters: []placement.Setting{{Name: "ip", Value: addr}}, group: group,
 	}
 	if ok {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -114,9 +115,10 @@ type Address struct {
 	Broadcast netip.Addr   // of IPv4; not valid: none
 	Label     string       // of IPv4
 	Scope     byte
-	Flags     uint32 // unix.IFA_F_TENTATIVE and others
-	Preferred uint32 // for how many seconds it is the source of new connections
-	raw       []byte // the kernel's message, by which it can be put there again
+	Flags     uint32        // unix.IFA_F_TENTATIVE and others
+	Preferred uint32        // for how many seconds it is the source of new connections
+	Made      time.Duration // when it was added, after the boot (CLOCK_MONOTONIC)
+	raw       []byte        // the kernel's message, by which it can be put there again
 }
 
 // Addresses lists the addresses of IPv4 (unix.AF_INET) or IPv6.
@@ -150,6 +152,9 @@ func parseAddress(data []byte) (a Address, err error) {
 			a.Flags = number(value)
 		case unix.IFA_CACHEINFO:
 			a.Preferred = number(value)
+			if len(value) >= 12 { // struct ifa_cacheinfo: the third is when it was created, in hundredths of a second
+				a.Made = time.Duration(binary.NativeEndian.Uint32(value[8:])) * 10 * time.Millisecond
+			}
 		}
 	})
 	if err != nil {

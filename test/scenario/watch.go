@@ -295,6 +295,11 @@ func Processes(c *cluster.Cluster, executables ...string) []Daemon {
 	return processes(c.Name(), executables, func(proc string) bool { return nodeOf(proc, c.Name()) != "" })
 }
 
+// ScriptProcesses finds the living processes of these interpreters on the cluster's nodes that run the script (its base name).
+func ScriptProcesses(c *cluster.Cluster, script string, executables ...string) []Daemon {
+	return processes(c.Name(), executables, func(proc string) bool { return nodeOf(proc, c.Name()) != "" && runs(proc, script) })
+}
+
 // processes finds the living processes of these executables on nodes of the cluster that belong to a service.
 func processes(clusterName string, executables []string, belongs func(proc string) bool) []Daemon {
 	dirs, _ := filepath.Glob("/proc/[0-9]*") // with /exe it would read each of them

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -347,14 +346,34 @@ func faults() []box.Row[*host] {
 			box.Sh(h.T, "fsfreeze -f '%s'", dir)
 			h.Monitor(0, ocf.OK)
 			// Nothing ends a process that waits for this in the kernel: Pacemaker gives it up after the time, and has the stop run.
-			stuck := h.Go(ocftest.Call{Action: ocf.Monitor, Interval: time.Minute, Level: 20, Timeout: time.Minute})
-			box.Until(h.T, "it waits for the frozen file system", func() bool {
-				tasks, _ := filepath.Glob("/proc/[0-9]*/task/*/stat")
-				return slices.ContainsFunc(tasks, func(task string) bool {
-					b, _ := os.ReadFile(task)
-					return strings.Contains(string(b), "(shared-storage) D ")
-				})
-			})
+			stuck := h.Go(ocftest.Call{Action: ocf.Monitor, Interval: time.Minute, Level: 20, Timeout: 5 * time.Second})
+			// How many threads wait, and how many go on, of processes that have one that waits.
+			waiting := func() (wait, goOn int) {
+				processes, _ := filepath.Glob("/proc/[0-9]*")
+				for _, p := range processes {
+					tasks, _ := filepath.Glob(p + "/task/*/stat")
+					d, others := 0, 0
+					for _, task := range tasks {
+						switch b, _ := os.ReadFile(task); {
+						case strings.Contains(string(b), "(shared-storage) D "):
+							d++
+						case !strings.Contains(string(b), "(shared-storage) Z "):
+							others++
+						}
+					}
+					if d > 0 {
+						wait, goOn = wait+d, goOn+others
+					}
+				}
+				return wait, goOn
+			}
+			box.Until(h.T, "it waits for the frozen file system", func() bool { wait, _ := waiting(); return wait > 0 })
+			h.Monitor(20, ocf.Generic, "what an earlier monitor asked of it still hangs in the kernel")
+			box.Until(h.T, "the first one has given up", func() bool { wait, goOn := waiting(); return wait > 0 && goOn == 0 })
+			h.Monitor(20, ocf.Generic, "still hangs in the kernel") // nobody is there to tell but the lock
+			if n, _ := waiting(); n != 1 {
+				h.T.Errorf("%d threads wait for the frozen file system, want 1", n)
+			}
 			h.Stop()
 			<-stuck
 			h.Start()

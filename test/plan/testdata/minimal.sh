@@ -11,8 +11,8 @@ pcs -f new.xml stonith create fence-node2 fence_ipmilan ip=192.168.123.7 usernam
 pcs -f new.xml property set stonith-enabled=true
 pcs -f new.xml resource defaults update resource-stickiness=1
 pcs -f new.xml resource defaults update failure-timeout=2min
-pcs -f new.xml resource create ip-192.168.122.203 ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group control-plane
-pcs -f new.xml resource create fs-mysql ocf:heartbeat:Filesystem device=/dev/disk/by-id/scsi-mysql directory=/var/lib/mysql fstype=ext4 --group control-plane
+pcs -f new.xml resource create ip-192.168.122.203 ocf:openstack:floating-ip ip=192.168.122.203 --group control-plane
+pcs -f new.xml resource create fs-mysql ocf:openstack:shared-storage device=/dev/disk/by-id/scsi-mysql directory=/var/lib/mysql fstype=ext4 --group control-plane
 pcs -f new.xml resource create mysql ocf:openstack:mysql-shared-storage --group control-plane
 pcs cluster cib-push new.xml diff-against=old.xml
 

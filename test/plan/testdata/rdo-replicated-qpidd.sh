@@ -18,10 +18,10 @@ pcs -f new.xml stonith create fence-rack fence_apc_snmp ip=192.168.123.2 'pcmk_h
 pcs -f new.xml property set stonith-enabled=true
 pcs -f new.xml resource defaults update resource-stickiness=1
 pcs -f new.xml resource defaults update failure-timeout=2min
-pcs -f new.xml resource create ip-192.168.122.203 ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group test-group
+pcs -f new.xml resource create ip-192.168.122.203 ocf:openstack:floating-ip ip=192.168.122.203 --group test-group
 pcs -f new.xml resource create nfs-mysql ocf:heartbeat:Filesystem device=192.168.122.1:/srv/mysql directory=/var/lib/mysql fstype=nfs --group test-group
 pcs -f new.xml resource create qpidd ocf:openstack:qpidd store=linearstore ha_public_url=amqp:192.168.122.204:5672 ha_cluster=true ha_brokers_url=amqp:192.168.122.3:5672,192.168.122.7:5672,192.168.122.8:5672 promotable promoted-max=1 interleave=true
-pcs -f new.xml resource create ip-192.168.122.204 ocf:heartbeat:IPaddr2 ip=192.168.122.204
+pcs -f new.xml resource create ip-192.168.122.204 ocf:openstack:floating-ip ip=192.168.122.204
 pcs -f new.xml constraint colocation add ip-192.168.122.204 with Promoted qpidd-clone
 pcs -f new.xml constraint order promote qpidd-clone then start ip-192.168.122.204
 pcs -f new.xml resource create mysql1 ocf:openstack:mysql-shared-storage --group test-group

@@ -19,7 +19,7 @@ pcs -f new.xml stonith create fence-node2 fence_ipmilan ip=192.168.123.7 usernam
 pcs -f new.xml property set stonith-enabled=true
 pcs -f new.xml resource defaults update resource-stickiness=1
 pcs -f new.xml resource defaults update failure-timeout=2min
-pcs -f new.xml resource create ip-192.168.122.203 ocf:heartbeat:IPaddr2 ip=192.168.122.203 --group test-group
+pcs -f new.xml resource create ip-192.168.122.203 ocf:openstack:floating-ip ip=192.168.122.203 --group test-group
 pcs -f new.xml resource create nfs-mysql ocf:heartbeat:Filesystem device=192.168.122.1:/srv/mysql directory=/var/lib/mysql fstype=nfs --group test-group
 pcs -f new.xml resource create mysql1 ocf:openstack:mysql-shared-storage --group test-group
 pcs -f new.xml resource create qpidd ocf:openstack:qpidd --group test-group

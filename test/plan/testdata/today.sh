@@ -20,8 +20,8 @@ pcs -f new.xml stonith create fence-control3 fence_redfish ip=198.51.100.13 syst
 pcs -f new.xml property set stonith-enabled=true
 pcs -f new.xml resource defaults update resource-stickiness=1
 pcs -f new.xml resource defaults update failure-timeout=2min
-pcs -f new.xml resource create ip-192.0.2.10 ocf:heartbeat:IPaddr2 ip=192.0.2.10 cidr_netmask=24 --group control
-pcs -f new.xml resource create fs-mysql ocf:heartbeat:Filesystem device=/dev/disk/by-id/wwn-0x5000c500a0b1c2d3 directory=/var/lib/mysql fstype=xfs options=noatime --group control
+pcs -f new.xml resource create ip-192.0.2.10 ocf:openstack:floating-ip ip=192.0.2.10 cidr_netmask=24 --group control
+pcs -f new.xml resource create fs-mysql ocf:openstack:shared-storage device=/dev/disk/by-id/wwn-0x5000c500a0b1c2d3 directory=/var/lib/mysql fstype=xfs options=noatime --group control
 pcs -f new.xml resource create rabbitmq ocf:heartbeat:rabbitmq-cluster 'set_policy=ha-all ^(?!amq\.).* {"ha-mode":"all"}' clone interleave=true
 pcs -f new.xml resource create haproxy ocf:openstack:haproxy unit=haproxy.service clone interleave=true
 pcs -f new.xml constraint colocation add control with haproxy-clone
