@@ -180,11 +180,11 @@ func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err e
 	return nil, last, errors.Join(ctx.Err(), s.count(ctx, stop, &hands))
 }
 
-func (s *scene) foundation() (f scenario.Foundation) {
+func (s *scene) foundation() scenario.Foundation {
 	if s.Group.Native {
-		f = scenario.Native()
+		return scenario.Native()
 	}
-	return f
+	return scenario.Scripts()
 }
 
 // missing takes out the faults that this machine cannot have, and says so.
