@@ -55,6 +55,12 @@ func others() []openstack.Declaration {
 			Older: user,
 		},
 		{
+			Agent: "manila-share", Title: "Manila share service", Project: "manila", Binary: "manila-share", Config: "/etc/manila/manila.conf",
+			Long:   "With several backends (enabled_share_backends) each of them has to report and to answer.",
+			Single: "two on the same backend change its shares at the same time",
+			Row:    openstack.CinderRow, Bus: openstack.Bus{Topic: "manila-share", Exchange: "openstack"}, Backends: "DEFAULT.enabled_share_backends",
+		},
+		{
 			Agent: "ceilometer-agent-central", Title: "Ceilometer central agent", Project: "ceilometer", Binary: "ceilometer-agent-central", Config: "/etc/ceilometer/ceilometer.conf",
 			Single: "each of several counts all that there is",
 			Long:   "It polls others and answers nobody, so that no more can be said of it than that its process lives.\nSince Newton: binary=ceilometer-polling additional_parameters='--polling-namespaces central'.",

@@ -50,7 +50,8 @@ const checkTime = 20 * time.Second
 
 // Examine returns what it found, the worst first.
 func (d *Doctor) Examine(ctx context.Context) []Finding {
-	found := slices.Concat(d.cluster(), d.resources())
+	found := append([]Finding{}, d.cluster()...) // [] in JSON, not null
+	found = append(found, d.resources()...)
 	for p := range d.CIB.Child("configuration", "resources").All("primitive") {
 		if p.Attr("provider") == swap.Provider {
 			found = append(found, d.primitive(ctx, p)...)

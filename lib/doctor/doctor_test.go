@@ -105,6 +105,9 @@ func TestExamine(t *testing.T) {
 			}
 			d := &Doctor{Agents: map[string]func() ocf.Agent{"db": agent}, Report: &report, CIB: cib, Node: "node1", Plan: c.plan}
 			found := d.Examine(t.Context())
+			if found == nil {
+				t.Error("its JSON would be null, and not []")
+			}
 			if len(found) != len(c.want) || Worst(found) != c.worst {
 				t.Fatalf("%+v, want %s", found, c.want)
 			}

@@ -2,6 +2,7 @@ package pacemaker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"html"
 	"strings"
@@ -46,6 +47,9 @@ type Failure struct {
 // ReadStatus asks for it.
 func ReadStatus(ctx context.Context) (*Status, error) {
 	out, err := tool(ctx, cibTimeout, "", "crm_mon", "--one-shot", "--inactive", "--output-as=xml")
+	if e := (*ToolError)(nil); errors.As(err, &e) && e.Code == codeUsage { // before 2.0.3
+		out, err = tool(ctx, cibTimeout, "", "crm_mon", "--one-shot", "--inactive", "--as-xml")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +84,8 @@ func parseStatus(text string) (*Status, error) {
 	for e := range doc.Child("resources").All("resource") {
 		id, _, _ := strings.Cut(e.Attr("id"), ":")
 		r := Resource{
-			ID: id, Agent: e.Attr("resource_agent"), Role: e.Attr("role"), Active: yes(e, "active"), Orphaned: yes(e, "orphaned"),
+			ID: id, Agent: strings.Replace(e.Attr("resource_agent"), "::", ":", 1), // "ocf::heartbeat:IPaddr2" before 2.1
+			Role: e.Attr("role"), Active: yes(e, "active"), Orphaned: yes(e, "orphaned") || yes(e, "removed"),
 			Blocked: yes(e, "blocked"), Managed: yes(e, "managed"), Failed: yes(e, "failed"),
 		}
 		for n := range e.All("node") {
@@ -113,7 +118,7 @@ func Busy(ctx context.Context, s *Status) (string, error) {
 	if s.DC == "" {
 		return "no node leads the cluster (there is no DC)", nil
 	}
-	out, err := tool(ctx, cibTimeout, "", "crmadmin", "--timeout=20s", "--status", s.DC)
+	out, err := tool(ctx, cibTimeout, "", "crmadmin", "--status", s.DC) // --timeout means ms before 2.1
 	if err != nil {
 		return "", err
 	}

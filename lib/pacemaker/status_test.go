@@ -36,6 +36,46 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
+// A crm_mon before 2.0.3 knows no --output-as, and writes agents and roles in another way.
+func TestOldStatus(t *testing.T) {
+	said := standIn(t, "crm_mon", `case "$*" in *--output-as*) echo "crm_mon: unrecognized option '--output-as=xml'" >&2; exit 64;; esac
+cat <<'EOF'
+<?xml version="1.0"?>
+<crm_mon version="1.1.16">
+    <summary>
+        <stack type="corosync" />
+        <current_dc present="true" version="1.1.16-94ff4df" name="node1" id="1" with_quorum="true" />
+        <cluster_options stonith-enabled="true" symmetric-cluster="true" no-quorum-policy="stop" maintenance-mode="true" />
+    </summary>
+    <nodes>
+        <node name="node1" id="1" online="true" standby="false" standby_onfail="false" maintenance="false" pending="false" unclean="false" shutdown="false" expected_up="true" is_dc="true" resources_running="2" type="member" />
+    </nodes>
+    <resources>
+        <resource id="vip" resource_agent="ocf::heartbeat:IPaddr2" role="Started" active="true" orphaned="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1" >
+            <node name="node1" id="1" cached="false"/>
+        </resource>
+        <clone id="lb-clone" multi_state="true" unique="false" managed="true" failed="false" failure_ignored="false" >
+            <resource id="lb" resource_agent="lsb:haproxy" role="Master" active="true" orphaned="false" managed="true" failed="false" failure_ignored="false" nodes_running_on="1" >
+                <node name="node1" id="1" cached="false"/>
+            </resource>
+        </clone>
+        <resource id="gone" resource_agent="ocf::heartbeat:Dummy" role="Stopped" active="false" orphaned="true" managed="true" failed="false" failure_ignored="false" nodes_running_on="0" />
+    </resources>
+</crm_mon>
+EOF`)
+	s, err := ReadStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Resources) != 3 || s.Resources[0].Agent != "ocf:heartbeat:IPaddr2" || s.Resources[1].Agent != "lsb:haproxy" || s.Resources[1].Role != "Master" || !s.Resources[2].Orphaned ||
+		s.DC != "node1" || !s.Quorum || !s.Maintenance || !s.Nodes[0].Online {
+		t.Errorf("%+v", s)
+	}
+	if want := "--one-shot --inactive --output-as=xml\n--one-shot --inactive --as-xml"; said() != want {
+		t.Errorf("called with %q, want %q", said(), want)
+	}
+}
+
 func TestHistory(t *testing.T) {
 	cib, err := ParseXML(strings.NewReader(`<cib><status><node_state uname="node2"><lrm><lrm_resources><lrm_resource id="db" type="foo" class="ocf" provider="openstack">
 <lrm_rsc_op id="db_last_0" operation="monitor" exit-reason="why" call-id="29" rc-code="7" op-status="0" interval="0" last-rc-change="1700000000"/>

@@ -25,6 +25,9 @@ func (e *ToolError) Error() string {
 	return fmt.Sprintf("%s: exit code %d: %s", e.Tool, e.Code, e.Stderr)
 }
 
+// codeUsage is CRM_EX_USAGE: an option that the tool does not know.
+const codeUsage = 64
+
 // codeOld is CRM_EX_OLD (`crm_error --exit --list`): the CIB has changed since.
 const codeOld = 103
 

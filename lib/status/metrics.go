@@ -13,7 +13,7 @@ var states = []string{Blocked, Failed, Degraded, Changing, Stopped, Serving}
 // WriteMetrics writes the report for node_exporter's textfile collector, in the text format of Prometheus
 // (https://prometheus.io/docs/instrumenting/exposition_formats/), which its OpenMetrics readers take as well.
 func (r *Report) WriteMetrics(w io.Writer) error {
-	m := &metrics{}
+	m := &metrics{written: map[string]bool{}}
 	m.family("openstack_ocf_up", "1 if Pacemaker answered.")
 	m.sample("openstack_ocf_up", 1)
 	m.family("openstack_ocf_time_seconds", "When this was written, since 1970.")
@@ -104,7 +104,7 @@ func (r *Report) failures(m *metrics) {
 
 // WriteDown writes the metrics of a cluster that does not answer.
 func WriteDown(w io.Writer, now time.Time) error {
-	m := &metrics{}
+	m := &metrics{written: map[string]bool{}}
 	m.family("openstack_ocf_up", "1 if Pacemaker answered.")
 	m.sample("openstack_ocf_up", 0)
 	m.family("openstack_ocf_time_seconds", "When this was written, since 1970.")
@@ -114,13 +114,17 @@ func WriteDown(w io.Writer, now time.Time) error {
 }
 
 // metrics is text of Prometheus' format. All of ours are gauges.
-type metrics struct{ strings.Builder }
+type metrics struct {
+	strings.Builder
+	written map[string]bool
+}
 
 func (m *metrics) family(name, help string) {
 	fmt.Fprintf(m, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 }
 
-// sample is one line; labels are names and values in turn, and empty ones are left out.
+// sample is one line; labels are names and values in turn, and empty ones are left out. Of two with the same labels, such as
+// of two instances on one node, the first is written: node_exporter drops what has both.
 func (m *metrics) sample(name string, value float64, labels ...string) {
 	escape := strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 	var pairs []string
@@ -133,6 +137,10 @@ func (m *metrics) sample(name string, value float64, labels ...string) {
 	if len(pairs) > 0 {
 		set = "{" + strings.Join(pairs, ",") + "}"
 	}
+	if m.written[name+set] {
+		return
+	}
+	m.written[name+set] = true
 	fmt.Fprintf(m, "%s%s %v\n", name, set, value)
 }
 

@@ -34,6 +34,8 @@ func TestRules(t *testing.T) {
 	fired := map[string]bool{}
 	quiet := func(s *pacemaker.Status) { s.Nodes = s.Nodes[:2] } // node3 is gone otherwise
 	const minutes = 120
+	wellOne := mon("Started")
+	quiet(wellOne)
 	for name, c := range map[string]struct {
 		mon   func(*pacemaker.Status)
 		role  string
@@ -65,20 +67,29 @@ func TestRules(t *testing.T) {
 			if err := compose(s, cib, "", func(string) string { return "do this" }, time.Unix(0, 0)).WriteMetrics(&metrics); err != nil {
 				t.Fatal(err)
 			}
+			var beside strings.Builder // another cluster, with which nothing is wrong, must not speak for it
+			if err := compose(wellOne, cluster(t, "", "", started+well), "", func(string) string { return "" }, time.Unix(0, 0)).WriteMetrics(&beside); err != nil {
+				t.Fatal(err)
+			}
 			var test strings.Builder
 			fmt.Fprintf(&test, "rule_files: [%q]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n", rules)
-			for line := range strings.Lines(metrics.String()) {
-				line = strings.TrimSpace(line)
-				if strings.HasPrefix(line, "#") {
-					continue
+			add := func(metrics, cluster string, stale bool) {
+				for line := range strings.Lines(metrics) {
+					line = strings.TrimSpace(line)
+					if strings.HasPrefix(line, "#") {
+						continue
+					}
+					cut := strings.LastIndexByte(line, ' ')
+					values := line[cut+1:] + "x" + strconv.Itoa(minutes)
+					if strings.HasPrefix(line, "openstack_ocf_time_seconds") && !stale {
+						values = "0+60x" + strconv.Itoa(minutes)
+					}
+					name, labels, _ := strings.Cut(strings.TrimSuffix(line[:cut], "}"), "{")
+					fmt.Fprintf(&test, "      - {series: '%s{cluster=%q,%s}', values: '%s'}\n", name, cluster, strings.ReplaceAll(labels, "'", "''"), values)
 				}
-				cut := strings.LastIndexByte(line, ' ')
-				values := line[cut+1:] + "x" + strconv.Itoa(minutes)
-				if strings.HasPrefix(line, "openstack_ocf_time_seconds") && !c.stale {
-					values = "0+60x" + strconv.Itoa(minutes)
-				}
-				fmt.Fprintf(&test, "      - {series: '%s', values: '%s'}\n", strings.ReplaceAll(line[:cut], "'", "''"), values)
 			}
+			add(metrics.String(), "this", c.stale)
+			add(beside.String(), "beside", false)
 			fmt.Fprintf(&test, "    promql_expr_test:\n      - expr: count by (alertname) (ALERTS{alertstate=\"firing\"})\n        eval_time: %dm\n        exp_samples:\n", minutes-1)
 			for _, alert := range c.want {
 				fmt.Fprintf(&test, "          - {labels: '{alertname=%q}', value: 1}\n", alert)

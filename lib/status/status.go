@@ -123,7 +123,10 @@ func Read(ctx context.Context, advice func(reason string) string) (*Report, erro
 }
 
 func compose(mon *pacemaker.Status, cib *pacemaker.Element, doing string, advice func(string) string, now time.Time) *Report {
-	r := &Report{Format: Format, At: now, Cluster: Cluster{DC: mon.DC, Quorum: mon.Quorum, Maintenance: mon.Maintenance, Doing: doing}}
+	r := &Report{
+		Format: Format, At: now, Cluster: Cluster{DC: mon.DC, Quorum: mon.Quorum, Maintenance: mon.Maintenance, Doing: doing},
+		Nodes: []Node{}, Resources: []Resource{}, // [] in JSON, not null
+	}
 	fencing, _, err := pacemaker.Fencing(cib)
 	if r.Cluster.Fencing = fencing; err != nil {
 		r.Cluster.Doubt = err.Error()
@@ -170,18 +173,20 @@ func nodeState(n pacemaker.Node) string {
 	return "online"
 }
 
-// sort puts the instances in the order of their nodes, and takes those that run nowhere away if another runs.
+// sort puts the instances in the order of their nodes, the worst of a node first. Of those that run nowhere it leaves one,
+// and none if another runs.
 func (r *Resource) sort() {
-	running := slices.DeleteFunc(slices.Clone(r.Instances), func(i Instance) bool { return i.Node == "" })
-	if len(running) > 0 {
-		r.Instances = running
-	}
-	slices.SortStableFunc(r.Instances, func(a, b Instance) int { return cmp.Compare(a.Node, b.Node) })
 	order := []string{Blocked, Failed, Degraded, Changing, Stopped, Serving}
-	worst := slices.MinFunc(r.Instances, func(a, b Instance) int {
+	worse := func(a, b Instance) int {
 		return cmp.Compare(slices.Index(order, a.State), slices.Index(order, b.State))
-	})
-	r.State = worst.State
+	}
+	slices.SortStableFunc(r.Instances, worse)
+	nowhere := r.Instances[:1]
+	if r.Instances = slices.DeleteFunc(slices.Clone(r.Instances), func(i Instance) bool { return i.Node == "" }); len(r.Instances) == 0 {
+		r.Instances = nowhere
+	}
+	r.State = r.Instances[0].State
+	slices.SortStableFunc(r.Instances, func(a, b Instance) int { return cmp.Compare(a.Node, b.Node) })
 }
 
 // viewer looks at one resource.
@@ -283,7 +288,7 @@ func (v viewer) bad(last []pacemaker.Op) (worst pacemaker.Op) {
 func (v viewer) failures(r Resource, meta map[string]string, counts map[string]int) []Failure {
 	var list []Failure
 	for _, op := range v.history {
-		count := counts[countKey(op.Node, r.ID, op.Operation, op.Interval)]
+		count := cmp.Or(counts[countKey(op.Node, r.ID, op.Operation, op.Interval)], counts[op.Node+" "+r.ID]) // one of all operations before 1.1.17
 		if !op.Failure || count == 0 && op.Code >= int(ocf.Degraded) {
 			continue
 		}

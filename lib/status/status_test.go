@@ -1,6 +1,7 @@
 package status
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -175,6 +176,52 @@ func TestMetrics(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &b)
 		}
+	}
+}
+
+// node_exporter drops what has two samples with the same labels: a clone that runs nowhere has many alike, and so has a
+// globally-unique one on a node.
+func TestMetricsOnce(t *testing.T) {
+	nowhere := mon("Stopped", func(r *pacemaker.Resource) { r.Nodes, r.Active = nil, false })
+	nowhere.Resources = append(nowhere.Resources, nowhere.Resources[0], nowhere.Resources[0])
+	onOne := mon("Started")
+	failed := onOne.Resources[0]
+	failed.Failed = true
+	onOne.Resources = append(onOne.Resources, failed)
+	for name, c := range map[string]struct {
+		mon  *pacemaker.Status
+		want string
+	}{
+		"runs nowhere":    {nowhere, `openstack_ocf_instance_info{resource="db",state="stopped",role="Stopped"} 1`},
+		"two on one node": {onOne, `openstack_ocf_instance_code{resource="db",node="node2"} 1`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			again := strings.Replace(broken, `"2000"`, `"30000"`, 1) // the same of another level
+			r := compose(c.mon, cluster(t, "", counted, started+broken+again), "", func(string) string { return "" }, now)
+			var b strings.Builder
+			if err := r.WriteMetrics(&b); err != nil {
+				t.Fatal(err)
+			}
+			seen := map[string]bool{}
+			for line := range strings.Lines(b.String()) {
+				series := line[:strings.LastIndexByte(line, ' ')]
+				if seen[series] && !strings.HasPrefix(line, "#") {
+					t.Errorf("twice: %s", line)
+				}
+				seen[series] = true
+			}
+			if !strings.Contains(b.String(), c.want+"\n") {
+				t.Errorf("%s is missing in\n%s", c.want, &b)
+			}
+		})
+	}
+}
+
+// A list that is empty is one for whoever reads the JSON.
+func TestEmptyJSON(t *testing.T) {
+	text, err := json.Marshal(compose(&pacemaker.Status{}, cluster(t, "", "", ""), "", func(string) string { return "" }, now))
+	if err != nil || !strings.Contains(string(text), `"nodes":[],"resources":[]`) {
+		t.Errorf("%v: %s", err, text)
 	}
 }
 

@@ -36,6 +36,7 @@ var older = map[string]string{
 	// These have no predecessor.
 	"neutron-l2-agent": "plugin_config cleanup",
 	"nova-conductor":   "",
+	"manila-share":     "",
 }
 
 func TestDeclarations(t *testing.T) {

@@ -34,13 +34,14 @@ func TestServices(t *testing.T) {
 	nova := openstack.NewNova(t, db, rabbit.TransportURL())
 	neutron := openstack.NewNeutron(t, db, rabbit.TransportURL(), new(openstack.Switch)) // of which no row needs one
 	neutron.StartServer()
-	for name, manage := range map[string]string{"cinder": "cinder-manage", "heat": "heat-manage"} {
+	for name, manage := range map[string]string{"cinder": "cinder-manage db sync", "heat": "heat-manage db_sync", "manila": "manila-manage db sync"} {
+		manage, action, _ := strings.Cut(manage, " ")
 		if _, err := exec.LookPath(manage); err != nil {
 			continue // the rows below say so
 		}
 		conf := write(t, filepath.Join(t.TempDir(), name), "[database]\nconnection = "+db.URL(name)+"\n")
-		db.Exec("CREATE DATABASE " + name)
-		box.Sh(t, "%s --config-file %s %s", manage, conf, map[string]string{"cinder": "db sync", "heat": "db_sync"}[name])
+		db.Exec("CREATE DATABASE " + name + " CHARACTER SET utf8") // manila's tables are converted to it
+		box.Sh(t, "%s --config-file %s %s", manage, conf, action)
 	}
 	// On top of the plane's own configuration.
 	onNova := ocftest.Params{"config": nova.Conf, "additional_parameters": "--config-file={conf}"}
@@ -103,6 +104,28 @@ periodic_interval = 5
 auth_encryption_key = 0123456789abcdef0123456789abcdef
 [database]
 connection = {db}heat
+`},
+		{agent: "manila-share", program: "manila-share", deep: true, rows: "manila node1@one node1@two", conf: `[DEFAULT]
+transport_url = {bus}
+rpc_ping_enabled = true
+state_path = {dir}
+host = node1
+report_interval = 2
+service_down_time = 10
+enabled_share_backends = one,two
+enabled_share_protocols = NFS
+[one]
+share_driver = manila.tests.share.drivers.dummy.DummyDriver
+share_backend_name = one
+driver_handles_share_servers = false
+[two]
+share_driver = manila.tests.share.drivers.dummy.DummyDriver
+share_backend_name = two
+driver_handles_share_servers = false
+[database]
+connection = {db}manila
+[oslo_concurrency]
+lock_path = {dir}
 `},
 		{agent: "keystone", program: "keystone-manage", prepare: "keystone-manage --config-file {conf} fernet_setup --keystone-user root --keystone-group root", p: ocftest.Params{"config": "{conf}", "binary": "{dir}/keystone-all"}, conf: `[eventlet_server]
 public_bind_host = 127.0.0.1
@@ -180,7 +203,7 @@ api_paste_config = /etc/nova/api-paste.ini
 }
 
 // queries are how the agents read the tables of reports, by the database's name.
-var queries = map[string]string{"nova": oslo.NovaServices, "neutron": oslo.NeutronAgents, "cinder": oslo.CinderServices, "heat": oslo.HeatServices}
+var queries = map[string]string{"nova": oslo.NovaServices, "neutron": oslo.NeutronAgents, "cinder": oslo.CinderServices, "manila": oslo.CinderServices, "heat": oslo.HeatServices}
 
 // reports wants two reports in the service's row.
 func reports(t testing.TB, db *sql.DB, query, host, binary string) {

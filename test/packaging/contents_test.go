@@ -137,6 +137,7 @@ func TestComplete(t *testing.T) {
 		"/usr/share/bash-completion/completions/openstack-ocf", "/usr/share/doc/openstack-ocf/README.md",
 		"/usr/share/doc/openstack-ocf/copyright", "/usr/share/doc/openstack-ocf/third-party.txt", "/usr/share/doc/openstack-ocf/guide.md",
 		"/usr/share/man/man8/openstack-ocf.8.gz", "/usr/share/doc/openstack-ocf/prometheus-rules.yaml",
+		"/usr/share/doc/openstack-ocf/grafana-dashboard.json",
 		"/usr/lib/systemd/system/openstack-ocf-metrics.service", "/usr/lib/systemd/system/openstack-ocf-metrics.timer",
 		"/usr/share/zsh/vendor-completions/_openstack-ocf", "/usr/share/fish/vendor_completions.d/openstack-ocf.fish",
 	}

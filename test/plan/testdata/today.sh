@@ -4,7 +4,7 @@ pcs cluster setup openstack control1 addr=192.0.2.11 control2 addr=192.0.2.12 co
 pcs cluster start --all --wait
 
 # On every node, before: the cluster starts and stops these units, and systemd must not at boot.
-systemctl disable --now haproxy.service mariadb.service cinder-volume.service
+systemctl disable --now haproxy.service mariadb.service cinder-volume.service manila-share.service
 # On every node, before: the load balancer's configuration, and the right to bind an address that is not there (by a file
 # in /etc/sysctl.d), or it starts only where the floating IP is. The API services bind the node's own address, not 0.0.0.0.
 openstack-ocf plan --haproxy /etc/haproxy/haproxy.cfg today.yaml
@@ -27,6 +27,7 @@ pcs -f new.xml resource create haproxy ocf:openstack:haproxy unit=haproxy.servic
 pcs -f new.xml constraint colocation add control with haproxy-clone
 pcs -f new.xml resource create mariadb ocf:openstack:mysql-shared-storage unit=mariadb.service op monitor interval=2s timeout=30s op monitor OCF_CHECK_LEVEL=10 interval=30s timeout=30s op start interval=0s timeout=600s --group control
 pcs -f new.xml resource create cinder-volume ocf:openstack:cinder-volume unit=cinder-volume.service --group control
+pcs -f new.xml resource create manila-share ocf:openstack:manila-share unit=manila-share.service --group control
 pcs cluster cib-push new.xml diff-against=old.xml
 
 # crm_verify finds nothing wrong with what comes of it. By crm_simulate the cluster then does:
@@ -43,3 +44,4 @@ pcs cluster cib-push new.xml diff-against=old.xml
 #   start of haproxy on control3
 #   start of mariadb on control1
 #   start of cinder-volume on control1
+#   start of manila-share on control1
