@@ -54,7 +54,8 @@ chaos: deps build
 	@$(GO) build -o bin/ ./test/chaos/cmd/chaos
 	@bin/chaos
 
-# One package after the other: they measure. RUN=regexp chooses benchmarks; without others at work it takes 6 minutes.
+# One package after the other: they measure. RUN=regexp chooses benchmarks; without others at work it takes 20 minutes. RUN=Failover is where
+# the time of a fail-over goes, by FAILOVER_N turns (3), and draws bin/failover.svg; test/scenario/failover_bench_test.go has the rest.
 bench: deps build
 	@$(GO) test -p 1 -run '^$$' -bench '$(or $(RUN),.)' -timeout 60m ./test/bench/... ./test/scenario ./test/unit
 
