@@ -397,5 +397,5 @@ func (t *theatre) tell(b *testing.B, picture string) {
 	if err := os.WriteFile(file, []byte(failover.SVG(rows, "Where the time of a fail-over goes: seconds without SQL, medians")), 0o644); err != nil {
 		b.Error(err)
 	}
-	b.Logf("drawn in %s", picture)
+	b.Logf("drawn in %s", strings.TrimPrefix(file, "../../"))
 }
