@@ -212,10 +212,12 @@ func (s *scene) breaking(rng *rand.Rand, at where, kind string, bound time.Durat
 	return a
 }
 
-// duringStart is a signal while the service is being started anew.
+// duringStart is a signal while the service is being started anew. Pacemaker passes over a failure that a monitor finds while the
+// transition that has begun that monitor still goes on, with the starts of what stands behind, and is told of no second one that is
+// the same: until a deeper monitor finds it, after half a minute, nothing is done.
 func duringStart(kind string, sig syscall.Signal, words ...string) func(*scene, *rand.Rand, where) act {
 	return func(s *scene, rng *rand.Rand, at where) act {
-		a := s.striking(rng, at, kind, 60*time.Second, words...)
+		a := s.striking(rng, at, kind, 90*time.Second, words...)
 		a.Restart, a.Move = s.services, true
 		late := between(rng, time.Millisecond, time.Second)
 		a.do = func(ctx context.Context) error {
