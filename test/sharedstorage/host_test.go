@@ -221,7 +221,7 @@ func faults() []box.Row[*host] {
 				h.Monitor(0, ocf.OK)
 				l.Stop()
 			}
-			h.With("device", "LABEL=of-nobody").Within(3*time.Second).Want(ocf.Start, ocf.Generic, "no device has LABEL=of-nobody")
+			h.With("device", "LABEL=of-nobody").Within(15*time.Second).Want(ocf.Start, ocf.Generic, "no device has LABEL=of-nobody")
 		}},
 		{"mounted somewhere else", func(h *host) {
 			box.Sh(h.T, "mkdir -p /run/other; mount %s /run/other", h.device)
@@ -515,6 +515,9 @@ func TestErrors(t *testing.T) {
 	h := newHost(t)
 	h.With("options", "errors=continue").Start()
 	box.Sh(t, "echo of-the-test >/sys/fs/ext4/%s/trigger_fs_error", filepath.Base(h.device))
+	box.Until(t, "the kernel has noted it", func() bool { // it does so in the background
+		return strings.TrimSpace(box.Sh(t, "cat /sys/fs/ext4/%s/errors_count", filepath.Base(h.device))) != "0"
+	})
 	h.Monitor(0, ocf.Degraded, "ext4 has recorded an error on it")
 	h.Stop()
 	h.With("options", "errors=remount-ro").Start()
