@@ -27,7 +27,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 		r.Step("looking for HAProxy's processes")
 		list, err := a.find(ctx, s)
 		if err == nil && len(list) == 0 {
-			return a.daemon(r).Absent()
+			return a.absent(ctx, r, s)
 		}
 		if err == nil {
 			err = a.health(ctx, r, s, list)

@@ -132,9 +132,9 @@ func (s settings) options(c setup) []string {
 	return options
 }
 
-// args are HAProxy's command line, without the program.
-func (p *params) args(s settings, c setup) []string {
-	args := append([]string{"-W", "-D", "-S", s.master + ",mode,600", "-p", s.pid}, s.options(c)...)
+// args are HAProxy's command line, without the program. With -D it closes its standard error once it runs.
+func (p *params) args(s settings, c setup, mode string) []string {
+	args := append([]string{"-W", mode, "-S", s.master + ",mode,600", "-p", s.pid}, s.options(c)...)
 	return append(args, p.additional...)
 }
 

@@ -203,10 +203,14 @@ func alerts(file string) string {
 // complaints are what HAProxy said of its failure, its summaries left out.
 func complaints(said string) string {
 	shorter := strings.NewReplacer("config : ", "", "parsing [", "", "] : ", ": ") // crm_mon shows 128 bytes
+	summaries := []string{"rror(s) found", "Fatal errors found", "exit-on-failure: killing"}
 	var list []string
 	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, "FATAL: ") { // a bug of its own, found by itself
+			list = append(list, strings.TrimSpace(line))
+		}
 		// [ALERT]    (291) : config : parsing [haproxy.cfg:13] : unknown keyword ...
-		if text, ok := strings.CutPrefix(line, "[ALERT]"); ok && !strings.Contains(text, "rror(s) found") && !strings.Contains(text, "Fatal errors found") {
+		if text, ok := strings.CutPrefix(line, "[ALERT]"); ok && !slices.ContainsFunc(summaries, func(s string) bool { return strings.Contains(text, s) }) {
 			_, text, _ = strings.Cut(text, " : ")
 			list = append(list, shorter.Replace(strings.TrimSpace(text)))
 		}
@@ -217,7 +221,9 @@ func complaints(said string) string {
 // launch starts HAProxy and waits until it serves. It takes over from the ones
 // in old, which go on serving until then, and finish their connections.
 func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup, program string, old instances) error {
-	args := a.args(s, c)
+	v := s.voice()
+	defer v.close()
+	args := a.args(s, c, v.mode())
 	former := map[int]bool{}
 	for _, in := range old {
 		for _, p := range in.processes() {
@@ -235,7 +241,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup,
 	id.Test = daemon.All(id.Test, func(_ context.Context, p *daemon.Process) (bool, error) { return !former[p.PID], nil })
 	_ = os.Remove(s.out)
 	r.Step("waiting for HAProxy to serve")
-	command := daemon.Command{Name: "HAProxy", Path: program, Args: args, Env: c.env, Output: s.out, Forks: &id, KillUnready: old != nil}
+	command := v.direct(daemon.Command{Name: "HAProxy", Path: program, Args: args, Env: c.env, KillUnready: old != nil}, &id)
 	p, err := service.Launch(ctx, r, func(context.Context) (daemon.Command, error) { return command, nil }, func(ctx context.Context) error {
 		ctx, cancel := within(ctx)
 		defer cancel()
@@ -250,8 +256,10 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup,
 		return takesOver(ctx, master)
 	})
 	var died *daemon.DiedError
-	if words := alerts(s.out); errors.As(err, &died) && words != "" {
-		return ocf.Errorf(ocf.Generic, "HAProxy does not start: %s", words)
+	if errors.As(err, &died) {
+		if words := v.last(ctx); words != "" {
+			return ocf.Errorf(ocf.Generic, "HAProxy does not start: %s", words)
+		}
 	}
 	if err != nil {
 		return err
@@ -319,10 +327,11 @@ func (a *agent) tryReload(ctx context.Context, r *ocf.Request) error {
 	if err := bindable(c, list); err != nil {
 		return in.notReloaded(err)
 	}
+	v := voice{name: s.name(), since: time.Now()}
 	if a.inPlace(in, s, c, program) {
-		err = a.signal(ctx, r, s, in)
+		err = a.signal(ctx, r, s, in, v)
 	} else if err = a.launch(ctx, r, s, c, program, list); err == nil {
-		err = a.settled(ctx, r, s, in)
+		err = a.settled(ctx, r, s, in, v)
 	}
 	if err != nil {
 		return in.notReloaded(err)
@@ -372,7 +381,9 @@ func (a *agent) inPlace(in *instance, s settings, c setup, program string) bool 
 	if in.worker == "" {
 		return slices.Equal(in.setup.files, c.files) && len(without(a.additional, in.args)) == 0
 	}
-	return slices.Equal(withoutTakeover(in.args[1:]), a.args(s, c)) && len(without(c.env, in.env)) == 0
+	runs := withoutTakeover(in.args[1:])
+	asNow := slices.Equal(runs, a.args(s, c, foreground)) || !systemd.Journals() && slices.Equal(runs, a.args(s, c, detached))
+	return asNow && len(without(c.env, in.env)) == 0
 }
 
 // withoutTakeover leaves out what is there for one start only: -sf PID..., -x SOCKET.
@@ -394,7 +405,7 @@ func withoutTakeover(args []string) []string {
 }
 
 // signal has the master reload, and waits for the new worker to serve, and to go on doing so.
-func (a *agent) signal(ctx context.Context, r *ocf.Request, s settings, in *instance) error {
+func (a *agent) signal(ctx context.Context, r *ocf.Request, s settings, in *instance, v voice) error {
 	master, asked := in.api()
 	var before haproxy.Procs
 	if asked {
@@ -415,7 +426,7 @@ func (a *agent) signal(ctx context.Context, r *ocf.Request, s settings, in *inst
 		var done bool
 		var err error
 		if asked {
-			done, err = in.reloaded(ctx, master, before)
+			done, err = in.reloaded(ctx, master, before, v)
 		} else {
 			done, err = a.replaced(ctx, s, in)
 		}
@@ -423,9 +434,9 @@ func (a *agent) signal(ctx context.Context, r *ocf.Request, s settings, in *inst
 		case errors.Is(err, errFailed):
 			return ocf.Errorf(ocf.Generic, "%w", err)
 		case done:
-			return a.settled(ctx, r, s, in)
+			return a.settled(ctx, r, s, in, v)
 		case !in.head.Alive():
-			return ocf.Errorf(ocf.Generic, "HAProxy ended, because its new worker did: see its log")
+			return ocf.Errorf(ocf.Generic, "HAProxy ended, because its new worker did: %s", v.why(ctx))
 		}
 		select {
 		case <-tick.C:
@@ -449,7 +460,7 @@ func (a *agent) tell(ctx context.Context, in *instance) error {
 var errFailed = errors.New("HAProxy counts a failed reload")
 
 // reloaded asks the master whether it has a new worker that serves.
-func (in *instance) reloaded(ctx context.Context, master haproxy.API, before haproxy.Procs) (bool, error) {
+func (in *instance) reloaded(ctx context.Context, master haproxy.API, before haproxy.Procs, v voice) (bool, error) {
 	ctx, cancel := within(ctx)
 	defer cancel()
 	procs, err := master.Procs(ctx)
@@ -469,7 +480,7 @@ func (in *instance) reloaded(ctx context.Context, master haproxy.API, before hap
 			return false, fmt.Errorf("%w: %s", errFailed, words)
 		}
 	}
-	return false, fmt.Errorf("%w: see its log", errFailed)
+	return false, fmt.Errorf("%w: %s", errFailed, v.why(ctx))
 }
 
 // replaced looks for a new worker that listens, under a master that cannot be asked.
@@ -490,7 +501,7 @@ func (a *agent) replaced(ctx context.Context, s settings, in *instance) (bool, e
 const probation = 1500 * time.Millisecond
 
 // settled is nil if the new worker is still there after its probation.
-func (a *agent) settled(ctx context.Context, r *ocf.Request, s settings, old *instance) error {
+func (a *agent) settled(ctx context.Context, r *ocf.Request, s settings, old *instance, v voice) error {
 	r.Step("watching the new worker of %s", old)
 	list, err := a.find(ctx, s)
 	if err != nil {
@@ -499,7 +510,7 @@ func (a *agent) settled(ctx context.Context, r *ocf.Request, s settings, old *in
 	defer list.Close()
 	now := list.current()
 	if now == nil {
-		return ocf.Errorf(ocf.Generic, "the new HAProxy died as soon as it had taken over: see its log")
+		return ocf.Errorf(ocf.Generic, "the new HAProxy died as soon as it had taken over: %s", v.why(ctx))
 	}
 	watch, cancel := context.WithTimeout(ctx, min(probation, service.Remaining(ctx)/4))
 	defer cancel()
@@ -508,7 +519,7 @@ func (a *agent) settled(ctx context.Context, r *ocf.Request, s settings, old *in
 			continue // it ends when its connections do
 		}
 		if w.Wait(watch) == nil || !w.Alive() {
-			return ocf.Errorf(ocf.Generic, "pid %d took over and died within %s: see HAProxy's log", w.PID, probation)
+			return ocf.Errorf(ocf.Generic, "pid %d took over and died within %s: %s", w.PID, probation, v.why(ctx))
 		}
 	}
 	return nil

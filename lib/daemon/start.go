@@ -40,6 +40,8 @@ type Command struct {
 	// Output is a file that standard output and error are appended to; it is created for User, mode 0640.
 	// "" is /dev/null.
 	Output string
+	// Errors gets standard error in its place, if not nil.
+	Errors *os.File
 	// Logs are other files the daemon writes to, such as mysqld's --log-error, searched for its last words.
 	Logs []string
 	// PIDFile is written by Start if not "", for daemons that do not do it themselves.
@@ -329,6 +331,10 @@ func (c Command) launch() (*os.Process, error) {
 		}
 		defer out.Close()
 	}
+	errs := out
+	if c.Errors != nil {
+		errs = c.Errors
+	}
 	if err := closeOnExec(); err != nil {
 		return nil, err
 	}
@@ -336,7 +342,7 @@ func (c Command) launch() (*os.Process, error) {
 	attr := &os.ProcAttr{
 		Dir:   dir,
 		Env:   append(who.env(), c.Env...),
-		Files: []*os.File{null, out, out},
+		Files: []*os.File{null, out, errs},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: who.credential, AmbientCaps: held(c.Capabilities)},
 	}
 	argv := append([]string{c.Path}, c.Args...)

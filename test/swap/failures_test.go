@@ -188,6 +188,7 @@ func TestFailures(t *testing.T) {
 		{"recovered by the new agent", recovered},
 		{"taken back where it went", takenBack},
 		{"node dies", dies},
+		{"node joins", joins},
 		{"node of the swap dies", func(s *stand, away *cluster.Node) { diesHere(s, away, true) }},
 		{"node of the swap dies, and the second node's guard", func(s *stand, _ *cluster.Node) { diesHere(s, s.c.Node(other(s.c, s.n.Name)), false) }},
 	} {
@@ -554,6 +555,35 @@ func dies(s *stand, away *cluster.Node) {
 	must(s.t, away.PowerOn(step(s.t)))
 	must(s.t, s.c.WaitStable(step(s.t)))
 	must(s.t, s.c.WaitIdle(step(s.t)))
+	s.as(oldDB)
+}
+
+// joins has a node that the cluster has forgotten come up between commit and verify: nobody has asked it for the agents.
+func joins(s *stand, away *cluster.Node) {
+	known := func(name string) func(*cluster.Status) error {
+		return func(*cluster.Status) error {
+			if nodes, err := s.c.CIB(step(s.t), "//nodes"); err != nil || !strings.Contains(nodes, `uname="`+name+`"`) {
+				return fmt.Errorf("%s is not in the configuration: %v", name, err)
+			}
+			return nil
+		}
+	}
+	must(s.t, away.PowerOff(step(s.t)))
+	must(s.t, s.c.WaitStable(step(s.t)))
+	s.n.MustExec(step(s.t), s.t, "crm_node", "--force", "--remove", away.Name)
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	if known(away.Name)(nil) == nil {
+		s.t.Fatalf("the cluster still knows %s", away.Name)
+	}
+	code, said := s.front("becomes", func() {
+		if err := errors.Join(away.PowerOn(step(s.t)), s.c.WaitFor(step(s.t), known(away.Name))); err != nil {
+			s.t.Error(err)
+		}
+	}, "--yes")
+	must(s.t, s.c.WaitStable(step(s.t)))
+	must(s.t, s.c.WaitIdle(step(s.t)))
+	s.ended(code, said, 4, "changed the cluster's configuration meanwhile", "rolled back")
+	says(s.t, swap(s.t, s.n, 0, "--dry-run"), "db")
 	s.as(oldDB)
 }
 
