@@ -115,11 +115,21 @@ func Read(ctx context.Context, advice func(reason string) string) (*Report, erro
 	if err != nil {
 		return nil, err
 	}
-	doing, err := pacemaker.Busy(ctx, mon)
+	asking, cancel := context.WithTimeout(ctx, atMost(ctx, 5*time.Second))
+	defer cancel()
+	doing, err := pacemaker.Busy(asking, mon)
 	if err != nil {
-		doing = "unknown: " + err.Error()
+		doing = "what it is doing is unknown: " + err.Error()
 	}
 	return compose(mon, cib, doing, advice, time.Now()), nil
+}
+
+// atMost is so long, or half of the time that is left: a controller that hangs leaves time for who reads on.
+func atMost(ctx context.Context, d time.Duration) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		d = min(d, time.Until(end)/2)
+	}
+	return d
 }
 
 func compose(mon *pacemaker.Status, cib *pacemaker.Element, doing string, advice func(string) string, now time.Time) *Report {
