@@ -44,7 +44,7 @@ test-trixie: deps build
 	@SUITE=trixie ROOT='$(CACHE)/trixie' test/deps/run-tests ./test/clustermysql ./test/plan ./test/swap
 
 # KEEP=1 leaves the cluster up; DEMO_MARKDOWN=file gets the table of figures, DEMO_REPORT=file a page with a timeline, and
-# DEMO_PICTURE=file a drawing of the fail-over after the power cut (test/demo/failover.svg is one).
+# DEMO_PICTURE=file a drawing of the fail-over after the power cut.
 demo: demo-deps build
 	@$(GO) build -o bin/ ./test/demo ./test/cluster/cmd/cluster
 	@bin/demo
