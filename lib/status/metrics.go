@@ -124,7 +124,8 @@ func (m *metrics) family(name, help string) {
 }
 
 // sample is one line; labels are names and values in turn, and empty ones are left out. Of two with the same labels, such as
-// of two instances on one node, the first is written: node_exporter drops what has both.
+// of two instances on one node, the first is written: node_exporter drops the
+// other, with an error in its log at each scrape.
 func (m *metrics) sample(name string, value float64, labels ...string) {
 	escape := strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 	var pairs []string

@@ -179,7 +179,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// node_exporter drops what has two samples with the same labels: a clone that runs nowhere has many alike, and so has a
+// node_exporter logs an error at each scrape of two samples with the same labels, and drops one: a clone that runs nowhere has many alike, and so has a
 // globally-unique one on a node.
 func TestMetricsOnce(t *testing.T) {
 	nowhere := mon("Stopped", func(r *pacemaker.Resource) { r.Nodes, r.Active = nil, false })
