@@ -53,6 +53,13 @@ func (a *agent) soft(ctx context.Context, r *ocf.Request, s settings) {
 	for _, in := range asked {
 		if err := in.head.Wait(ctx); err != nil {
 			r.Log.Info("connections are left and will be cut", "process", in.String(), "after", limit)
+			if a.unit == "" {
+				continue
+			}
+			// HAProxy has told systemd that it is stopping: a stop by systemd would wait for that, and send no signal.
+			for _, p := range in.processes() {
+				_ = p.Signal(unix.SIGTERM)
+			}
 		}
 	}
 }

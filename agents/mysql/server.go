@@ -28,7 +28,7 @@ func (a *agent) daemon(ctx context.Context, r *ocf.Request) service.Daemon {
 			Name: "MySQL server", On: s.datadir, Identity: a.identity(r, s),
 			Answers: func(ctx context.Context) error { return a.answers(ctx, r, s, nil) },
 		},
-		Unusable: unusable, Unit: a.unit, User: s.user, Group: s.group,
+		Unusable: unusable, Unit: a.unit, Logs: []string{s.log}, User: s.user, Group: s.group,
 		Binary: func() (string, error) { return a.program(r) },
 		Guard:  func(ctx context.Context) error { return a.guard(ctx, r, s) },
 		Launch: func(ctx context.Context, binary string) (daemon.Command, error) { return a.launch(ctx, r, s, binary) },

@@ -285,13 +285,24 @@ func (p *Process) FrozenGroup() string {
 	b, _ := os.ReadFile(p.dir + "/cgroup")
 	for line := range strings.Lines(string(b)) {
 		if group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && group != "/" {
-			events, _ := os.ReadFile(filepath.Join("/sys/fs/cgroup", group, "cgroup.events"))
-			if strings.Contains(string(events), "frozen 1") {
-				return group
+			for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} { // version 2 alone, and beside version 1
+				events, _ := os.ReadFile(filepath.Join(root, group, "cgroup.events"))
+				if strings.Contains(string(events), "frozen 1") {
+					return group
+				}
 			}
 		}
 	}
 	return ""
+}
+
+// Tracer is the pid of the process that traces it, such as a debugger; 0 if none does, or none that can be seen from here.
+func (p *Process) Tracer() int {
+	b, _ := os.ReadFile(p.dir + "/status")
+	_, rest, _ := strings.Cut(string(b), "\nTracerPid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	pid, _ := strconv.Atoi(strings.TrimSpace(line))
+	return pid
 }
 
 // Children are the states of the processes that it started and that live: /proc/PID/task/TID/children in

@@ -26,6 +26,8 @@ type Daemon struct {
 	// the daemon itself, by Binary and Launch. With it those two are not called, and
 	// User and Group not looked at; Guard, Answers, Questions, Patience and Stopped hold.
 	Unit string
+	// Logs are files that the service writes to by itself: run by its unit, it may say there what it dies of, and not to the journal.
+	Logs []string
 	// Binary is the path of the program that start runs; see [ocf.Request.LookPath].
 	Binary func() (string, error)
 	// User and Group are whom the program runs as, "" for root; they must be known here.

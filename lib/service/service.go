@@ -105,6 +105,9 @@ func Thawed(p *daemon.Process) error {
 	if err != nil {
 		return ocf.Errorf(ocf.NotRunning, "%s has just ended", p)
 	}
+	if st.State == 't' {
+		return ocf.Errorf(ocf.Generic, "%s is frozen (held by a debugger%s): it answers nobody", p, tracer(p.Tracer()))
+	}
 	if st.Stopped() {
 		return ocf.Errorf(ocf.Generic, "%s is frozen (state %c, stopped by a signal): it answers nobody", p, st.State)
 	}
@@ -112,6 +115,15 @@ func Thawed(p *daemon.Process) error {
 		return ocf.Errorf(ocf.Generic, "%s is frozen with its control group %s: it answers nobody", p, group)
 	}
 	return nil
+}
+
+// tracer names the process that holds another.
+func tracer(pid int) string {
+	if pid == 0 {
+		return ""
+	}
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return fmt.Sprintf(", %s (pid %d)", strings.TrimSpace(string(comm)), pid)
 }
 
 // frozenLook is how often is looked, while a process is asked, whether it still can answer; twice in a row counts, for a

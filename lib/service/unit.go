@@ -97,6 +97,10 @@ func (d Daemon) stray() error {
 	case err != nil:
 		return ocf.Errorf(ocf.Generic, "cannot tell whether anything runs in %s: %w", d.Unit, err)
 	case len(pids) > 0:
+		program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pids[0]))
+		if program = filepath.Base(program); program == "systemd" || program == "systemd-executor" { // and the process's name may be anything, such as 8
+			return ocf.Errorf(ocf.Generic, "systemd is about to run a command of %s (pid %d), which starts or ends it: see systemctl status %s", d.Unit, pids[0], d.Unit)
+		}
 		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pids[0]))
 		return ocf.Errorf(ocf.Generic, "%s runs %s (pid %d), which is not known as the %s: see systemctl status %s", d.Unit, strings.Trim(string(comm), "()\n"), pids[0], d.Name, d.Unit)
 	}
@@ -118,11 +122,15 @@ func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
 		}
 		r.Step("waiting for the %s, which systemd starts by %s, to serve", d.Name, d.Unit)
 		for again := false; ; again = true {
-			began := time.Now()
+			began, said := time.Now(), daemon.Words(d.Logs...)
 			err := d.runUnit(ctx, r)
 			var died *systemd.JobError
 			if !errors.As(err, &died) || ctx.Err() != nil {
 				return err
+			}
+			if words := said(ctx); len(words) > 0 {
+				died.Words = strings.Join(words, " | ")
+				err = ocf.Errorf(ocf.Generic, "%w", died)
 			}
 			if cause = d.guard(ctx); cause != nil { // what it said last it said without knowing of its storage
 				return ocf.Errorf(ocf.CodeOf(cause), "%w; so %w", cause, err)
@@ -145,32 +153,45 @@ func (d Daemon) runUnit(ctx context.Context, r *ocf.Request) error {
 }
 
 // follow waits until the service serves, or its unit's job has failed, or its
-// unit has nothing left that could serve.
+// unit has nothing left that could serve. It goes on looking at these while the
+// service is asked: whoever holds its address may accept, and never answer.
 func (d Daemon) follow(ctx context.Context, r *ocf.Request, job <-chan error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	done := false
 	asked := error(ocf.Errorf(ocf.Generic, "%s has no process yet", d.Unit))
-	for {
+	q := question{ask: func(ctx context.Context) error { return d.serves(ctx, r) }}
+	defer q.drop()
+	for done := false; ; {
 		pids, err := systemd.Processes(d.Unit)
-		if err != nil {
+		switch {
+		case err != nil:
 			return ocf.Errorf(ocf.Generic, "%w", err)
+		case len(pids) > 0:
+			q.put(ctx)
+		case done:
+			q.drop()
+			switch settled, err := systemd.Failure(ctx, d.Unit); {
+			case err != nil && ctx.Err() == nil:
+				return ocf.Errorf(ocf.Generic, "%w", err)
+			case settled && ctx.Err() == nil:
+				return ocf.Errorf(ocf.Generic, "%s was started, and has ended at once without a failure: see journalctl -u %s", d.Unit, d.Unit)
+			}
+		default:
+			q.drop() // the answer would be somebody else's
 		}
-		if len(pids) > 0 { // else the answer would be somebody else's
-			err := d.serves(ctx, r)
+		select {
+		case err := <-q.answer:
+			q.drop()
 			if err == nil {
 				return nil
 			}
 			if ctx.Err() == nil { // else it says only that time is up
 				asked = err
 			}
-		} else if done {
-			if err := systemd.Failure(ctx, d.Unit); err != nil {
-				return ocf.Errorf(ocf.Generic, "%w", err)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
 			}
-			return ocf.Errorf(ocf.Generic, "%s was started, and has ended at once without a failure: see journalctl -u %s", d.Unit, d.Unit)
-		}
-		select {
 		case err := <-job:
 			var failed *systemd.JobError
 			switch {
@@ -183,6 +204,32 @@ func (d Daemon) follow(ctx context.Context, r *ocf.Request, job <-chan error) er
 		case <-ctx.Done():
 			return ocf.Errorf(ocf.Generic, "%w; %s may still be on its way: see journalctl -u %s, and give start a longer timeout", asked, d.Unit, d.Unit)
 		}
+	}
+}
+
+// question is one that is asked in the background, while what it is about is watched.
+type question struct {
+	ask    func(context.Context) error
+	answer chan error // nil while nothing is asked
+	cancel context.CancelFunc
+}
+
+// put asks, if the former answer has been taken.
+func (q *question) put(ctx context.Context) {
+	if q.answer != nil {
+		return
+	}
+	ctx, q.cancel = context.WithCancel(ctx)
+	answer := make(chan error, 1)
+	q.answer = answer
+	go func() { answer <- q.ask(ctx) }()
+}
+
+// drop takes the question back, if there is one.
+func (q *question) drop() {
+	if q.answer != nil {
+		q.cancel()
+		q.answer = nil
 	}
 }
 

@@ -6,7 +6,6 @@ package systemd
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 // JobError is a unit that did not start, stop or reload.
@@ -28,19 +29,28 @@ type JobError struct {
 	Verb   string // "start"
 	Result string // "exit-code", "timeout", "oom-kill" …: systemd.exec(5), $SERVICE_RESULT
 	Status string // how the main process ended: "status 1", "SIGKILL"; may be empty
-	Words  string // the last lines that the service wrote to the journal, or what systemctl said
+	Words  string // of the last lines that the service wrote to the journal, those that speak of trouble; or what systemctl said
 }
 
 func (e *JobError) Error() string {
-	s := fmt.Sprintf("%s: %s failed (%s", e.Unit, e.Verb, e.Result)
-	if e.Status != "" {
-		s += ", " + e.Status
+	how := e.Result
+	switch {
+	case e.Result == "oom-kill":
+		how += ": the kernel killed it for lack of memory"
+	case e.Status == "SIGKILL":
+		how += ", of SIGKILL: by somebody, or for lack of memory"
+	case e.Status != "" && e.Result == "exit-code":
+		how = e.Status
+	case e.Status != "":
+		how += ", " + e.Status
 	}
-	s += ")"
-	if e.Words != "" {
-		s += ": " + e.Words
+	switch {
+	case e.Words == "":
+		return fmt.Sprintf("%s: %s failed (%s)", e.Unit, e.Verb, how)
+	case e.Killed(): // what it was about to do is not why
+		return fmt.Sprintf("%s: %s failed (%s): %s", e.Unit, e.Verb, how, e.Words)
 	}
-	return s
+	return fmt.Sprintf("%s (%s: %s failed: %s)", e.Words, e.Unit, e.Verb, how)
 }
 
 // Killed tells whether somebody killed it, or the kernel for lack of memory.
@@ -116,11 +126,12 @@ func Installed(unit string) error {
 	return fmt.Errorf("there is no unit %s on this node: install the package that has it", unit)
 }
 
-// dropInText makes a unit the cluster's: only the cluster starts it again, and a shutdown of the node ends Pacemaker
+// dropInText makes a unit the cluster's: only the cluster starts it again, as often as it likes, and a shutdown of the node ends Pacemaker
 // first, which stops the service before what it stands on.
 const dropInText = `# Written by the cluster's resource agent: the cluster starts and stops this service.
 [Unit]
 Before=pacemaker.service pacemaker_remote.service
+StartLimitIntervalSec=0
 [Service]
 Restart=no
 `
@@ -162,36 +173,39 @@ func Disclaim(ctx context.Context, unit string) error {
 // Do has systemd start, stop or reload the unit, and returns when it says that it has. The error is a *JobError if it
 // failed. The job goes on where the context ends first.
 func Do(ctx context.Context, verb, unit string) error {
-	if verb == "start" {
-		_, _ = systemctl(ctx, "reset-failed", unit) // how often the cluster starts it is the cluster's to limit
-	}
 	args := []string{verb, unit}
 	if verb == "stop" {
 		// While pacemaker.service is stopped itself, the order of Claim would have this stop wait for the end of that one,
 		// which waits for us.
 		args = []string{verb, "--job-mode=ignore-dependencies", unit}
 	}
-	words, err := systemctl(ctx, args...)
+	said, err := systemctl(ctx, args...)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || ctx.Err() != nil {
 		return err
 	}
-	e := &JobError{Unit: unit, Verb: verb, Result: "systemctl exits with " + strconv.Itoa(exit.ExitCode()), Words: words}
+	e := &JobError{Unit: unit, Verb: verb, Result: "systemctl exits with " + strconv.Itoa(exit.ExitCode()), Words: said}
 	if props, err := Show(ctx, unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID", "ExecMainStartTimestampMonotonic"); err == nil && props["Result"] != "success" {
 		e.fill(ctx, props)
 	}
 	return e
 }
 
-// Failure is how the unit's last run ended; nil if systemd knows of no failure.
-func Failure(ctx context.Context, unit string) error {
-	props, err := Show(ctx, unit, "Result", "ExecMainCode", "ExecMainStatus", "InvocationID", "ExecMainStartTimestampMonotonic")
-	if err != nil || props["Result"] == "success" {
-		return err
+// Failure is how the unit's last run ended; nil if systemd knows of no failure. settled is false while systemd has not yet
+// taken note that its processes have ended.
+func Failure(ctx context.Context, unit string) (settled bool, failure error) {
+	props, err := Show(ctx, unit, "ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "InvocationID", "ExecMainStartTimestampMonotonic")
+	switch state := props["ActiveState"]; {
+	case err != nil:
+		return true, err
+	case state != "failed" && state != "inactive" && (state != "active" || props["SubState"] != "exited"):
+		return false, nil
+	case props["Result"] == "success":
+		return true, nil
 	}
 	e := &JobError{Unit: unit, Verb: "run"}
 	e.fill(ctx, props)
-	return e
+	return true, e
 }
 
 // fill adds what systemd and the journal know of this invocation.
@@ -208,24 +222,24 @@ func (e *JobError) fill(ctx context.Context, props map[string]string) {
 		}
 	}
 	_, _ = run(ctx, "journalctl", "--sync") // it may have died faster than its words are written down
-	words := ""
+	said := ""
 	if id := props["InvocationID"]; id != "" {
-		words = journal(ctx, "_SYSTEMD_INVOCATION_ID="+id)
+		said = journal(ctx, "_SYSTEMD_INVOCATION_ID="+id)
 	}
 	started, err := strconv.ParseInt(props["ExecMainStartTimestampMonotonic"], 10, 64)
 	var now unix.Timespec
-	if words == "" && err == nil && started > 0 && unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
+	if said == "" && err == nil && started > 0 && unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
 		// Nor may the journal know any more which invocation it was of.
 		ago := time.Duration(now.Nano()) - time.Duration(started)*time.Microsecond
-		words = journal(ctx, "_SYSTEMD_UNIT="+e.Unit, fmt.Sprintf("--since=@%d", time.Now().Add(-ago).Unix()))
+		said = journal(ctx, "_SYSTEMD_UNIT="+e.Unit, fmt.Sprintf("--since=@%d", time.Now().Add(-ago).Unix()))
 	}
-	e.Words = cmp.Or(words, e.Words)
+	e.Words = said // systemctl's own say no more than the result
 }
 
-// journal are the last lines that match.
+// journal are those of the last lines that match which speak of trouble.
 func journal(ctx context.Context, match ...string) string {
-	out, _ := run(ctx, "journalctl", append([]string{"--quiet", "--no-pager", "--output=cat", "--lines=5"}, match...)...)
-	return strings.Join(nonEmpty(out), " | ")
+	out, _ := run(ctx, "journalctl", append([]string{"--quiet", "--no-pager", "--output=cat", "--lines=200"}, match...)...)
+	return strings.Join(words.Telling(strings.Split(out, "\n")), " | ")
 }
 
 // Show are properties of the unit, as `systemctl show` names them. It is an error if systemd knows none of these names.
@@ -257,8 +271,8 @@ func Reload(ctx context.Context) error {
 func systemctl(ctx context.Context, args ...string) (string, error) {
 	out, err := run(ctx, "systemctl", args...)
 	if err != nil {
-		words := strings.Join(nonEmpty(out), " | ")
-		return words, fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, words)
+		said := strings.Join(nonEmpty(out), " | ")
+		return said, fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, said)
 	}
 	return out, nil
 }

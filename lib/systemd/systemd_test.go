@@ -114,9 +114,17 @@ func TestGroup(t *testing.T) {
 }
 
 func TestJobError(t *testing.T) {
-	e := &JobError{Unit: "a.service", Verb: "start", Result: "exit-code", Status: "status 3", Words: "no disk"}
-	if got := e.Error(); got != "a.service: start failed (exit-code, status 3): no disk" {
-		t.Error(got)
+	for want, e := range map[string]JobError{
+		"no disk (a.service: start failed: status 3)":                                               {Result: "exit-code", Status: "status 3", Words: "no disk"},
+		"a.service: start failed (status 3)":                                                        {Result: "exit-code", Status: "status 3"},
+		"no disk (a.service: start failed: timeout)":                                                {Result: "timeout", Words: "no disk"},
+		"a.service: start failed (signal, of SIGKILL: by somebody, or for lack of memory): loading": {Result: "signal", Status: "SIGKILL", Words: "loading"},
+		"a.service: start failed (oom-kill: the kernel killed it for lack of memory)":               {Result: "oom-kill", Status: "SIGKILL"},
+	} {
+		e.Unit, e.Verb = "a.service", "start"
+		if got := e.Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

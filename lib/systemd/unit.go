@@ -44,7 +44,7 @@ func Read(root, unit string) (u Unit, found bool) {
 				if value == "" {
 					clear(env)
 				}
-				for _, v := range words(value) {
+				for _, v := range split(value) {
 					set(env, &names, v)
 				}
 			case "EnvironmentFile":
@@ -61,9 +61,9 @@ func Read(root, unit string) (u Unit, found bool) {
 			set(env, &names, v)
 		}
 	}
-	for _, word := range words(exec) {
+	for _, word := range split(exec) {
 		if name, ok := strings.CutPrefix(word, "$"); ok && !strings.HasPrefix(name, "{") {
-			u.Exec = append(u.Exec, words(env[name])...)
+			u.Exec = append(u.Exec, split(env[name])...)
 			continue
 		}
 		u.Exec = append(u.Exec, os.Expand(word, func(name string) string { return env[name] }))
@@ -87,7 +87,7 @@ func set(env map[string]string, names *[]string, assignment string) {
 	env[name] = value
 }
 
-func words(text string) (list []string) {
+func split(text string) (list []string) {
 	_ = ocf.Words(&list).Set(text) // of what is malformed, what could be read
 	return list
 }

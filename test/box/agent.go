@@ -32,6 +32,9 @@ type Agent struct {
 	Limit     time.Duration  // an action's timeout, but for a recurring monitor
 	Watch     time.Duration  // a recurring monitor's timeout: within it a fault has to be found
 	Log       string         // the service's log, which is shown where a test fails
+	Unit      *Unit          // how a unit runs it, for ByUnit
+
+	other string // the name of its unit, where that is not the box's
 }
 
 // NewAgent installs the agent of that name. At the test's end a stop must
@@ -67,6 +70,13 @@ func (a *Agent) With(pairs ...string) *Agent {
 	return &b
 }
 
+// Another is the agent of a second resource: with a unit of its own, where there are units.
+func (a *Agent) Another(pairs ...string) *Agent {
+	b := a.With(pairs...)
+	b.other = "another"
+	return b
+}
+
 // Within is the agent with another limit of its actions.
 func (a *Agent) Within(limit time.Duration) *Agent {
 	b := *a
@@ -76,7 +86,7 @@ func (a *Agent) Within(limit time.Duration) *Agent {
 
 // Run runs an action with the agent's parameters.
 func (a *Agent) Run(c ocftest.Call) ocftest.Result {
-	c.Params = a.Params
+	c.Params = a.effective()
 	return ocftest.Program(a.Path)(context.Background(), c)
 }
 
@@ -91,7 +101,7 @@ func (a *Agent) Go(c ocftest.Call) <-chan ocftest.Result {
 // and words in what crm_mon shows.
 func (a *Agent) Call(c ocftest.Call, code ocf.Code, words ...string) ocftest.Result {
 	a.T.Helper()
-	c.Params = a.Params
+	c.Params = a.effective()
 	r := ocftest.Program(a.Path).Want(a.T, c, code, words...)
 	a.T.Logf("%s at level %d: exit %d after %v: %s", c.Action, c.Level, r.Code, r.Elapsed.Round(100*time.Microsecond), r.Reason)
 	return r
@@ -206,7 +216,7 @@ func (a *Agent) Signal(sig syscall.Signal) {
 // unidentified, which leave open which service is meant.
 func (a *Agent) Contract(t *testing.T, declaration func() ocf.Agent, broken, unidentified ocftest.Params) {
 	ocftest.Run(t, ocftest.Subject{
-		New: declaration, Program: a.Path, Params: a.Params, Broken: broken, Unidentified: unidentified,
+		New: declaration, Program: a.Path, Params: a.effective(), Broken: broken, Unidentified: unidentified,
 		Kill:   func(t testing.TB) { t.Helper(); a.In(t).Signal(syscall.SIGKILL) },
 		Freeze: func(t testing.TB) { t.Helper(); a.In(t).Signal(syscall.SIGSTOP) },
 	})
@@ -222,7 +232,7 @@ func (a *Agent) OCFTester() {
 	LetIn(a.T, a.Path) // it runs meta-data as nobody
 	// Resources of one name would have one pid file, by which a service is known whose title tells nothing.
 	args := []string{"-v", "-n", fmt.Sprintf("test-%d", testers.Add(1))}
-	for k, v := range a.Params {
+	for k, v := range a.effective() {
 		args = append(args, "-o", k+"="+v)
 	}
 	out, err := exec.Command("ocf-tester", append(args, a.Path)...).CombinedOutput()
@@ -290,7 +300,7 @@ func (a *Agent) environ(level int, interval time.Duration) []string {
 		"OCF_RESKEY_crm_feature_set=3.20.5", "OCF_RESOURCE_INSTANCE=test", "OCF_CHECK_LEVEL=" + strconv.Itoa(level),
 		"OCF_RESKEY_CRM_meta_timeout=20000", fmt.Sprintf("OCF_RESKEY_CRM_meta_interval=%d", interval.Milliseconds()),
 	}
-	for k, v := range a.Params {
+	for k, v := range a.effective() {
 		env = append(env, "OCF_RESKEY_"+k+"="+v)
 	}
 	return env

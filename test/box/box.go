@@ -53,6 +53,11 @@
 //		}},
 //	})
 //
+// Where the agent has a parameter unit, the same table runs once more with the service in a unit of systemd, in a box that
+// systemd runs: [Unit] says how, [ByUnit] which rows do so always, [NotByUnit] in a row why it would make no sense there.
+//
+//	func TestByUnit(t *testing.T) { box.ByUnit(t, "frozen by SIGSTOP", "port taken") }
+//
 // [Stubborn] is a server that ignores SIGTERM, [Background] anything else that
 // runs beside, [Until] waits. test/mysql is the model for a daemon with data,
 // test/osagents for services that need others.
@@ -94,6 +99,9 @@ func Main(m *testing.M, dirs ...string) {
 	case "init":
 		os.Exit(initBox(dirs))
 	default:
+		if InUnit() {
+			os.Exit(underSystemd(m))
+		}
 		os.Exit(m.Run())
 	}
 }
@@ -131,10 +139,18 @@ func enter() int {
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, unix.SIGTERM, unix.SIGQUIT)
-	if err := cmd.Start(); err != nil {
+	outcome, told, err := os.Pipe()
+	if err == nil && InUnit() {
+		cmd.ExtraFiles = []*os.File{told}
+	}
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "box:", err)
 		return 1
 	}
+	_ = told.Close()
 	go func() {
 		s := <-signals
 		if s == unix.SIGQUIT { // go test's own time-out: let the tests print their stacks
@@ -143,6 +159,9 @@ func enter() int {
 		}
 		_ = cmd.Process.Kill()
 	}()
+	if InUnit() {
+		return awaitOutcome(cmd, outcome)
+	}
 	return exitCode(cmd.Wait())
 }
 
@@ -166,6 +185,10 @@ func initBox(dirs []string) int {
 	}
 	cmd := self("inside")
 	cmd.Env = append(cmd.Env, "TMPDIR="+tmp) // /tmp itself holds what go test runs and writes
+	if InUnit() {
+		fmt.Fprintln(os.Stderr, "box:", becomeSystemd(cmd))
+		return 1
+	}
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "box:", err)
 		return 1

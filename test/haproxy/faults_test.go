@@ -17,11 +17,17 @@ import (
 	"github.com/openstack-ocf/agents/test/box"
 )
 
+func TestByUnit(t *testing.T) {
+	box.ByUnit(t, "configuration broken while running", "frozen master", "frozen worker", "worker killed", "master killed", "port taken",
+		"two starts at once", "stop during start", "started by an init script", "stop with a long-lived connection")
+}
+
 // TestFaults is the table of what can be wrong, with the exit codes and reasons
 // that the cluster and the operator must get. Each row starts with no HAProxy running.
 func TestFaults(t *testing.T) {
 	box.Rows(t, newHost, []box.Row[*host]{
 		{"configuration broken", func(h *host) {
+			box.NotByUnit(h.T, "it is its check that fails then, as any failed start")
 			h.write(config, text+"    balance sideways\n")
 			h.Want(ocf.Monitor, ocf.NotRunning)
 			h.Want(ocf.Start, ocf.BadArgument, config+":26", "balance only supports")
@@ -29,10 +35,12 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.ValidateAll, ocf.OK)
 		}},
 		{"the error's words are HAProxy's, however it puts them", func(h *host) {
+			box.NotByUnit(h.T, "it is its check that fails then, as any failed start")
 			h.write(config, with(h.T, "server c1 127.0.0.1:8000 check inter 100ms", "server c1"))
 			h.Want(ocf.Start, ocf.BadArgument, "'server'", "expects")
 		}},
 		{"configuration missing", func(h *host) {
+			box.NotByUnit(h.T, "config is refused beside it")
 			h.With("config", "/run/nowhere.cfg").Want(ocf.Start, ocf.BadArgument, "/run/nowhere.cfg")
 		}},
 		{"configuration deleted while running", func(h *host) {
@@ -67,6 +75,7 @@ func TestFaults(t *testing.T) {
 			h.Monitor(0, ocf.OK)
 		}},
 		{"a directory as configuration", func(h *host) {
+			box.NotByUnit(h.T, "config is refused beside it")
 			box.Sh(h.T, "mkdir -p /run/conf.d; mv %s /run/conf.d/10.cfg", config)
 			defer box.Sh(h.T, "rm -r /run/conf.d")
 			p := h.With("config", "/run/conf.d")
@@ -133,6 +142,8 @@ func TestFaults(t *testing.T) {
 			box.Sh(h.T, "kill -9 $(pgrep -x sleep) $(pgrep -x haproxy)")
 			h.Gone()
 		}},
+		{"held by a debugger", func(h *host) { h.HeldByDebugger() }},
+		{"frozen with a control group above its own", func(h *host) { h.FrozenAbove() }},
 		{"frozen master", func(h *host) {
 			h.Start()
 			m, _ := h.family()
@@ -192,6 +203,7 @@ func TestFaults(t *testing.T) {
 			h.Monitor(0, ocf.NotRunning)
 		}},
 		{"master killed, worker frozen", func(h *host) {
+			box.NotByUnit(h.T, "systemd ends the worker with its master (KillMode=mixed)")
 			h.Start()
 			m, w := h.family()
 			box.Signal(h.T, syscall.SIGSTOP, w)
@@ -221,6 +233,7 @@ func TestFaults(t *testing.T) {
 			h.Validate(ocf.OK)
 		}},
 		{"chroot directory missing", func(h *host) {
+			box.NotByUnit(h.T, "it is HAProxy that fails then, as any failed start")
 			h.servers()
 			h.write(config, with(h.T, "/var/lib/haproxy", "/var/lib/nowhere"))
 			h.Want(ocf.Start, ocf.BadArgument, "/var/lib/nowhere")
@@ -233,6 +246,7 @@ func TestFaults(t *testing.T) {
 			}
 		}},
 		{"no such user", func(h *host) {
+			box.NotByUnit(h.T, "it is its check that fails then, as any failed start")
 			h.write(config, with(h.T, "user haproxy", "user nobody-by-that-name"))
 			h.Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
 		}},
@@ -306,6 +320,7 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Stop, ocf.OK)
 		}},
 		{"master's socket deleted", func(h *host) {
+			box.NotByUnit(h.T, "a unit reloads without that socket")
 			h.Start()
 			box.Sh(h.T, "rm %s", master)
 			h.Monitor(0, ocf.Degraded, master, "reload")
@@ -315,11 +330,12 @@ func TestFaults(t *testing.T) {
 		}},
 		{"all sockets deleted", func(h *host) {
 			h.Start()
-			box.Sh(h.T, "rm /run/haproxy-master.sock.ocf* %s", socket)
+			box.Sh(h.T, "rm /run/haproxy-master.sock* %s", socket)
 			h.Monitor(0, ocf.Degraded, "cannot be asked")
 			h.Stop()
 		}},
 		{"binary missing", func(h *host) {
+			box.NotByUnit(h.T, "binary is refused beside it")
 			p := h.With("binary", "/usr/sbin/no-such-haproxy")
 			p.Want(ocf.Monitor, ocf.NotInstalled, "no-such-haproxy")
 			p.Want(ocf.Start, ocf.NotInstalled)
@@ -330,6 +346,7 @@ func TestFaults(t *testing.T) {
 			h.Gone()
 		}},
 		{"binary replaced while running", func(h *host) {
+			box.NotByUnit(h.T, "binary is refused beside it")
 			box.Sh(h.T, "cp /usr/sbin/haproxy /run/haproxy.new; mv /run/haproxy.new /run/tmp/haproxy")
 			p := h.With("binary", "/run/tmp/haproxy")
 			p.Start()
@@ -462,6 +479,7 @@ func TestFaults(t *testing.T) {
 			h.With("soft_stop", "1").Stop()
 		}},
 		{"parameters", func(h *host) {
+			box.NotByUnit(h.T, "they are refused beside it")
 			older := h.With()
 			older.Params = ocftest.Params{"conffile": config, "pidfile": pidFile, "binpath": "/usr/sbin/haproxy", "extraconf": "-n 300"}
 			older.Start()

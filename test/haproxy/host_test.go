@@ -3,6 +3,7 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -38,10 +39,19 @@ func newHost(t testing.TB) *host {
 	h := &host{box.NewAgent(t, box.Agent{
 		Name: "haproxy", Params: ocftest.Params{"config": config},
 		Pids: box.Programs("haproxy"), Processes: 2, Limit: 30 * time.Second, Watch: 8 * time.Second,
+		Unit: &box.Unit{Direct: []string{"config", "conffile", "binary", "binpath", "pid", "pidfile", "additional_parameters", "extraconf"}, Service: unit},
 	})}
 	h.write(config, text)
 	box.Sh(t, "rm -rf /run/haproxy")
 	return h
+}
+
+// unit is as Debian's.
+func unit(p ocftest.Params) string {
+	args := fmt.Sprintf("-f %s %s", cmp.Or(p["config"], p["conffile"]), cmp.Or(p["additional_parameters"], p["extraconf"]))
+	return "Type=notify\nKillMode=mixed\nSuccessExitStatus=143\nRuntimeDirectory=haproxy\nRuntimeDirectoryPreserve=yes\n" +
+		"ExecStart=/usr/sbin/haproxy -Ws " + args + " -p " + pidFile + " -S /run/haproxy-master.sock\n" +
+		"ExecReload=/usr/sbin/haproxy -Ws -c -q " + args + "\nExecReload=/bin/kill -USR2 $MAINPID\n"
 }
 
 // text is a configuration as the deployment has it, but for the addresses.

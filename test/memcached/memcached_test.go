@@ -2,6 +2,7 @@
 package memcached
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -28,7 +29,13 @@ func newHost(t testing.TB) *host {
 		Name: "memcached", Log: "/run/memcached.log",
 		Params: ocftest.Params{"port": strconv.Itoa(port), "log": "/run/memcached.log", "max_connections": "200"},
 		Pids:   box.Programs("memcached"), Processes: 1, Limit: 30 * time.Second, Watch: 10 * time.Second,
+		Unit: &box.Unit{Direct: []string{"binary", "user", "memory", "max_connections", "log", "additional_parameters"}, Service: unit},
 	})}
+}
+
+// unit is as Debian's.
+func unit(p ocftest.Params) string {
+	return fmt.Sprintf("User=nobody\nExecStart=/usr/bin/memcached -l 127.0.0.1 -p %s -m %s -c %s %s\n", p["port"], cmp.Or(p["memory"], "64"), p["max_connections"], p["additional_parameters"])
 }
 
 func TestContract(t *testing.T) {
@@ -50,6 +57,10 @@ func (h *host) connect(n int) {
 	}
 }
 
+func TestByUnit(t *testing.T) {
+	box.ByUnit(t, "started twice at once, stopped twice", "killed", "frozen", "started by hand, without a port on its command line", "port taken")
+}
+
 func TestFaults(t *testing.T) {
 	box.Rows(t, newHost, []box.Row[*host]{
 		{"started twice at once, stopped twice", func(h *host) {
@@ -65,6 +76,8 @@ func TestFaults(t *testing.T) {
 			h.Monitor(0, ocf.NotRunning, "no memcached runs on 127.0.0.1:11311")
 			h.Start()
 		}},
+		{"held by a debugger", func(h *host) { h.HeldByDebugger() }},
+		{"frozen with a control group above its own", func(h *host) { h.FrozenAbove() }},
 		{"frozen", func(h *host) {
 			h.Start()
 			h.Signal(syscall.SIGSTOP)
@@ -80,7 +93,7 @@ func TestFaults(t *testing.T) {
 		}},
 		{"another memcached on another port", func(h *host) {
 			h.Start()
-			other := h.With("port", "11312")
+			other := h.Another("port", "11312")
 			other.Want(ocf.Monitor, ocf.NotRunning)
 			other.Want(ocf.Stop, ocf.OK)
 			h.Running()
@@ -116,6 +129,7 @@ P`, port)
 			h.Want(ocf.Start, ocf.Generic, "Address already in use")
 		}},
 		{"no such user, no such program", func(h *host) {
+			box.NotByUnit(h.T, "user and binary are refused beside it")
 			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
 			h.With("binary", "memcached-of-nobody").Want(ocf.Start, ocf.NotInstalled, "install its package")
 			h.With("binary", "memcached-of-nobody").Want(ocf.Monitor, ocf.NotInstalled)

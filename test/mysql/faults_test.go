@@ -20,6 +20,11 @@ import (
 	"github.com/openstack-ocf/agents/test/box"
 )
 
+func TestByUnit(t *testing.T) {
+	box.ByUnit(t, "killed once while it starts", "frozen by SIGSTOP", "storage unmounted lazily under the server", "port taken", "ignores SIGTERM", "uninterruptible sleep",
+		"stop during start", "two starts at once", "started by hand, with another pid file")
+}
+
 // TestFaults is the table of what can be wrong, with the exit codes and reasons
 // that the cluster and the operator must get. Each row starts with no server
 // running and its storage mounted.
@@ -51,6 +56,8 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		}},
+		{"held by a debugger", func(h *host) { h.HeldByDebugger() }},
+		{"frozen with a control group above its own", func(h *host) { h.FrozenAbove() }},
 		{"frozen by SIGSTOP", func(h *host) {
 			h.Start()
 			h.Signal(syscall.SIGSTOP)
@@ -230,6 +237,7 @@ func TestFaults(t *testing.T) {
 			h.With("device", "/run/disk.img", "fstype", "ext4").Start()
 		}},
 		{"no databases on the storage", func(h *host) {
+			box.NotByUnit(h.T, "enable_creation is refused beside it")
 			empty := datadir + "/empty"
 			box.Sh(h.T, "mkdir -p %s; chown mysql:mysql %s", empty, empty)
 			defer box.Sh(h.T, "rm -rf %s", empty)
@@ -245,9 +253,11 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"no such user", func(h *host) {
+			box.NotByUnit(h.T, "user is refused beside it")
 			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
 		}},
 		{"binary missing", func(h *host) {
+			box.NotByUnit(h.T, "binary is refused beside it")
 			p := h.With("binary", "/usr/sbin/no-such-mysqld")
 			p.Want(ocf.Monitor, ocf.NotRunning) // it may be on the storage
 			h.With("binary", "no-such-mysqld").Want(ocf.Monitor, ocf.NotInstalled, "no-such-mysqld")
@@ -259,6 +269,7 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Monitor, ocf.NotRunning)
 		}},
 		{"binary on the storage", func(h *host) {
+			box.NotByUnit(h.T, "binary is refused beside it")
 			box.Sh(h.T, "cp /usr/sbin/mariadbd %s/mariadbd", datadir)
 			p := h.With("binary", datadir+"/mariadbd")
 			p.Start()
@@ -270,6 +281,7 @@ func TestFaults(t *testing.T) {
 			p.Want(ocf.Stop, ocf.OK)
 		}},
 		{"binary replaced while running", func(h *host) {
+			box.NotByUnit(h.T, "binary is refused beside it")
 			box.Sh(h.T, "cp /usr/sbin/mariadbd /run/mariadbd")
 			p := h.With("binary", "/run/mariadbd")
 			p.Start()
@@ -350,12 +362,14 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Stop, ocf.OK)
 		}},
 		{"log directory missing", func(h *host) {
+			box.NotByUnit(h.T, "log is refused beside it")
 			h.With("log", "/run/logs/deep/error.log").Start()
 			if fi, err := os.Stat("/run/logs/deep/error.log"); err != nil || fi.Size() == 0 {
 				h.T.Errorf("no log: %v", err)
 			}
 		}},
 		{"error log is a symlink", func(h *host) {
+			box.NotByUnit(h.T, "the log is the server's own to open")
 			box.Sh(h.T, "rm -rf /run/real; mkdir -p /run/log /run/real; chown mysql: /run/log /run/real; ln -s /run/real/error.log %s", errLog)
 			h.Start()
 			h.Stop()
@@ -366,6 +380,7 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Start, ocf.Generic, "permission denied")
 		}},
 		{"memlock", func(h *host) {
+			box.NotByUnit(h.T, "the limit is the unit's to raise (test/unit)")
 			p := h.With("additional_parameters", "--memlock")
 			p.Start()
 			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.Running()[0]))

@@ -37,12 +37,16 @@ func newHost(t testing.TB) *host {
 	h := &host{box.NewAgent(t, box.Agent{
 		Name: "mysql-shared-storage", Params: ocftest.Params{"config": config}, Log: errLog,
 		Pids: box.Programs("mariadbd", "mysqld"), Processes: 1, Limit: time.Minute, Watch: 6 * time.Second,
+		Unit: &box.Unit{Direct: []string{"binary", "user", "group", "log", "pid", "additional_parameters", "enable_creation"}, Service: unit},
 	})}
 	disk.Do(func() {
 		box.Sh(t, "truncate -s 600M /run/disk.img; mkfs.ext4 -q -E nodiscard -e remount-ro /run/disk.img; mkdir -p %s", datadir)
 		h.mount()
 		h.writeConfig()
 		box.Sh(t, "chown mysql:mysql %s; rmdir %s/lost+found", datadir, datadir)
+		if box.InUnit() { // whose own way to it is a script of the package
+			box.Sh(t, "mariadb-install-db --defaults-file=%s --user=mysql --skip-test-db >/dev/null 2>&1", config)
+		}
 		h.With("enable_creation", "true").Start()
 		h.sql("CREATE DATABASE app; CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(255)); CREATE USER check_me@localhost IDENTIFIED BY 'correct-horse'; GRANT ALL ON *.* TO check_me@localhost")
 		h.Stop()
@@ -51,6 +55,12 @@ func newHost(t testing.TB) *host {
 	h.writeConfig()
 	box.Sh(t, "chown mysql:mysql %s; rm -rf /run/mysqld /run/log; rm -f %s/filler", datadir, datadir)
 	return h
+}
+
+// unit is as Debian's, but for the sandbox.
+func unit(p ocftest.Params) string {
+	return "Type=notify\nUser=mysql\nGroup=mysql\nRuntimeDirectory=mysqld log\nRuntimeDirectoryPreserve=yes\nTimeoutStartSec=900\nTimeoutStopSec=900\nSendSIGKILL=no\nKillSignal=SIGTERM\n" +
+		"ExecStart=/usr/sbin/mariadbd --defaults-file=" + p["config"] + " " + p["additional_parameters"] + "\n"
 }
 
 func (h *host) mount() {

@@ -34,6 +34,10 @@ func (h *host) hold(n int) {
 	}
 }
 
+func TestByUnit(t *testing.T) {
+	box.ByUnit(t, "frozen by SIGSTOP", "killed, and started again at once", "started by hand", "held by a debugger")
+}
+
 // TestFaults is the table of what can be wrong, with the exit codes and reasons
 // that the cluster and the operator must get. Each row starts with no broker.
 func TestFaults(t *testing.T) {
@@ -44,6 +48,8 @@ func TestFaults(t *testing.T) {
 				h.Monitor(level, ocf.OK)
 			}
 		}},
+		{"held by a debugger", func(h *host) { h.HeldByDebugger() }},
+		{"frozen with a control group above its own", func(h *host) { h.FrozenAbove() }},
 		{"frozen by SIGSTOP", func(h *host) {
 			h.Start()
 			h.Signal(syscall.SIGSTOP)

@@ -37,10 +37,16 @@ func newHost(t testing.TB) *host {
 	h := &host{kind: kind, Agent: box.NewAgent(t, box.Agent{
 		Name: "qpidd", Params: ocftest.Params{"binary": binary, "config": config, "user": "daemon", "data_dir": dataDir, "log": logFile}, Log: logFile,
 		Pids: brokers, Processes: 1, Limit: 30 * time.Second, Watch: 6 * time.Second,
+		Unit: &box.Unit{Direct: []string{"binary", "user", "group", "interface", "pid_dir", "pid", "module_dir", "log", "additional_parameters", "ha_public_url", "ha_replicate"}, Service: unit},
 	})}
 	box.Sh(t, "rm -rf %s; mkdir -p %s; chown daemon %s; rm -f %s; for d in $(dirname %s) $(dirname $(dirname %s)); do chmod a+rx $d; done", dataDir, dataDir, dataDir, logFile, binary, binary)
 	h.configure("auth=no")
 	return h
+}
+
+// unit is as upstream's.
+func unit(p ocftest.Params) string {
+	return fmt.Sprintf("User=%s\nExecStart=%s --config %s --data-dir %s %s\n", p["user"], p["binary"], p["config"], p["data_dir"], p["additional_parameters"])
 }
 
 // brokers are the pids of brokers on the data directory.

@@ -35,9 +35,21 @@ func newHost(t testing.TB) *host {
 		Name: "redis", Log: "/run/redis.log",
 		Params: ocftest.Params{"port": strconv.Itoa(port), "config": config, "log": "/run/redis.log"},
 		Pids:   box.Programs("redis-server"), Processes: 1, Limit: 30 * time.Second, Watch: 10 * time.Second,
+		Unit: &box.Unit{Direct: []string{"binary", "config", "user", "group", "log", "additional_parameters"}, Service: unit},
 	})}
 	box.Sh(t, "rm -rf %[1]s; mkdir -p %[1]s; chown redis: %[1]s; echo 'dir %[1]s' >%[2]s", dir, config)
 	return h
+}
+
+// unit is as Debian's, but for the sandbox.
+func unit(p ocftest.Params) string {
+	args := []string{p["config"], "--supervised", "systemd", "--daemonize", "no"}
+	for name, option := range map[string]string{"port": "--port", "listen": "--bind", "socket": "--unixsocket"} {
+		if p[name] != "" && (name != "port" || p["socket"] == "") {
+			args = append(args, option, p[name])
+		}
+	}
+	return "Type=notify\nUser=redis\nGroup=redis\nRuntimeDirectory=redis\nUMask=007\nLimitNOFILE=65535\nExecStart=/usr/bin/redis-server " + strings.Join(args, " ") + " " + p["additional_parameters"] + "\n"
 }
 
 // configure adds to the configuration file.
@@ -86,6 +98,10 @@ func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }
 func TestNoForks(t *testing.T)   { newHost(t).NoForks(0, 10) }
 func TestMemory(t *testing.T)    { newHost(t).Memory(10) }
 
+func TestByUnit(t *testing.T) {
+	box.ByUnit(t, "started twice at once, stopped twice", "killed", "frozen", "started by hand, the port in its file", "port taken")
+}
+
 func TestFaults(t *testing.T) {
 	box.Rows(t, newHost, []box.Row[*host]{
 		{"started twice at once, stopped twice", func(h *host) {
@@ -101,6 +117,8 @@ func TestFaults(t *testing.T) {
 			h.Monitor(0, ocf.NotRunning, "no Redis runs on 127.0.0.1:6399")
 			h.Start()
 		}},
+		{"held by a debugger", func(h *host) { h.HeldByDebugger() }},
+		{"frozen with a control group above its own", func(h *host) { h.FrozenAbove() }},
 		{"frozen", func(h *host) {
 			h.Start()
 			h.Signal(syscall.SIGSTOP)
@@ -117,7 +135,7 @@ func TestFaults(t *testing.T) {
 		}},
 		{"another Redis on another port", func(h *host) {
 			h.Start()
-			other := h.With("port", "6398")
+			other := h.Another("port", "6398")
 			other.Want(ocf.Monitor, ocf.NotRunning)
 			other.Want(ocf.Stop, ocf.OK)
 			h.Running()
@@ -127,8 +145,8 @@ func TestFaults(t *testing.T) {
 			s := h.With("port", "", "socket", socket)
 			s.Start()
 			s.Monitor(10, ocf.OK)
-			h.Want(ocf.Monitor, ocf.NotRunning)
-			s.With("socket", "/run/redis/other").Want(ocf.Monitor, ocf.NotRunning)
+			h.Another().Want(ocf.Monitor, ocf.NotRunning)
+			s.Another("socket", "/run/redis/other").Want(ocf.Monitor, ocf.NotRunning)
 			s.With("socket", "relative").Want(ocf.Stop, ocf.Generic)
 			box.Sh(h.T, "rm %s", socket)
 			s.Monitor(0, ocf.Generic, "does not serve")
@@ -222,6 +240,7 @@ func TestFaults(t *testing.T) {
 			h.Want(ocf.Start, ocf.Generic, "dir /run/redis-data", "No such file or directory")
 		}},
 		{"no such user, program, configuration file", func(h *host) {
+			box.NotByUnit(h.T, "all of these are refused beside it")
 			h.With("user", "nobody-by-that-name").Want(ocf.Start, ocf.BadArgument, "nobody-by-that-name")
 			h.With("binary", "redis-of-nobody").Want(ocf.Start, ocf.NotInstalled, "install its package")
 			h.With("config", "/run/nobodys.conf").Want(ocf.Start, ocf.BadArgument, "there is no configuration file /run/nobodys.conf")

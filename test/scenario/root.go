@@ -10,7 +10,7 @@ import (
 // rootPackages are what the tests that can run on another release, 13 or later, need on a node, beside what makes it a node.
 // All fence agents together would bring all clouds' SDKs.
 var rootPackages = []string{
-	"mariadb-server", "haproxy", "fence-agents-ipmilan", "fence-agents-redfish", "fence-agents-apc-snmp", "crmsh", "libxml2-utils", "iputils-arping", "e2fsprogs", "ethtool", "kmod",
+	"mariadb-server", "haproxy", "redis-server", "fence-agents-ipmilan", "fence-agents-redfish", "fence-agents-apc-snmp", "crmsh", "libxml2-utils", "iputils-arping", "e2fsprogs", "ethtool", "kmod",
 }
 
 // Root is the root of the nodes that the environment wants: the variable ROOT names it, and with SUITE it is made there first,

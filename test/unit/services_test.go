@@ -113,7 +113,7 @@ TimeoutStopSec=5min
 	t.Run("killed at each start", func(t *testing.T) {
 		h := on(t, n, "redis", "redis-server.service", nil)
 		h.dropIn("[Service]\nExecStart=\nExecStart=/bin/sh -c \"echo about to load; kill -KILL $$$$\"\nNoExecPaths=\nExecPaths=\n")
-		r := h.want(ocf.Start, ocf.Generic, "redis-server.service: start failed (signal, SIGKILL)", "about to load")
+		r := h.want(ocf.Start, ocf.Generic, "redis-server.service: start failed (signal, of SIGKILL: by somebody, or for lack of memory)", "about to load")
 		if got := strings.Count(r.Stderr, "started once more"); got != 1 {
 			t.Errorf("it was started again %d times: %s", got, r)
 		}

@@ -193,7 +193,7 @@ func (h *host) life(t *testing.T) {
 	part("a stranger in the unit", func(h *host) {
 		h.dropIn("[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep 1000\nNoExecPaths=\nExecPaths=\n")
 		h.sh("systemctl start %s", h.unit)
-		h.until("it runs", func() bool { return h.state("ActiveState") == "active" })
+		h.until("it runs", func() bool { return h.sh("cat /proc/%s/comm || true", h.state("MainPID")) == "sleep" })
 		h.want(ocf.Monitor, ocf.Generic, h.unit+" runs sleep (pid ")
 		h.want(ocf.Stop, ocf.OK)
 	})

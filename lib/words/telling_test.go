@@ -1,0 +1,83 @@
+package words
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTelling(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		lines []string
+		want  []string
+	}{
+		{"nothing", nil, nil},
+		{"blank", []string{"", "  "}, nil},
+		{"no trouble: the last ones", []string{"a", "b", "c", "d", "e", "f"}, []string{"b", "c", "d", "e", "f"}},
+		{"trouble only", []string{"hello", "Cannot open x", "bye"}, []string{"Cannot open x"}},
+		{"repeated", []string{"1 failed to lock", "2 failed to lock"}, []string{"1 failed to lock"}},
+		{
+			"marked levels count before words",
+			[]string{"[Note] 0 errors in the check", "[ERROR] Aborting"},
+			[]string{"[ERROR] Aborting"},
+		},
+		{
+			"the middle goes",
+			[]string{"error a", "error b", "error c", "error d", "error e", "error f"},
+			[]string{"error a", "error b", "error c", "error e", "error f"},
+		},
+		{"a warning is no last word", []string{"2026-11-26  7:21:32 0 [Warning] Could not increase number of max_open_files to more than 1024", "2026-11-26  7:21:33 0 [Note] InnoDB: errors: none"}, nil},
+		{"nor is one of another daemon", []string{
+			"2026-11-26 07:21:33 [Broker] warning Cannot set thread names", "[NOTICE]   (12) : haproxy version is 2.6, cannot say more",
+			"2026-11-26 07:21:34.999 2196 WARNING oslo_config.cfg [None req-50ced0ef - - - - - -] Deprecated: unable to go on",
+		}, nil},
+		{
+			"what speaks of warnings is no warning",
+			[]string{"2026-11-26 07:21:33 [Broker] critical Unexpected error: warning was fatal"},
+			[]string{"warning was fatal"},
+		},
+		{
+			"advice that destroys data is not passed on",
+			[]string{"2026-11-26  7:21:32 0 [ERROR] mariadbd: Aria recovery failed. Please run aria_chk -r on all Aria tables (*.MAI) and delete all aria_log.######## files"},
+			[]string{"mariadbd: Aria recovery failed. (Its advice to repair or delete is in the log: copy the data first)"},
+		},
+		{
+			"nor within other words",
+			[]string{"[ERROR] Crash recovery failed. Either correct the problem (if it's, for example, out of memory error) and restart, or delete tc log and start server with --tc-heuristic-recover={commit|rollback}"},
+			[]string{"[ERROR] Crash recovery failed. (Its advice to repair or delete is in the log: copy the data first)"},
+		},
+		{"what could not be deleted is no advice", []string{"error: cannot delete port 7"}, []string{"error: cannot delete port 7"}},
+		{"cleaned", []string{"\x1b[31merror\tx\r"}, []string{"[31merror x"}},
+		{
+			"without what stands before the message",
+			[]string{
+				"2026-11-26  7:21:32 0 [ERROR] Can't open the table", "2026-11-26 07:21:33 [Broker] critical Unexpected error: x",
+				"2026-11-26 07:21:34.999 2196 ERROR oslo_service.service [None req-50ced0ef - - - - - -] Login refused", "2026-11-26T07:21:35Z error",
+			},
+			[]string{"Can't open the table", "x", "Login refused"},
+		},
+		{
+			"Redis calls what it dies of a warning",
+			[]string{
+				"12:M 28 Nov 2026 04:54:28.663 # WARNING Memory overcommit must be enabled! Without it, a background save may fail",
+				"12:M 28 Nov 2026 04:54:28.663 # Warning: Could not create server TCP listening socket *:6399: bind: Address already in use",
+				"12:M 28 Nov 2026 04:54:28.663 # Failed listening on port 6399 (TCP), aborting.",
+			},
+			[]string{"Could not create server TCP listening socket *:6399: bind: Address already in use"},
+		},
+		{
+			"and has its cause below a heading",
+			[]string{"", "*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***", "Reading the configuration file, at line 1", ">>> 'dir /run/redis-data'", "No such file or directory"},
+			[]string{">>> 'dir /run/redis-data'", "No such file or directory"},
+		},
+	} {
+		if got := Telling(c.lines); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+	long := Telling([]string{"error " + strings.Repeat("ü", 1000)})
+	if len(long) != 1 || len(long[0]) > 303 {
+		t.Errorf("a line of %d bytes", len(long[0]))
+	}
+}
