@@ -308,6 +308,9 @@ func frozen(p *daemon.Process, what string) error {
 	if err != nil {
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) has just ended: %w", what, p.PID, errChanged)
 	}
+	if st.State == 't' {
+		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen (held by a debugger%s): %w", what, p.PID, service.Debugger(p), errFrozen)
+	}
 	if st.Stopped() {
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen (state %c, stopped by a signal): %w", what, p.PID, st.State, errFrozen)
 	}

@@ -106,7 +106,7 @@ func Thawed(p *daemon.Process) error {
 		return ocf.Errorf(ocf.NotRunning, "%s has just ended", p)
 	}
 	if st.State == 't' {
-		return ocf.Errorf(ocf.Generic, "%s is frozen (held by a debugger%s): it answers nobody", p, tracer(p.Tracer()))
+		return ocf.Errorf(ocf.Generic, "%s is frozen (held by a debugger%s): it answers nobody", p, Debugger(p))
 	}
 	if st.Stopped() {
 		return ocf.Errorf(ocf.Generic, "%s is frozen (state %c, stopped by a signal): it answers nobody", p, st.State)
@@ -117,8 +117,9 @@ func Thawed(p *daemon.Process) error {
 	return nil
 }
 
-// tracer names the process that holds another.
-func tracer(pid int) string {
+// Debugger names the process that holds another, for a reason.
+func Debugger(p *daemon.Process) string {
+	pid := p.Tracer()
 	if pid == 0 {
 		return ""
 	}

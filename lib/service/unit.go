@@ -170,11 +170,8 @@ func (d Daemon) follow(ctx context.Context, r *ocf.Request, job <-chan error) er
 			q.put(ctx)
 		case done:
 			q.drop()
-			switch settled, err := systemd.Failure(ctx, d.Unit); {
-			case err != nil && ctx.Err() == nil:
-				return ocf.Errorf(ocf.Generic, "%w", err)
-			case settled && ctx.Err() == nil:
-				return ocf.Errorf(ocf.Generic, "%s was started, and has ended at once without a failure: see journalctl -u %s", d.Unit, d.Unit)
+			if err := d.ended(ctx); err != nil {
+				return err
 			}
 		default:
 			q.drop() // the answer would be somebody else's
@@ -205,6 +202,20 @@ func (d Daemon) follow(ctx context.Context, r *ocf.Request, job <-chan error) er
 			return ocf.Errorf(ocf.Generic, "%w; %s may still be on its way: see journalctl -u %s, and give start a longer timeout", asked, d.Unit, d.Unit)
 		}
 	}
+}
+
+// ended is how a unit that was started and has no process left ended; nil if systemd does not know yet.
+func (d Daemon) ended(ctx context.Context) error {
+	settled, err := systemd.Failure(ctx, d.Unit)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return ocf.Errorf(ocf.Generic, "%w", err)
+	case settled:
+		return ocf.Errorf(ocf.Generic, "%s was started, and has ended at once without a failure: see journalctl -u %s", d.Unit, d.Unit)
+	}
+	return nil
 }
 
 // question is one that is asked in the background, while what it is about is watched.
