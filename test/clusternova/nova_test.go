@@ -1,5 +1,5 @@
-// Package clusternova tests what must run on one host at a time, nova-consoleauth, cinder-volume by its unit and neutron's L2
-// agent, in the document's group: with the database and the broker that they need, on three nodes.
+// Package clusternova tests what must run on one host at a time, nova-consoleauth, cinder-volume and manila-share by their
+// units, and neutron's L2 agent, in the document's group: with the database and the broker that they need, on three nodes.
 package clusternova
 
 import (
@@ -14,7 +14,7 @@ import (
 )
 
 // stepTimeout is for one thing to happen, on a machine that is busy with other tests: Python starts more than once.
-const stepTimeout = 4 * time.Minute
+const stepTimeout = 8 * time.Minute
 
 // step is a context for one thing to happen.
 func step(t *testing.T) context.Context {
@@ -38,14 +38,14 @@ func TestGroup(t *testing.T) {
 	}
 	t.Logf("broker: %s", broker)
 	server, l2 := neutron(t)
-	volume := cinder(t)
-	services := []scenario.Service{scenario.MySQL(), bus, server, nova, volume, l2}
+	volume, share := cinder(t), manila(t)
+	services := []scenario.Service{scenario.MySQL(), bus, server, nova, volume, share, l2}
 	cfg, err := scenario.Config(built.Binary(t), services...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := cluster.New(t, cfg)
-	// Three databases are made, and each service starts for the first time.
+	// Four databases are made, and each service starts for the first time.
 	deploying, cancel := context.WithTimeout(t.Context(), 5*stepTimeout)
 	defer cancel()
 	s, err := scenario.Deploy(deploying, c, func(line string) { t.Log(line) }, services...)
@@ -53,7 +53,7 @@ func TestGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	acts := []scenario.Act{scenario.Move, scenario.PowerCut, scenario.Kill.On(l2.ID), scenario.Freeze.On(nova.ID), scenario.Kill.On(volume.ID), scenario.Freeze.On(volume.ID)}
+	acts := []scenario.Act{scenario.Move, scenario.PowerCut, scenario.Kill.On(l2.ID), scenario.Freeze.On(nova.ID), scenario.Kill.On(volume.ID), scenario.Freeze.On(volume.ID), scenario.Kill.On(share.ID), scenario.Freeze.On(share.ID)}
 	for _, act := range acts {
 		if !t.Run(strings.TrimSpace(act.To+" "+act.Name), func(t *testing.T) {
 			r, err := s.Play(step(t), act)

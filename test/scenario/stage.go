@@ -268,7 +268,7 @@ func (s *Stage) MakeDatabase(ctx context.Context, name, sync string) error {
 	}
 	s.say("on " + at + ": # " + sync + ", into a database of its own")
 	_, err = s.Cluster.Node(at).Shell(ctx, fmt.Sprintf(`set -e
-		mariadb -e "CREATE DATABASE %[1]s; GRANT ALL ON %[1]s.* TO %[1]s@'%%' IDENTIFIED BY '%[2]s'"
+		mariadb -e "CREATE DATABASE %[1]s CHARACTER SET utf8; GRANT ALL ON %[1]s.* TO %[1]s@'%%' IDENTIFIED BY '%[2]s'"
 		%[3]s`, name, SQLPassword, sync))
 	return err
 }
