@@ -1,6 +1,6 @@
 # openstack-ocf: `make` builds, `make demo` shows it on a cluster, `make test` tests it.
 .DEFAULT_GOAL := build
-.PHONY: build install packages deps demo-deps unit test test-trixie demo chaos bench lint fmt changelog clean
+.PHONY: build install packages deps demo-deps unit test test-trixie test-policy demo chaos bench lint fmt changelog clean
 
 GO        ?= $(shell test/deps/go-path)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0)
@@ -42,6 +42,10 @@ test: deps build
 CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/openstack-ocf
 test-trixie: deps build
 	@SUITE=trixie ROOT='$(CACHE)/trixie' test/deps/run-tests ./test/clustermysql ./test/plan ./test/swap
+
+# The targeted SELinux policy, whose sources are in POLICY, asked whether it lets agents and services do on EL what they do.
+test-policy:
+	@POLICY='$(abspath $(POLICY))' test/deps/run-tests ./test/policy
 
 # KEEP=1 leaves the cluster up; DEMO_MARKDOWN=file gets the table of figures, DEMO_REPORT=file a page with a timeline, and
 # DEMO_PICTURE=file a drawing of the fail-over after the power cut.

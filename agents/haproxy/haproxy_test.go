@@ -27,6 +27,20 @@ func TestWithoutTakeover(t *testing.T) {
 	}
 }
 
+// TestSaidFile: where policies let HAProxy write, if that is there and the name is HAProxy's alone.
+func TestSaidFile(t *testing.T) {
+	home := t.TempDir()
+	for _, c := range [][3]string{
+		{"/run/haproxy-master.sock.ocf", home, home + "/stats-haproxy-master.sock.ocf.out"},
+		{"/run/haproxy-master.sock.ocf", home + "/none", "/run/haproxy-master.sock.ocf.out"},
+		{"/srv/a/haproxy-master.sock.ocf", home, "/srv/a/haproxy-master.sock.ocf.out"},
+	} {
+		if got := saidFile(c[0], c[1]); got != c[2] {
+			t.Errorf("%s, %s: %s, want %s", c[0], c[1], got, c[2])
+		}
+	}
+}
+
 func TestAlerts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out")
 	if err := os.WriteFile(file, []byte(`[NOTICE]   (298) : haproxy version is 2.6.12
@@ -151,5 +165,29 @@ func TestValues(t *testing.T) {
 	args := strings.Fields("haproxy -W -f a -f b -p -f")
 	if got := values(args, "-f"); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestConfined looks at nodes made by hand.
+func TestConfined(t *testing.T) {
+	for _, c := range []struct {
+		enforce, boolean string
+		warns            bool
+	}{{"1", "0 0", true}, {"1", "0 1", true}, {"1", "1 1", false}, {"0", "0 0", false}, {"1", "", false}, {"", "", false}} {
+		root := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(root, "sys/fs/selinux/booleans"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for path, text := range map[string]string{"enforce": c.enforce, "booleans/haproxy_connect_any": c.boolean} {
+			if text == "" {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(root, "sys/fs/selinux", path), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := confined(root); (got != "") != c.warns || c.warns && !strings.Contains(got, "setsebool -P haproxy_connect_any 1") {
+			t.Errorf("%+v: %q", c, got)
+		}
 	}
 }

@@ -42,7 +42,19 @@ func addedFor(pid string) added {
 	if name := strings.TrimSuffix(filepath.Base(pid), ".pid"); name != "haproxy" {
 		base += "-" + name
 	}
-	return added{base, base + ".stats", base + ".cfg", base + ".refused", base + ".out"}
+	return added{base, base + ".stats", base + ".cfg", base + ".refused", saidFile(base, home)}
+}
+
+// home is HAProxy's own directory, as packaged.
+const home = "/var/lib/haproxy"
+
+// saidFile is where HAProxy says what is wrong. Under SELinux it may write to no file that another domain made under /run; in
+// its own directory it may, and AppArmor lets it where the name begins with stats. Names are unique under /run only.
+func saidFile(base, home string) string {
+	if fi, err := os.Stat(home); err != nil || !fi.IsDir() || !slices.Contains([]string{"/run", "/var/run"}, filepath.Dir(base)) {
+		return base + ".out"
+	}
+	return filepath.Join(home, "stats-"+filepath.Base(base)+".out")
 }
 
 func formerFor(pid string) added {

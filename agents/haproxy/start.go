@@ -85,7 +85,7 @@ func (a *agent) await(ctx context.Context, r *ocf.Request, s settings) (running 
 
 // prepare makes the directories that HAProxy needs but does not make, and the
 // file with its stats socket.
-func (a *agent) prepare(s settings, c setup) error {
+func (a *agent) prepare(ctx context.Context, s settings, c setup) error {
 	if err := os.MkdirAll(filepath.Dir(s.master), 0o755); err != nil {
 		return ocf.Errorf(ocf.Permission, "%w", err)
 	}
@@ -105,6 +105,7 @@ func (a *agent) prepare(s settings, c setup) error {
 		if account, err := daemon.Lookup(c.User, c.Group); err == nil {
 			_ = os.Chown(dir, account.UID, account.GID)
 		}
+		_ = daemon.Relabel(ctx, dir)
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func (a *agent) check(ctx context.Context, r *ocf.Request, s settings, c setup, 
 	if err := newEnough(ctx, r, program); err != nil {
 		return err
 	}
-	if err := a.prepare(s, c); err != nil {
+	if err := a.prepare(ctx, s, c); err != nil {
 		return err
 	}
 	return a.verify(ctx, r, c, program, s.out, s.options(c))

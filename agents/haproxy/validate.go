@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/openstack-ocf/agents/lib/selinux"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -31,7 +32,19 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 		return ocf.Errorf(ocf.BadArgument, "%w", err)
 	}
 	service.EnabledHint(r, cmp.Or(a.unit, "haproxy.service"))
+	if w := confined("/"); w != "" {
+		r.Log.Warn(w)
+	}
 	return nil
+}
+
+// confined says what SELinux would keep HAProxy from, "" if nothing is seen of that. root is put before every path.
+func confined(root string) string {
+	const boolean = "haproxy_connect_any"
+	if !selinux.Enforcing(root) || !selinux.Off(root, boolean) {
+		return ""
+	}
+	return "SELinux is enforcing and lets HAProxy listen on and connect to web ports only, not those of a database or of APIs: setsebool -P " + boolean + " 1, on all nodes"
 }
 
 // valid checks the configuration. One that a unit runs has none of our sockets, may be of any version, and nothing is

@@ -59,7 +59,7 @@ func (a *agent) daemon(ctx context.Context, r *ocf.Request) service.Daemon {
 		Blind: func(ctx context.Context, p *daemon.Process) daemon.StopOptions {
 			return daemon.StopOptions{First: wrappersWith(parentOf(p)), Grace: service.Remaining(ctx) / 3}
 		},
-		Host: func(ctx context.Context, binary string) error { return a.host(r, s, binary) },
+		Host: func(context.Context, string) error { return a.host(r, s) },
 	}
 	for param, test := range map[string]daemon.Test{
 		"datadir": daemon.UsesDir(a.datadir, "datadir"), "config": startedWith(a.config),

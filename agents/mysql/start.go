@@ -41,7 +41,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, binary s
 	if err != nil {
 		return daemon.Command{}, err
 	}
-	if err := service.OwnDirs(account, append(s.runDirs(), filepath.Dir(s.log))...); err != nil {
+	if err := service.OwnDirs(ctx, account, append(s.runDirs(), filepath.Dir(s.log))...); err != nil {
 		return daemon.Command{}, err
 	}
 	if err := service.CanWrite(account, s.user, s.runDirs()...); err != nil {

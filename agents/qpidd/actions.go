@@ -75,8 +75,9 @@ func (a *agent) recovered(ctx context.Context, r *ocf.Request, s settings) {
 
 // guard checks what must be so on this node, and makes it so where no unit does.
 func (a *agent) guard(ctx context.Context, r *ocf.Request, s settings) error {
+	makes := func(account daemon.Account, dirs ...string) error { return service.OwnDirs(ctx, account, dirs...) }
 	if !a.storage.Shared {
-		if err := a.own(service.OwnDirs, s.dirs...); err != nil {
+		if err := a.own(makes, s.dirs...); err != nil {
 			return err
 		}
 	}
@@ -94,7 +95,7 @@ func (a *agent) guard(ctx context.Context, r *ocf.Request, s settings) error {
 	if a.unit == "" {
 		made = append(slices.Clone(dirs), filepath.Dir(a.log))
 	}
-	if err := a.own(service.OwnDirs, made...); err != nil {
+	if err := a.own(makes, made...); err != nil {
 		return err
 	}
 	if err := a.own(a.canWrite, dirs...); err != nil {

@@ -84,7 +84,7 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 		},
 		Unit: a.unit, User: a.user, Group: a.group,
 		Binary:    func() (string, error) { return r.LookPath(a.binary) },
-		Launch:    func(_ context.Context, binary string) (daemon.Command, error) { return a.launch(r, binary) },
+		Launch:    func(ctx context.Context, binary string) (daemon.Command, error) { return a.launch(ctx, r, binary) },
 		Questions: []service.Question{{Level: 10, Ask: a.inDepth}},
 		Patience:  func(ctx context.Context, p *daemon.Process) daemon.StopOptions { return a.patience(ctx, r, p) },
 	}
@@ -108,7 +108,7 @@ func (a *agent) ours(r *ocf.Request) daemon.Test {
 	return daemon.Any(daemon.HasOption(a.socket, "--unixsocket"), daemon.ListensOnUnix(a.socket))
 }
 
-func (a *agent) launch(r *ocf.Request, binary string) (daemon.Command, error) {
+func (a *agent) launch(ctx context.Context, r *ocf.Request, binary string) (daemon.Command, error) {
 	if !files.Exists(a.config) {
 		return daemon.Command{}, ocf.Errorf(ocf.BadArgument, "there is no configuration file %s: set config", a.config)
 	}
@@ -123,7 +123,7 @@ func (a *agent) launch(r *ocf.Request, binary string) (daemon.Command, error) {
 		args = append(args, "--unixsocket", a.socket)
 		account, err := service.Account(a.user, a.group)
 		if err == nil {
-			err = service.OwnDirs(account, filepath.Dir(a.socket))
+			err = service.OwnDirs(ctx, account, filepath.Dir(a.socket))
 		}
 		if err != nil {
 			return daemon.Command{}, err

@@ -29,7 +29,7 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 		Service: i.service(),
 		Unit:    i.params.unit,
 		Binary:  func() (string, error) { return r.LookPath(i.params.binary) },
-		Launch:  func(_ context.Context, binary string) (daemon.Command, error) { return i.launch(binary) },
+		Launch:  i.launch,
 		Questions: []service.Question{{Ask: func(ctx context.Context, p *daemon.Process) error {
 			return i.health(ctx, p)
 		}}},
@@ -47,7 +47,7 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 }
 
 // launch is how the service is started without a unit.
-func (i *instance) launch(binary string) (daemon.Command, error) {
+func (i *instance) launch(ctx context.Context, binary string) (daemon.Command, error) {
 	c, err := i.load(oslo.CommandLine{Prog: i.prog, Args: i.args})
 	if err != nil {
 		return daemon.Command{}, err
@@ -60,7 +60,7 @@ func (i *instance) launch(binary string) (daemon.Command, error) {
 	return daemon.Command{
 		Path: binary, Args: i.args, User: i.params.user, Output: i.log, Logs: c.logs(i.log), PIDFile: i.pid,
 		Limits: []daemon.Limit{{Resource: unix.RLIMIT_NOFILE, Value: 65535}},
-	}, service.OwnDirs(account, dirs...)
+	}, service.OwnDirs(ctx, account, dirs...)
 }
 
 func (i *instance) patient(ctx context.Context) daemon.StopOptions {

@@ -379,7 +379,8 @@ func (s Service) Lock(ctx context.Context, r *ocf.Request) (release func(), err 
 }
 
 // OwnDirs makes the directories that are missing, for the account.
-func OwnDirs(account daemon.Account, dirs ...string) error {
+func OwnDirs(ctx context.Context, account daemon.Account, dirs ...string) error {
+	var made []string
 	for _, dir := range dirs {
 		if _, err := os.Stat(dir); err == nil {
 			continue
@@ -390,7 +391,9 @@ func OwnDirs(account daemon.Account, dirs ...string) error {
 		if err := os.Chown(dir, account.UID, account.GID); err != nil {
 			return ocf.Errorf(ocf.Permission, "%w", err)
 		}
+		made = append(made, dir)
 	}
+	_ = daemon.Relabel(ctx, made...) // it fails where there are no labels, such as on NFS
 	return nil
 }
 

@@ -306,6 +306,9 @@ func rpmUpgrades(t *testing.T, n *node) {
 		t.Errorf("an upgrade warns of a removal:\n%s", out)
 	}
 	n.there(t, newer)
+	if got := n.sh(t, "rpm -V --nodeps openstack-ocf"); got != "" {
+		t.Errorf("rpm -V: %s", got)
+	}
 	n.sh(t, "crm_resource --force-check --resource db")
 	n.undisturbed(t)
 }
@@ -313,6 +316,9 @@ func rpmUpgrades(t *testing.T, n *node) {
 func rpmRemoves(t *testing.T, n *node) {
 	n.maintenance(t, true)
 	says(t, n.sh(t, rpm+"-e openstack-ocf"))
+	if got := n.sh(t, "! rpm -V --nodeps openstack-ocf"); !strings.Contains(got, "is not installed") {
+		t.Errorf("rpm -V: %s", got)
+	}
 	n.gone(t)
 	n.undisturbed(t)
 }

@@ -149,4 +149,26 @@ connection = mysql+pymysql://cinder:secret@127.0.0.1/cinder
 	h.sh("su -s /bin/sh cinder -c 'cinder-manage db sync'")
 	h.slow = true
 	h.life(t)
+	t.Run("EL's units", func(t *testing.T) {
+		// What RDO's units pass: the distribution's file first, which says where nobody is, and what the later one does not.
+		h.write("/usr/share/cinder/cinder-dist.conf", "[DEFAULT]\nlogdir = /var/log/cinder\nstate_path = /var/lib/cinder\nhost = of-the-distribution\ntransport_url = rabbit://nobody@127.0.0.1:1/\n"+
+			"report_interval = 2\n[database]\nconnection = mysql+pymysql://cinder@127.0.0.1:1/cinder\n[oslo_concurrency]\nlock_path = /var/lib/cinder/tmp\n")
+		h.sh(`printf '[DEFAULT]\nenabled_backends = one\n[one]\nvolume_driver = cinder.tests.fake_driver.FakeLoggingVolumeDriver\n' >>/etc/cinder/cinder.conf
+			sed -i /report_interval/d /etc/cinder/cinder.conf; mkdir -p /var/lib/cinder/tmp; chown cinder: /var/lib/cinder/tmp`)
+		for agent, program := range map[string]string{"cinder-schedule": "scheduler", "cinder-volume": "volume"} {
+			t.Run(program, func(t *testing.T) {
+				h := on(t, h.Node, agent, "openstack-cinder-"+program+".service", nil)
+				h.write("/usr/lib/systemd/system/"+h.unit, "[Service]\nLimitNOFILE=131072\nLimitNPROC=131072\nType=simple\nUser=cinder\n"+
+					"ExecStart=/usr/bin/cinder-"+program+" --config-file /usr/share/cinder/cinder-dist.conf --config-file /etc/cinder/cinder.conf --logfile /var/log/cinder/"+program+".log\n"+
+					"Restart=on-failure\n[Install]\nWantedBy=multi-user.target\n")
+				h.sh("systemctl daemon-reload")
+				h.want(ocf.Start, ocf.OK)
+				h.watch(10, ocf.OK)
+				h.sh("kill -KILL %d", h.pid())
+				h.until("systemd has seen it die", func() bool { return h.state("ActiveState") == "failed" })
+				h.watch(0, ocf.NotRunning)
+				h.want(ocf.Stop, ocf.OK)
+			})
+		}
+	})
 }

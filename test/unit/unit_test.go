@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -117,9 +118,12 @@ func (h *host) dropIn(text string) {
 	}
 }
 
-// life is what every agent with a unit owes.
-func (h *host) life(t *testing.T) {
+// life is what every agent with a unit owes; or only those parts, where its other unit has shown the rest.
+func (h *host) life(t *testing.T, only ...string) {
 	part := func(name string, do func(h *host)) {
+		if len(only) > 0 && !slices.Contains(only, name) {
+			return
+		}
 		t.Run(name, func(t *testing.T) {
 			in := *h
 			in.TB = t
@@ -171,7 +175,7 @@ func (h *host) life(t *testing.T) {
 	part("control group frozen", func(h *host) {
 		h.dropIn("[Service]\nTimeoutStopSec=15min\n")
 		h.want(ocf.Start, ocf.OK)
-		h.sh("echo 1 >/sys/fs/cgroup/system.slice/%s/cgroup.freeze", h.unit)
+		h.sh("echo 1 >/sys/fs/cgroup/system.slice/%[1]s/cgroup.freeze; until grep -qx 'frozen 1' /sys/fs/cgroup/system.slice/%[1]s/cgroup.events; do sleep 0.01; done", h.unit)
 		h.watch(0, ocf.Generic, "frozen with its control group /system.slice/"+h.unit)
 		h.run.Want(h.TB, ocftest.Call{Action: ocf.Stop, Params: h.params, Timeout: 20 * time.Second}, ocf.OK)
 		h.want(ocf.Monitor, ocf.NotRunning)
@@ -335,6 +339,8 @@ func TestHAProxy(t *testing.T) {
 		h.want(ocf.Stop, ocf.OK)
 		h.write("/etc/sysconfig/haproxy", "\n")
 		h.want(ocf.Start, ocf.BadArgument, "not set in HAProxy's environment")
+		h.write("/etc/sysconfig/haproxy", "VIP=127.0.0.1\n")
+		h.life(t, "start, stop and again", "killed", "control group frozen")
 	})
 }
 
