@@ -210,7 +210,8 @@ var needed = []struct {
 	{why: "direct: restorecon for directories that are made", who: "setfiles_t", on: "cluster_var_run_t", class: "dir", may: "relabelfrom"},
 
 	// HAProxy.
-	{why: "direct: sockets in /run that it makes", who: "haproxy_t", on: "haproxy_var_run_t", class: "sock_file", may: "create setattr rename unlink"},
+	{why: "direct: sockets in /run that it makes", who: "haproxy_t", on: "haproxy_var_run_t", class: "sock_file", may: "create setattr link rename unlink"},
+	{why: "a stats socket where EL has it, kept aside while a new one is made", who: "haproxy_t", on: "haproxy_var_lib_t", class: "sock_file", may: "create setattr link rename unlink"},
 	{why: "direct: in /run itself", who: "haproxy_t", on: "var_run_t", class: "dir", may: "add_name remove_name write"},
 	{why: "direct: not in a directory of ours", who: "haproxy_t", on: "cluster_var_run_t", class: "sock_file", not: "create unlink"},
 	{why: "direct: our configuration file with its socket", who: "haproxy_t", on: "cluster_var_run_t", class: "file", may: "read open getattr", not: "write append"},
