@@ -18,7 +18,7 @@ func Place() placement.Place {
 		Config: balance,
 		Ours:   func(text string) bool { return strings.HasPrefix(text, written) },
 		Check:  []string{"haproxy", "-c", "-f"},
-	}}
+	}, Confined: func(root string, _ func(string) string) string { return confined(root) }}
 }
 
 const written = "# Written by openstack-ocf "

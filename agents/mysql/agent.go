@@ -4,6 +4,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -48,6 +49,9 @@ func Place() placement.Place {
 	return placement.Place{
 		Names: []string{"mysql", "mariadb"}, Port: 3306,
 		Single: "two servers on one data directory destroy it",
+		Confined: func(root string, parameter func(string) string) string {
+			return confined(root, cmp.Or(parameter("datadir"), stockData))
+		},
 	}
 }
 

@@ -29,6 +29,9 @@ type Place struct {
 	// tells of which types of file system.
 	HoldsAddress  bool
 	MountsStorage func(fstype string) bool
+	// Confined says what SELinux or AppArmor would keep the service from on this node, "" if nothing. root is put before
+	// every path.
+	Confined func(root string, parameter func(name string) string) string
 	// Balancer is set of an agent that hands on the requests to API services.
 	Balancer *Balancer
 }

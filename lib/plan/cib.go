@@ -64,13 +64,14 @@ func metadata(ctx context.Context, steps []Step) (map[string]*pacemaker.Element,
 
 // Plan is what becomes of a control plane in an empty cluster.
 type Plan struct {
-	Enabled []string           `json:"enabled,omitempty"` // units of the plan that systemd starts on this node at boot
-	Setup   []Step             `json:"setup"`             // of the cluster itself, once
-	Steps   []Step             `json:"commands"`          // in order
-	Notes   []string           `json:"notes"`             // what else is to do, as lines of a shell script
-	HAProxy string             `json:"haproxy,omitempty"` // haproxy.cfg, "" without API services
-	CIB     *pacemaker.Element `json:"cib"`               // without nodes
-	Starts  []string           `json:"simulated"`         // what the cluster starts with all nodes there, by crm_simulate
+	Enabled  []string           `json:"enabled,omitempty"`  // units of the plan that systemd starts on this node at boot
+	Confined []string           `json:"confined,omitempty"` // what SELinux or AppArmor would keep services from on this node
+	Setup    []Step             `json:"setup"`              // of the cluster itself, once
+	Steps    []Step             `json:"commands"`           // in order
+	Notes    []string           `json:"notes"`              // what else is to do, as lines of a shell script
+	HAProxy  string             `json:"haproxy,omitempty"`  // haproxy.cfg, "" without API services
+	CIB      *pacemaker.Element `json:"cib"`                // without nodes
+	Starts   []string           `json:"simulated"`          // what the cluster starts with all nodes there, by crm_simulate
 }
 
 // Script is the plan as a shell script. Its commands change a copy of the CIB, which becomes the cluster's at once: a
@@ -80,6 +81,9 @@ func (p *Plan) Script() string {
 	if len(p.Enabled) > 0 {
 		units := strings.Join(p.Enabled, " ")
 		fmt.Fprintf(&b, "# On this node systemd starts %s at boot, behind the cluster's back: systemctl disable --now %s\n\n", units, units)
+	}
+	for _, c := range p.Confined {
+		fmt.Fprintf(&b, "# On this node: %s\n\n", c)
 	}
 	fmt.Fprintf(&b, "# A new cluster, once:\n%s\n", join(p.Setup, "\n"))
 	if len(p.Notes) > 0 {
@@ -97,7 +101,7 @@ func (p *Plan) Script() string {
 // New makes the plan, and has everything checked by those who are to live with it: the agents, crm_verify, crm_simulate
 // and the load balancer. No cluster is needed, and nothing is changed.
 func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
-	p := &Plan{Enabled: cp.enabled("/"), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
+	p := &Plan{Enabled: cp.enabled("/"), Confined: cp.confined("/"), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
 	if err := cp.checkBalancer(ctx); err != nil {
 		return nil, err
 	}
@@ -113,6 +117,19 @@ func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
 // enabled are the services' units that systemd starts at boot on this node.
 func (cp *ControlPlane) enabled(root string) []string {
 	return slices.DeleteFunc(cp.units(), func(unit string) bool { return len(systemd.Enabled(root, systemd.Real(root, unit))) == 0 })
+}
+
+// confined is what SELinux or AppArmor would keep services from on this node.
+func (cp *ControlPlane) confined(root string) (list []string) {
+	for _, s := range cp.services {
+		if s.place == nil || s.place.Confined == nil {
+			continue
+		}
+		if c := s.place.Confined(root, s.parameter); c != "" && !slices.Contains(list, c) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 func (cp *ControlPlane) build(ctx context.Context) (*Built, map[string]*pacemaker.Element, error) {

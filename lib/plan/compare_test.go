@@ -122,6 +122,22 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestConfined: apply and plan tell what this node's policies would refuse, once.
+func TestConfined(t *testing.T) {
+	place := &placement.Place{Confined: func(root string, parameter func(string) string) string {
+		return root + " refuses " + parameter("datadir")
+	}}
+	datadir := []pair{{name: word{s: "datadir"}, value: word{s: "/srv/db"}}}
+	cp := &ControlPlane{services: []service{{place: place, parameters: datadir}, {place: place, parameters: datadir}, {place: &placement.Place{}}, {}}}
+	p := &Pending{Difference: &Difference{}, Confined: cp.confined("/root")}
+	if got, want := p.String(), "nothing is left to do\non this node: /root refuses /srv/db\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := (&Plan{Confined: p.Confined}).Script(), "# On this node: /root refuses /srv/db\n\n# A new cluster"; !strings.HasPrefix(got, want) {
+		t.Errorf("%q, not %q at first", got, want)
+	}
+}
+
 // TestEnabledAtBoot: apply tells of units that systemd starts at boot, also where it has nothing to do.
 func TestEnabledAtBoot(t *testing.T) {
 	root := t.TempDir()
