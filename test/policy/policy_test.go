@@ -33,7 +33,7 @@ func expand(t *testing.T) (*Policy, contexts) {
 		defer cancel()
 		made := t.TempDir()
 		cmd := exec.CommandContext(ctx, "sh", "-ec", `cp -R "$1/." .
-			cp dist/targeted/modules.conf dist/targeted/booleans.conf dist/targeted/users policy/
+			cp dist/targeted/modules.conf dist/targeted/booleans.conf policy/
 			make -s NAME=targeted TYPE=mcs DISTRO=redhat UBAC=n DIRECT_INITRC=n MONOLITHIC=y policy.conf file_contexts`, "sh", dir)
 		cmd.Dir = made
 		if out, err := cmd.CombinedOutput(); err != nil {
