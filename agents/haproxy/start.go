@@ -383,7 +383,7 @@ func (a *agent) inPlace(in *instance, s settings, c setup, program string) bool 
 		return slices.Equal(in.setup.files, c.files) && len(without(a.additional, in.args)) == 0
 	}
 	runs := withoutTakeover(in.args[1:])
-	asNow := slices.Equal(runs, a.args(s, c, foreground)) || !systemd.Journals() && slices.Equal(runs, a.args(s, c, detached))
+	asNow := slices.Equal(runs, a.args(s, c, foreground)) || !streams() && slices.Equal(runs, a.args(s, c, detached))
 	return asNow && len(without(c.env, in.env)) == 0
 }
 

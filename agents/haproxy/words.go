@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/selinux"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
 // How HAProxy is run. With -D it closes its standard error once it runs, and nobody hears why a worker died later; so it
-// stays in the foreground where there is a journal to keep its words, as under its unit.
+// stays in the foreground where a journal keeps its words, as under its unit.
 const (
 	detached   = "-D"
 	foreground = "-db"
@@ -30,9 +31,15 @@ type voice struct {
 
 func (s settings) voice() voice {
 	v := voice{name: s.name(), file: s.out, since: time.Now()}
-	v.to, _ = systemd.Stream(v.name)
+	if streams() {
+		v.to, _ = systemd.Stream(v.name)
+	}
 	return v
 }
+
+// streams says whether there is a journal that HAProxy may write to. Where SELinux enforces its policy, the kernel gives it
+// /dev/null for a stream that the agent has opened (test/policy).
+func streams() bool { return systemd.Journals() && !selinux.Enforcing("/") }
 
 // name is what the journal has its words under: that of the program, as under its unit, and the pid file's if it is another.
 func (s settings) name() string {

@@ -217,6 +217,7 @@ var needed = []struct {
 	{why: "direct: our configuration file with its socket", who: "haproxy_t", on: "cluster_var_run_t", class: "file", may: "read open getattr", not: "write append"},
 	{why: "direct: what it says, appended where it is at home", who: "haproxy_t", on: "haproxy_var_lib_t", class: "file", may: "append write"},
 	{why: "direct: descriptors of ours", who: "haproxy_t", on: "cluster_t", class: "fd", may: "use"},
+	{why: "direct: not a stream to the journal that the agent has opened", who: "haproxy_t", on: "cluster_t", class: "unix_stream_socket", not: "write"},
 	{why: "a reload: it executes itself", who: "haproxy_t", on: "haproxy_exec_t", class: "file", may: "execute execute_no_trans"},
 	{why: "startup logs in /dev/shm, since 2.8", who: "haproxy_t", on: "haproxy_tmpfs_t", class: "file", may: "create read write map"},
 	{why: "web ports", who: "haproxy_t", on: "http_port_t", class: "tcp_socket", may: "name_bind name_connect"},
