@@ -267,14 +267,34 @@ func Reload(ctx context.Context) error {
 }
 
 // systemctl runs it, and returns what it said on both of its outputs. Where systemd does not answer, it gives up by itself:
-// after 90 s (systemd 252).
+// after 90 s (systemd 252). While systemd executes itself anew, as at an upgrade of its package, it is asked again; what we
+// ask of it may be asked twice.
 func systemctl(ctx context.Context, args ...string) (string, error) {
-	out, err := run(ctx, "systemctl", args...)
-	if err != nil {
+	for ends := time.Now().Add(anew); ; {
+		out, err := run(ctx, "systemctl", args...)
+		if err == nil {
+			return out, nil
+		}
 		said := strings.Join(nonEmpty(out), " | ")
-		return said, fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, said)
+		if !cutOff(said) || time.Now().After(ends) {
+			return said, fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, said)
+		}
+		select {
+		case <-ctx.Done():
+			return said, fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, said)
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
-	return out, nil
+}
+
+// anew is how long systemd may take to execute itself anew.
+const anew = 10 * time.Second
+
+// cutOff tells whether systemctl says that systemd went away while it was asked.
+func cutOff(said string) bool {
+	return Booted() && slices.ContainsFunc([]string{"Failed to connect to bus", "D-Bus connection terminated", "Connection reset by peer", "Remote peer disconnected", "Transport endpoint is not connected"}, func(words string) bool {
+		return strings.Contains(said, words)
+	})
 }
 
 func run(ctx context.Context, program string, args ...string) (string, error) {

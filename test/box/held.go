@@ -106,7 +106,9 @@ func freezeAbove(t testing.TB, pids ...int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		above = filepath.Join("/sys/fs/cgroup", filepath.Dir(strings.TrimPrefix(strings.TrimSpace(string(b)), "0::")))
+		_, group, _ := strings.Cut("\n"+string(b), "\n0::") // below those of version 1, if there are any
+		group, _, _ = strings.Cut(group, "\n")
+		above = filepath.Join("/sys/fs/cgroup", filepath.Dir(group))
 	} else {
 		group, err := controlGroup()
 		if err != nil {

@@ -91,6 +91,16 @@ func TestFaults(t *testing.T) {
 			h.Running()
 			h.Stop()
 		}},
+		{"systemd executes itself anew all the time", func(h *host) { // as at an upgrade of its package
+			if box.InUnit() {
+				box.Background(h.T, "sh", "-c", "while :; do systemctl daemon-reexec; done")
+			}
+			for range 5 {
+				h.Start()
+				h.Monitor(0, ocf.OK)
+				h.Stop()
+			}
+		}},
 		{"another memcached on another port", func(h *host) {
 			h.Start()
 			other := h.Another("port", "11312")
