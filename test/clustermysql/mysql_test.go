@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/openstack-ocf/agents/lib/doctor"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/test/built"
@@ -160,9 +162,24 @@ var parts = []struct {
 }
 
 var (
-	readOnly = scenario.Act{Name: "disk read-only", Moves: true, Do: func(_ context.Context, s *scenario.Stage, _ *scenario.Actor, _ scenario.Daemon) error {
-		// An error on the disk, as the kernel finds one (ext4's sysfs file; errors=remount-ro).
-		return os.WriteFile(filepath.Join("/sys/fs/ext4", filepath.Base(s.Disk), "trigger_fs_error"), []byte("1"), 0)
+	readOnly = scenario.Act{Name: "disk read-only", Moves: true, Do: func(ctx context.Context, s *scenario.Stage, _ *scenario.Actor, d scenario.Daemon) error {
+		states, err := s.Cluster.States(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range states {
+			if n.Name != d.Node {
+				continue
+			}
+			rdev := n.Disks[s.Disk]
+			device, err := os.Readlink(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(rdev), unix.Minor(rdev)))
+			if err != nil {
+				return err
+			}
+			// An error on the disk, as the node's kernel finds one (ext4's sysfs file; errors=remount-ro).
+			return os.WriteFile(filepath.Join("/sys/fs/ext4", filepath.Base(device), "trigger_fs_error"), []byte("1"), 0)
+		}
+		return fmt.Errorf("no node %s", d.Node)
 	}}
 	unmounted = scenario.Act{Name: "storage lazily unmounted", Moves: true, Do: func(ctx context.Context, s *scenario.Stage, _ *scenario.Actor, d scenario.Daemon) error {
 		_, err := s.Cluster.Node(d.Node).Exec(ctx, "umount", "--lazy", scenario.DataDir)
