@@ -220,6 +220,10 @@ func furnish(dirs []string) error {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
 	for _, d := range append([]string{"/run"}, dirs...) {
+		// Hidden below a new one, what a box around this one has mounted there would be known to systemd all the same, which then
+		// ends what is mounted at the same place.
+		for InUnit() && unix.Unmount(d, unix.MNT_DETACH) == nil {
+		}
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
