@@ -253,42 +253,29 @@ func (c *Cluster) Disk(ctx context.Context, size int64) (device string, err erro
 
 // MountedOn returns the names of the nodes that have the device mounted; more than one is a disaster elsewhere.
 func (c *Cluster) MountedOn(ctx context.Context, device string) ([]string, error) {
-	states, err := c.States(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var at []string
-	for _, s := range states {
-		if !s.On {
-			continue
-		}
-		mounted, err := c.Node(s.Name).mounts(ctx, s.Disks[device])
-		if err != nil && !errors.Is(err, ErrOff) {
-			return at, err
-		}
-		if mounted {
-			at = append(at, s.Name)
-		}
-	}
-	return at, nil
+	return c.where(ctx, func(n *Node, s NodeState) (bool, error) { return n.mounts(ctx, s.Disks[device]) })
 }
 
 // HeldBy returns the names of the nodes that have the address; more than one is a disaster elsewhere.
 func (c *Cluster) HeldBy(ctx context.Context, addr string) ([]string, error) {
+	return c.where(ctx, func(n *Node, _ NodeState) (bool, error) { return n.holds(ctx, addr) })
+}
+
+// where returns the names of the nodes that are on and have something.
+func (c *Cluster) where(ctx context.Context, has func(*Node, NodeState) (bool, error)) (at []string, err error) {
 	states, err := c.States(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var at []string
 	for _, s := range states {
 		if !s.On {
 			continue
 		}
-		holds, err := c.Node(s.Name).holds(ctx, addr)
+		here, err := has(c.Node(s.Name), s)
 		if err != nil && !errors.Is(err, ErrOff) {
 			return at, err
 		}
-		if holds {
+		if here {
 			at = append(at, s.Name)
 		}
 	}

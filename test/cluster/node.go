@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -125,21 +126,27 @@ func (n *Node) inRoot(ctx context.Context, do func() error) error {
 	return nil
 }
 
-// mounts says whether the node's init sees the device of that number mounted, whatever it is called there.
-func (n *Node) mounts(ctx context.Context, rdev uint64) (bool, error) {
+// procFile opens a file of /proc/PID of the node's init.
+func (n *Node) procFile(ctx context.Context, name string) (*os.File, error) {
 	pidfd, err := n.init(ctx)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer pidfd.Close()
 	pid, err := pidOf(pidfd)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	table, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, ErrOff
+	f, err := os.Open(fmt.Sprintf("/proc/%d/%s", pid, name))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL) { // it is dying
+		return nil, ErrOff
 	}
+	return f, err
+}
+
+// mounts says whether the node's init sees the device of that number mounted, whatever it is called there.
+func (n *Node) mounts(ctx context.Context, rdev uint64) (bool, error) {
+	table, err := n.procFile(ctx, "mountinfo")
 	if err != nil {
 		return false, err
 	}
@@ -153,21 +160,14 @@ func (n *Node) mounts(ctx context.Context, rdev uint64) (bool, error) {
 
 // holds says whether the IPv4 address is one of the node's own.
 func (n *Node) holds(ctx context.Context, addr string) (bool, error) {
-	pidfd, err := n.init(ctx)
+	table, err := n.procFile(ctx, "net/fib_trie")
 	if err != nil {
 		return false, err
 	}
-	defer pidfd.Close()
-	pid, err := pidOf(pidfd)
-	if err != nil {
-		return false, err
-	}
-	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/fib_trie", pid))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL) { // it is dying
-		return false, ErrOff
-	}
+	defer table.Close()
+	text, err := io.ReadAll(table)
 	// "|-- ADDRESS", and the routes to it below: /32 host LOCAL is to the node itself.
-	_, below, _ := strings.Cut(string(table), "|-- "+addr+"\n")
+	_, below, _ := strings.Cut(string(text), "|-- "+addr+"\n")
 	route, _, _ := strings.Cut(below, "\n")
 	return strings.TrimSpace(route) == "/32 host LOCAL", err
 }
