@@ -14,6 +14,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/filesystem"
 	"github.com/openstack-ocf/agents/lib/lock"
 	"github.com/openstack-ocf/agents/lib/mount"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/storage"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -55,13 +56,11 @@ func (a *agent) deep(ctx context.Context, r *ocf.Request, s state) error {
 	return nil
 }
 
-// asked is for how long a question waits for another one to end, such as one that somebody asks by hand.
-const asked = 2 * time.Second
-
 // alone asks what may hang in the kernel for ever, past the end of the process (a frozen file system, a disk that is gone): while
-// one question hangs, no monitor asks another one.
+// one question hangs, no monitor asks another one. It waits for that half of its time: slow storage may yet answer what somebody
+// has asked by hand.
 func (a *agent) alone(ctx context.Context, r *ocf.Request, s state, ask func() error) error {
-	soon, cancel := context.WithTimeout(ctx, asked)
+	soon, cancel := context.WithTimeout(ctx, service.Remaining(ctx)/2)
 	defer cancel()
 	release, err := lock.Take(soon, filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".asked"))
 	switch {

@@ -119,8 +119,11 @@ func search(tag, value string) (string, error) {
 
 // Await waits for a device to appear, such as one that another resource has just made, and udev is about to.
 func Await(ctx context.Context, device string) (path string, n Number, block bool, err error) {
-	for {
+	for absent := error(nil); ; absent = err {
 		path, n, block, err = Find(ctx, device)
+		if absent != nil && errors.Is(err, context.DeadlineExceeded) { // the last look was cut short, and those before were answered
+			return "", Number{}, false, absent
+		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return path, n, block, err
 		}

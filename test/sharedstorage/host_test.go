@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	agent "github.com/openstack-ocf/agents/agents/sharedstorage"
+	"github.com/openstack-ocf/agents/lib/lock"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
@@ -368,15 +369,29 @@ func faults() []box.Row[*host] {
 				return wait, goOn
 			}
 			box.Until(h.T, "it waits for the frozen file system", func() bool { wait, _ := waiting(); return wait > 0 })
-			h.Monitor(20, ocf.Generic, "what an earlier monitor asked of it still hangs in the kernel")
+			h.Within(6*time.Second).Monitor(20, ocf.Generic, "what an earlier monitor asked of it still hangs in the kernel")
 			box.Until(h.T, "the first one has given up", func() bool { wait, goOn := waiting(); return wait > 0 && goOn == 0 })
-			h.Monitor(20, ocf.Generic, "still hangs in the kernel") // nobody is there to tell but the lock
+			h.Within(6*time.Second).Monitor(20, ocf.Generic, "still hangs in the kernel") // nobody is there to tell but the lock
 			if n, _ := waiting(); n != 1 {
 				h.T.Errorf("%d threads wait for the frozen file system, want 1", n)
 			}
 			h.Stop()
 			<-stuck
 			h.Start()
+			h.Monitor(20, ocf.OK)
+		}},
+		{"asked by hand, which takes its time", func(h *host) {
+			h.Start()
+			h.Monitor(20, ocf.OK)
+			asked, _ := filepath.Glob("/run/resource-agents/openstack-shared-storage-*.asked")
+			if len(asked) != 1 {
+				h.T.Fatalf("the lock: %q", asked)
+			}
+			release, err := lock.Take(h.T.Context(), asked[0])
+			if err != nil {
+				h.T.Fatal(err)
+			}
+			defer time.AfterFunc(3*time.Second, release).Stop()
 			h.Monitor(20, ocf.OK)
 		}},
 		{"remounted read-only", func(h *host) {
