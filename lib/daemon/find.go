@@ -249,7 +249,7 @@ func kernelThreads(proc string) map[int]bool {
 	if st, err := readStat(proc + "/2"); err != nil || st.Flags&kernelThread == 0 {
 		return threads
 	}
-	children, err := os.ReadFile(proc + "/2/task/2/children")
+	children, err := readProc(proc + "/2/task/2/children")
 	if err != nil {
 		return threads
 	}
@@ -443,7 +443,7 @@ func (m *matcher) dismiss(dir, name string) bool {
 	if m.matchComm(st.Comm, name) {
 		return false
 	}
-	args, err := os.ReadFile(dir + "/cmdline")
+	args, err := readProc(dir + "/cmdline")
 	if err != nil {
 		return errors.Is(goneOr(err), os.ErrProcessDone)
 	}

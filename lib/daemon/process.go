@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,18 +89,34 @@ func parseStat(b []byte) (Stat, error) {
 }
 
 func readStat(dir string) (Stat, error) {
-	// Not os.ReadFile: a scan reads hundreds of these.
-	fd, err := unix.Open(dir+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	b, err := readProc(dir + "/stat")
 	if err != nil {
-		return Stat{}, goneOr(&fs.PathError{Op: "open", Path: dir + "/stat", Err: err})
+		return Stat{}, goneOr(err)
+	}
+	return parseStat(b)
+}
+
+// readProc is os.ReadFile for files of /proc: without what os does to wait for other kinds of files, which costs more than
+// the reading, and a scan reads hundreds of these.
+func readProc(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	var buf [1024]byte
-	n, err := unix.Read(fd, buf[:])
-	if err != nil {
-		return Stat{}, goneOr(&fs.PathError{Op: "read", Path: dir + "/stat", Err: err})
+	b := make([]byte, 0, 1024)
+	for {
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return b, &fs.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return b, nil
+		default:
+			b = slices.Grow(b[:len(b)+n], 512)
+		}
 	}
-	return parseStat(buf[:n])
 }
 
 // goneOr turns the errors by which /proc says that a process ended into os.ErrProcessDone.
@@ -282,7 +299,7 @@ func (p *Process) Exiting() bool {
 // FrozenGroup is the control group (version 2) that the process is frozen with, "" if it is not: cgroup.freeze, systemctl
 // freeze. Its state does not tell.
 func (p *Process) FrozenGroup() string {
-	b, _ := os.ReadFile(p.dir + "/cgroup")
+	b, _ := readProc(p.dir + "/cgroup")
 	for line := range strings.Lines(string(b)) {
 		if group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok && group != "/" {
 			for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} { // version 2 alone, and beside version 1
@@ -298,7 +315,7 @@ func (p *Process) FrozenGroup() string {
 
 // Tracer is the pid of the process that traces it, such as a debugger; 0 if none does, or none that can be seen from here.
 func (p *Process) Tracer() int {
-	b, _ := os.ReadFile(p.dir + "/status")
+	b, _ := readProc(p.dir + "/status")
 	_, rest, _ := strings.Cut(string(b), "\nTracerPid:")
 	line, _, _ := strings.Cut(rest, "\n")
 	pid, _ := strconv.Atoi(strings.TrimSpace(line))
@@ -313,7 +330,7 @@ func (p *Process) Children() (list []Stat, err error) {
 		return nil, p.failed("task", err)
 	}
 	for _, tid := range threads {
-		b, err := os.ReadFile(p.dir + "/task/" + tid + "/children")
+		b, err := readProc(p.dir + "/task/" + tid + "/children")
 		if err != nil && !errors.Is(goneOr(err), os.ErrProcessDone) {
 			return nil, p.failed("children", err)
 		}
@@ -358,7 +375,7 @@ func (p *Process) Environ(ctx context.Context) ([]string, error) {
 }
 
 func (p *Process) strings(ctx context.Context, name string) ([]string, error) {
-	b, err := bounded(ctx, "/proc", func() ([]byte, error) { return os.ReadFile(p.task + "/" + name) })
+	b, err := bounded(ctx, "/proc", func() ([]byte, error) { return readProc(p.task + "/" + name) })
 	if err != nil {
 		return nil, p.failed(name, err)
 	}
@@ -374,7 +391,7 @@ func (p *Process) strings(ctx context.Context, name string) ([]string, error) {
 
 // switches counts the times that the process began to wait for something, "" if that is not known.
 func (p *Process) switches() string {
-	b, _ := os.ReadFile(p.task + "/status")
+	b, _ := readProc(p.task + "/status")
 	_, count, _ := strings.Cut(string(b), "\nvoluntary_ctxt_switches:")
 	count, _, _ = strings.Cut(count, "\n")
 	return count
@@ -382,7 +399,7 @@ func (p *Process) switches() string {
 
 // UID is the effective user id the process runs as.
 func (p *Process) UID() (int, error) {
-	b, err := os.ReadFile(p.task + "/status")
+	b, err := readProc(p.task + "/status")
 	if err != nil {
 		return 0, p.failed("status", err)
 	}
@@ -437,7 +454,7 @@ func (p *Process) failed(what string, err error) error {
 func (p *Process) WChan() string { return wchan(p.task) }
 
 func wchan(task string) string {
-	b, err := os.ReadFile(task + "/wchan")
+	b, err := readProc(task + "/wchan")
 	if w := string(bytes.TrimSpace(b)); err == nil && w != "0" {
 		return w
 	}

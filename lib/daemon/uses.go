@@ -325,7 +325,7 @@ func isFile(link string) bool {
 // detached names a file that the process has open on a mount that is in no mount table any more.
 // It reads /proc only, never the storage.
 func (p *Process) detached(files map[int]string) (string, bool) {
-	table, err := os.ReadFile(p.task + "/mountinfo")
+	table, err := readProc(p.task + "/mountinfo")
 	if err != nil {
 		return "", false
 	}
@@ -335,7 +335,7 @@ func (p *Process) detached(files map[int]string) (string, bool) {
 		mounted[id] = true
 	}
 	for _, fd := range firstFiles(files) {
-		info, err := os.ReadFile(fmt.Sprintf("%s/fdinfo/%d", p.task, fd))
+		info, err := readProc(fmt.Sprintf("%s/fdinfo/%d", p.task, fd))
 		if err != nil {
 			continue
 		}
