@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/ocf/stack"
 )
 
 // Call is one invocation of an agent, as the cluster makes it.
@@ -170,6 +172,7 @@ func bounded(ctx context.Context, r *Request, f func(context.Context, *Request) 
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
+		stack.Room()
 		defer func() {
 			if p := recover(); p != nil {
 				r.Log.Error("panic", "value", p, "stack", string(debug.Stack()))

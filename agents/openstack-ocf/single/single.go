@@ -5,6 +5,13 @@
 // the change costs next to nothing: it gives up memory that was set aside for the other processors.
 package single
 
-import "runtime"
+import (
+	"runtime"
 
-func init() { runtime.GOMAXPROCS(1) }
+	"github.com/openstack-ocf/agents/ocf/stack"
+)
+
+func init() {
+	runtime.GOMAXPROCS(1)
+	stack.Room()
+}
