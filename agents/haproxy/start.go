@@ -257,7 +257,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup,
 		return takesOver(ctx, master)
 	})
 	var died *daemon.DiedError
-	if errors.As(err, &died) {
+	if errors.As(err, &died) && died.By == nil {
 		if words := v.last(ctx); words != "" {
 			return ocf.Errorf(ocf.Generic, "HAProxy does not start: %s", words)
 		}
@@ -266,6 +266,7 @@ func (a *agent) launch(ctx context.Context, r *ocf.Request, s settings, c setup,
 		return err
 	}
 	s.former.remove() // of whom it took over from
+	a.service(r, s).Began(r, p)
 	return p.Close()
 }
 

@@ -2,12 +2,14 @@ package haproxy
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/oom"
 	"github.com/openstack-ocf/agents/lib/selinux"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/systemd"
@@ -99,8 +101,8 @@ const lately = 2 * time.Minute
 // absent is a monitor's answer when there is no process. Of one that nobody stopped, the pid file is left: then, and only
 // then, journalctl is run for what it said last.
 func (a *agent) absent(ctx context.Context, r *ocf.Request, s settings) error {
-	err := a.daemon(r).Absent()
-	if ocf.CodeOf(err) != ocf.NotRunning || a.unit != "" || service.Remaining(ctx) < 2*lastWait {
+	err := a.daemon(r).Absent(r)
+	if ocf.CodeOf(err) != ocf.NotRunning || errors.As(err, new(*oom.Kill)) || a.unit != "" || service.Remaining(ctx) < 2*lastWait {
 		return err
 	}
 	left, serr := os.Stat(s.pid)

@@ -30,6 +30,7 @@ type DiedError struct {
 	After  time.Duration  // since it was started
 	Status string         // "exit status 1", "signal: killed"
 	Signal syscall.Signal // that ended it; 0: it ended by itself
+	By     error          // whom the kernel killed for lack of memory, if the caller knows
 	Words  []string       // the informative lines it logged since this start, oldest first, at most 5
 	Logs   []string       // the files they are from, for those who want to read more
 }
@@ -45,7 +46,10 @@ func (e *DiedError) Error() string {
 	switch e.Signal {
 	case 0:
 	case unix.SIGKILL:
-		end = killedBy
+		if end = killedBy; e.By != nil {
+			end = e.By.Error()
+			break
+		}
 		fmt.Fprintf(&b, " of SIGKILL")
 	default:
 		fmt.Fprintf(&b, " of %s", unix.SignalName(e.Signal))

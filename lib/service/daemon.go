@@ -174,7 +174,7 @@ func (of Of) Monitor(ctx context.Context, r *ocf.Request) error {
 		defer p.Close()
 		err = d.Ask(ctx, r, p)
 	case err == nil:
-		err = d.Absent()
+		err = d.Absent(r)
 	}
 	if d.Judge == nil {
 		return err
@@ -235,7 +235,7 @@ func (d Daemon) guard(ctx context.Context) error {
 }
 
 // Absent is a monitor's answer when there is no process.
-func (d Daemon) Absent() error {
+func (d Daemon) Absent(r *ocf.Request) error {
 	if ocf.CodeOf(d.Unusable) == ocf.NotConfigured {
 		return d.Unusable
 	}
@@ -246,6 +246,9 @@ func (d Daemon) Absent() error {
 	}
 	if _, err := d.program(); err != nil {
 		return err
+	}
+	if err := d.starved(r); err != nil {
+		return ocf.Errorf(ocf.NotRunning, "%w: %w", err, d.NotRunning())
 	}
 	return d.NotRunning()
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/lock"
+	"github.com/openstack-ocf/agents/lib/oom"
 	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -224,6 +225,7 @@ func (s Service) Start(ctx context.Context, r *ocf.Request, launch func(context.
 		var late *daemon.NotReadyError
 		switch {
 		case err == nil:
+			s.Began(r, p)
 			return p.Close()
 		case errors.As(err, &late) && late.Process != nil:
 			_ = late.Process.Close()
@@ -248,6 +250,7 @@ func Launch(ctx context.Context, r *ocf.Request, launch func(context.Context) (d
 		if c.Log == nil {
 			c.Log = r.Log
 		}
+		began, program := oom.Now(), c.Path
 		p, err := daemon.Start(ctx, c, ready)
 		var died *daemon.DiedError
 		switch {
@@ -255,6 +258,9 @@ func Launch(ctx context.Context, r *ocf.Request, launch func(context.Context) (d
 			return p, nil
 		case !errors.As(err, &died):
 			return nil, ocf.Errorf(ocf.Generic, "%w", err)
+		}
+		if died.Killed() {
+			died.By = killed(began, "", program)
 		}
 		if ctx.Err() != nil {
 			return nil, ocf.Errorf(ocf.Generic, "%w", err)
@@ -285,7 +291,9 @@ func (s Service) once(ctx context.Context, r *ocf.Request, start func(context.Co
 		if p == nil {
 			break
 		}
-		err = s.await(ctx, r, p)
+		if err = s.await(ctx, r, p); err == nil {
+			s.Began(r, p)
+		}
 		_ = p.Close()
 		if !errors.Is(err, os.ErrProcessDone) {
 			return err
@@ -373,9 +381,13 @@ func Remaining(ctx context.Context) time.Duration {
 // Lock waits until no other start, stop or reload of the service is under way.
 // Its file is one per service, where resource agents keep such things.
 func (s Service) Lock(ctx context.Context, r *ocf.Request) (release func(), err error) {
+	return lock.Take(ctx, s.lockFile(r))
+}
+
+func (s Service) lockFile(r *ocf.Request) string {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.On))
-	return lock.Take(ctx, filepath.Join(r.TempDir(), fmt.Sprintf("openstack-%s-%x.lock", r.Agent, h.Sum64())))
+	return filepath.Join(r.TempDir(), fmt.Sprintf("openstack-%s-%x.lock", r.Agent, h.Sum64()))
 }
 
 // OwnDirs makes the directories that are missing, for the account.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/oom"
 	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -122,7 +123,7 @@ func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
 		}
 		r.Step("waiting for the %s, which systemd starts by %s, to serve", d.Name, d.Unit)
 		for again := false; ; again = true {
-			began, said := time.Now(), daemon.Words(d.Logs...)
+			began, kernel, said := time.Now(), oom.Now(), daemon.Words(d.Logs...)
 			err := d.runUnit(ctx, r)
 			var died *systemd.JobError
 			if !errors.As(err, &died) || ctx.Err() != nil {
@@ -130,8 +131,11 @@ func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
 			}
 			if words := said(ctx); len(words) > 0 {
 				died.Words = strings.Join(words, " | ")
-				err = ocf.Errorf(ocf.Generic, "%w", died)
 			}
+			if died.Killed() {
+				died.By = killed(kernel, d.Unit, d.Identity.Executables...)
+			}
+			err = ocf.Errorf(ocf.Generic, "%w", died)
 			if cause = d.guard(ctx); cause != nil { // what it said last it said without knowing of its storage
 				return ocf.Errorf(ocf.CodeOf(cause), "%w; so %w", cause, err)
 			}
@@ -257,6 +261,7 @@ func (d Daemon) serves(ctx context.Context, r *ocf.Request) error {
 	case p == nil:
 		return cmp.Or(d.stray(), error(d.NotRunning()))
 	}
+	d.Began(r, p)
 	return p.Close()
 }
 

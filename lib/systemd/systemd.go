@@ -29,12 +29,15 @@ type JobError struct {
 	Verb   string // "start"
 	Result string // "exit-code", "timeout", "oom-kill" …: systemd.exec(5), $SERVICE_RESULT
 	Status string // how the main process ended: "status 1", "SIGKILL"; may be empty
+	By     error  // whom the kernel killed for lack of memory, if the caller knows
 	Words  string // of the last lines that the service wrote to the journal, those that speak of trouble; or what systemctl said
 }
 
 func (e *JobError) Error() string {
 	how := e.Result
 	switch {
+	case e.By != nil:
+		how = e.By.Error()
 	case e.Result == "oom-kill":
 		how += ": the kernel killed it for lack of memory"
 	case e.Status == "SIGKILL":

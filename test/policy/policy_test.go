@@ -194,6 +194,7 @@ var needed = []struct {
 
 	// Both modes: the agent knows, asks and ends the process.
 	{why: "/proc, and files of /proc/PID/fd", who: "cluster_t", on: "cluster_t", class: "capability", may: "sys_ptrace dac_read_search kill"},
+	{why: "whom the kernel killed for lack of memory: its log", who: "cluster_t", on: "kernel_t", class: "system", may: "syslog_read"},
 	{why: "a service of a package without a policy", who: "cluster_t", on: "unconfined_service_t", class: "process", may: "signal sigkill"},
 	{why: "the database's socket", who: "cluster_t", on: "mysqld_t", class: "unix_stream_socket", may: "connectto"},
 	{why: "the database's socket", who: "cluster_t", on: "mysqld_var_run_t", class: "sock_file", may: "write unlink"},

@@ -163,17 +163,17 @@ func TestCluster(t *testing.T) {
 	killed := []string{"signal killed KILL " + active}
 	well := []string{"success exited 0 " + active}
 	plays := []play{
-		{scenario.Kill, "mariadb", killed},
-		{scenario.Freeze, "mariadb", well},
-		{scenario.Move, "", nil},
-		{outOfMemory, "mariadb", append(killed, "oom-kill killed KILL "+active)},
-		{restartPacemaker, "", nil},
-		{poweroff, "", nil},
-		{scenario.PowerCut, "", nil},
+		{act: scenario.Kill, unit: "mariadb", ends: killed},
+		{act: scenario.Freeze, unit: "mariadb", ends: well},
+		{act: scenario.Move},
+		{outOfMemory, "mariadb", append(killed, "oom-kill killed KILL "+active), "the kernel killed mariadbd"},
+		{act: restartPacemaker},
+		{act: poweroff},
+		{act: scenario.PowerCut},
 	}
 	for _, service := range services[1:] {
 		unit := strings.TrimSuffix(strings.TrimPrefix(service.Options[len(service.Options)-1], "unit="), ".service")
-		plays = append([]play{{scenario.Kill.On(service.ID), unit, killed}, {scenario.Freeze.On(service.ID), unit, well}}, plays...)
+		plays = append([]play{{act: scenario.Kill.On(service.ID), unit: unit, ends: killed}, {act: scenario.Freeze.On(service.ID), unit: unit, ends: well}}, plays...)
 	}
 	at, err := c.Running(step(t), services[0].ID)
 	if err != nil {
@@ -209,6 +209,7 @@ type play struct {
 	act  scenario.Act
 	unit string
 	ends []string
+	says string // crm_mon, of what failed
 }
 
 func (p play) run(t *testing.T, ctx context.Context, s *scenario.Stage) {
@@ -233,6 +234,9 @@ func (p play) run(t *testing.T, ctx context.Context, s *scenario.Stage) {
 	status, err := c.Status(ctx)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if p.says != "" && !slices.ContainsFunc(status.Failures, func(f cluster.Failure) bool { return strings.Contains(f.Reason, p.says) }) {
+		t.Errorf("crm_mon does not say %q", p.says)
 	}
 	for _, f := range status.Failures {
 		t.Logf("crm_mon: %s on %s: %d: %s", f.Operation, f.Node, f.Code, f.Reason)
