@@ -405,7 +405,7 @@ func (s *scene) step(ctx context.Context, n int) error {
 	defer cancel()
 	at, err := s.look(ctx)
 	if err != nil { // something came late of the step before
-		if err := s.recovered(ctx); err != nil {
+		if err := s.recovered(ctx, calm); err != nil {
 			return err
 		}
 		if at, err = s.look(ctx); err != nil {
@@ -434,7 +434,7 @@ func (s *scene) step(ctx context.Context, n int) error {
 	}
 	striking.Wait()
 	said := fmt.Sprintf("step %d: %s; active %s, DC %s", n, strings.Join(names, ", and after "+gap.Round(100*time.Millisecond).String()+" "), at.active, at.dc)
-	if err := s.recovered(ctx); err != nil {
+	if err := s.recovered(ctx, calm); err != nil {
 		said += "; helped: " + err.Error()
 		if err := s.help(ctx, n, err); err != nil {
 			return fmt.Errorf("%s: %w", said, err)
@@ -449,11 +449,16 @@ func (s *scene) step(ctx context.Context, n int) error {
 }
 
 // calm is how long all must be well: what Pacemaker has not noticed yet, such as a daemon of its own that was killed, shows by then.
-const calm = 4 * time.Second
+// The longest of the plan's monitors that are not the deep ones' is 2 s. After a cleanup nothing has struck anew.
+const (
+	calm        = 3 * time.Second
+	calmForgot  = time.Second
+	lookAgainIn = 250 * time.Millisecond
+)
 
-// recovered returns when all has been well for a while, with nothing left to do and all clients served; or, when nothing has
+// recovered returns when all has been well for so long, with nothing left to do and all clients served; or, when nothing has
 // moved for long, with what is not well.
-func (s *scene) recovered(ctx context.Context) error {
+func (s *scene) recovered(ctx context.Context, calm time.Duration) error {
 	last, since, good := "", time.Now(), time.Time{}
 	for {
 		now, err := "", s.wellNow(ctx)
@@ -471,18 +476,16 @@ func (s *scene) recovered(ctx context.Context) error {
 		if err != nil && (time.Since(since) > stalled || ctx.Err() != nil) {
 			return err
 		}
-		sleep(ctx, 500*time.Millisecond)
+		sleep(ctx, lookAgainIn)
 	}
 }
 
 func (s *scene) wellNow(ctx context.Context) error {
-	if _, err := s.look(ctx); err != nil {
+	st, err := s.cluster.Idle(ctx)
+	if err != nil {
 		return err
 	}
-	if err := s.cluster.WaitIdle(ctx); err != nil {
-		return err
-	}
-	if _, err := s.look(ctx); err != nil {
+	if err := well(st, len(s.cluster.Nodes()), s.services); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -497,7 +500,7 @@ func (s *scene) help(ctx context.Context, n int, why error) error {
 	if err := s.tool(ctx, "pcs", "resource", "cleanup"); err != nil {
 		return err
 	}
-	return s.recovered(ctx)
+	return s.recovered(ctx, calm)
 }
 
 // forget has Pacemaker forget the failures, so that the next step begins as the first, unless they are to last.
@@ -510,10 +513,10 @@ func (s *scene) forget(ctx context.Context) error {
 	if len(st.Failures) == 0 || s.Lasting {
 		return nil
 	}
-	if err := s.tool(ctx, "pcs", "resource", "cleanup"); err != nil {
+	if err := s.tool(ctx, "crm_resource", "--cleanup"); err != nil { // what pcs runs, a second later
 		return err
 	}
-	return s.recovered(ctx)
+	return s.recovered(ctx, calmForgot)
 }
 
 // count stops who puts, and reads back what is there.

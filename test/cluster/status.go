@@ -330,22 +330,30 @@ func (c *Cluster) WaitIdle(ctx context.Context) error {
 // onlyMonitors tells whether the cluster is at rest but for monitors: Pacemaker 2.1.5 takes one whose first result is
 // degraded (190) for one that is under way, for ever, and `crm_resource --wait` with it.
 func (c *Cluster) onlyMonitors(ctx context.Context) bool {
+	s, err := c.Idle(ctx)
+	return err == nil && slices.ContainsFunc(s.Resources, func(r ResourceStatus) bool { return r.Pending == "Monitoring" })
+}
+
+// Idle is one look whether Pacemaker has an action left to do, other than monitors, and the status that it had before. It costs a
+// tenth of `crm_resource --wait`, which looks every 2 s.
+func (c *Cluster) Idle(ctx context.Context) (*Status, error) {
 	s, err := c.Status(ctx)
-	if err != nil || s.DC == "" {
-		return false
+	if err != nil {
+		return nil, err
 	}
-	monitors := 0
+	if s.DC == "" {
+		return s, errors.New("there is no DC")
+	}
 	for _, r := range s.Resources {
-		switch r.Pending {
-		case "":
-		case "Monitoring":
-			monitors++
-		default:
-			return false
+		if r.Pending != "" && r.Pending != "Monitoring" {
+			return s, fmt.Errorf("%s is %s", r.ID, strings.ToLower(r.Pending))
 		}
 	}
 	res, err := c.OnAny(ctx, "crmadmin", "--status", s.DC)
-	return err == nil && monitors > 0 && strings.Contains(res.Stdout, "S_IDLE")
+	if err == nil && !strings.Contains(res.Stdout, "S_IDLE") {
+		err = fmt.Errorf("the DC says %s", strings.TrimSpace(res.Stdout))
+	}
+	return s, err
 }
 
 const (
