@@ -19,8 +19,11 @@ const (
 	marked = `(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal | # warning: `
 	// The levels, among what stands before a message, that no daemon dies of.
 	harmless = `(?i)(?:^|[\s\[])(?:note|notice|warning|info|debug|trace)(?:[\]\s:]|$)`
+	// What somebody says who has found nothing to do; EL's mariadb-prepare-db-dir says it before each start, and goes on about
+	// emptying the data directory.
+	idle = `(?i)\bnothing is done\.?$|^if this is not the case, make sure\b`
 	// What tells the reader to change or delete files of the daemon's.
-	advice = `(?i)\b(?:please|either|you (?:can|may|should|must|need|have)|try to|safe to)\b.*\b(?:delete|remove|drop|truncate|repair|aria_chk|myisamchk|force[-_]recovery|tc-heuristic-recover|rm)\b`
+	advice = `(?i)\bmake sure\b.*\bis empty\b|\bplease, clean\b|\b(?:please|either|you (?:can|may|should|must|need|have)|try to|safe to)\b.*\b(?:delete|remove|drop|truncate|repair|aria_chk|myisamchk|force[-_]recovery|tc-heuristic-recover|rm)\b`
 	// What differs between repetitions of a message: time stamps, pids, counters.
 	varying = `[0-9]+`
 )
@@ -44,12 +47,12 @@ func Telling(lines []string) []string {
 	seen := map[string]bool{}
 	telling, head := regexp.MustCompile(telling), regexp.MustCompile(head)
 	marked, varying := regexp.MustCompile(marked), regexp.MustCompile(varying)
-	harmless, advice := regexp.MustCompile(harmless), regexp.MustCompile(advice)
+	harmless, advice, idle := regexp.MustCompile(harmless), regexp.MustCompile(advice), regexp.MustCompile(idle)
 	for _, line := range lines {
 		before := head.FindString(line)
 		text := line[len(before):]
 		level, _, _ := strings.Cut(text, " ")
-		if harmless.MatchString(before+level) && !marked.MatchString(before) {
+		if harmless.MatchString(before+level) && !marked.MatchString(before) || idle.MatchString(text) {
 			continue
 		}
 		said := Line(without(advice, text))

@@ -47,6 +47,22 @@ func TestTelling(t *testing.T) {
 			[]string{"[ERROR] Crash recovery failed. Either correct the problem (if it's, for example, out of memory error) and restart, or delete tc log and start server with --tc-heuristic-recover={commit|rollback}"},
 			[]string{"[ERROR] Crash recovery failed. (Its advice to repair or delete is in the log: copy the data first)"},
 		},
+		{
+			"EL's scripts before the server: nothing was done",
+			[]string{
+				"Database MariaDB is probably initialized in /var/lib/mysql already, nothing is done.",
+				"If this is not the case, make sure the /var/lib/mysql is empty before running mariadb-prepare-db-dir.", "the disk is upside down",
+			},
+			[]string{"the disk is upside down"},
+		},
+		{
+			"and what they cannot do, without the advice to empty the storage",
+			[]string{
+				"Database MariaDB is not initialized, but the directory /var/lib/mysql is not empty, so initialization cannot be done.",
+				"Make sure the /var/lib/mysql is empty before running mariadb-prepare-db-dir.",
+			},
+			[]string{"Database MariaDB is not initialized, but the directory /var/lib/mysql is not empty, so initialization cannot be done."},
+		},
 		{"what could not be deleted is no advice", []string{"error: cannot delete port 7"}, []string{"error: cannot delete port 7"}},
 		{"cleaned", []string{"\x1b[31merror\tx\r"}, []string{"[31merror x"}},
 		{

@@ -11,7 +11,8 @@ import (
 	"github.com/openstack-ocf/agents/test/broker"
 )
 
-// qpiddUnit runs the broker as upstream's unit does: as its own user, told nothing but its configuration file.
+// qpiddUnit runs the broker as upstream's unit does, which EL has (qpid-cpp, etc/fedora/qpidd.service): as its own user, told
+// nothing but its configuration file.
 const qpiddUnit = `[Unit]
 Description=AMQP broker
 After=network.target

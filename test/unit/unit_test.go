@@ -266,25 +266,6 @@ func TestMemcached(t *testing.T) {
 	})
 }
 
-// el is EL's haproxy.service (2.4.17 and later) with its layout: a directory beside the file, an environment file, no
-// master's socket.
-const elUnit = `[Unit]
-Description=HAProxy Load Balancer
-After=network-online.target
-[Service]
-EnvironmentFile=-/etc/sysconfig/haproxy
-Environment="CONFIG=/etc/haproxy/haproxy.cfg" "PIDFILE=/run/haproxy.pid" "CFGDIR=/etc/haproxy/conf.d"
-ExecStartPre=/usr/sbin/haproxy -f $CONFIG -f $CFGDIR -c -q $OPTIONS
-ExecStart=/usr/sbin/haproxy -Ws -f $CONFIG -f $CFGDIR -p $PIDFILE $OPTIONS
-ExecReload=/usr/sbin/haproxy -f $CONFIG -f $CFGDIR -c -q $OPTIONS
-ExecReload=/bin/kill -USR2 $MAINPID
-SuccessExitStatus=143
-KillMode=mixed
-Type=notify
-[Install]
-WantedBy=multi-user.target
-`
-
 const frontends = `global
     stats socket /run/haproxy.stats mode 600 level admin
 defaults
