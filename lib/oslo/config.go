@@ -15,6 +15,7 @@
 package oslo
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -72,7 +73,7 @@ type CommandLine struct {
 // --config-dir in order. Without any --config-file the defaults of project and
 // prog come first, without any --config-dir the default folders do, each from
 // the first of ~/.project, ~, /etc/project, /etc that has it; before them the
-// distribution's own file, of which RDO's oslo.config knows.
+// distribution's own files, where its oslo.config knows of them.
 func (l CommandLine) Sources() []Source {
 	var given []Source
 	hasFile, hasDir := false, false
@@ -92,10 +93,7 @@ func (l CommandLine) Sources() []Source {
 	}
 	var defaults []Source
 	if !hasFile {
-		if dist := filepath.Join(l.Root, "/usr/share", l.Project, l.Project+"-dist.conf"); files.Exists(dist) {
-			defaults = append(defaults, File(dist))
-		}
-		defaults = append(defaults, l.defaults(".conf", false)...)
+		defaults = append(l.dist(), l.defaults(".conf", false)...)
 	}
 	if !hasDir {
 		defaults = append(defaults, l.defaults(".conf.d", true)...)
@@ -112,6 +110,27 @@ func (l CommandLine) path(arg string) string {
 		return filepath.Join(l.Dir, arg)
 	}
 	return arg
+}
+
+// dist are the distribution's own files. RDO's oslo.config knew of them until Wallaby; the files are there still.
+func (l CommandLine) dist() (found []Source) {
+	for _, base := range []string{l.Project, l.Prog} {
+		if path := filepath.Join(l.Root, "/usr/share", l.Project, base+"-dist.conf"); base != "" && files.Exists(path) {
+			found = append(found, File(path))
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	packages := filepath.Join(l.Root, "/usr/lib/python*/*-packages")
+	readers, _ := filepath.Glob(packages + "/oslo_config/cfg.py")
+	older, _ := filepath.Glob(packages + "/oslo/config/cfg.py") // before Kilo
+	for _, reader := range append(readers, older...) {
+		if text, err := os.ReadFile(reader); err == nil && bytes.Contains(text, []byte("/usr/share/%s")) {
+			return found
+		}
+	}
+	return nil
 }
 
 func (l CommandLine) defaults(ext string, dir bool) []Source {

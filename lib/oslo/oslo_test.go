@@ -270,6 +270,43 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// RDO's oslo.config reads the distribution's files of project and program first; since Xena it is as upstream's.
+func TestDistributionsFiles(t *testing.T) {
+	root := t.TempDir()
+	put := func(path, text string) {
+		t.Helper()
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line := CommandLine{Project: "glance", Prog: "glance-api", Root: root}
+	reads := func(want string) {
+		t.Helper()
+		got := ""
+		for _, s := range line.Sources() {
+			for _, file := range s.Files() {
+				got += " " + filepath.Base(file)
+			}
+		}
+		if got != want {
+			t.Errorf("it reads%s, want%s", got, want)
+		}
+	}
+	put("usr/share/glance/glance-dist.conf", "")
+	put("usr/share/glance/glance-api-dist.conf", "")
+	put("etc/glance/glance-api.conf", "")
+	put("usr/lib/python3.9/site-packages/oslo_config/cfg.py", "    cfg_dirs = _get_config_dirs(project)\n")
+	reads(" glance-api.conf")
+	put("usr/lib/python2.7/site-packages/oslo/config/cfg.py", "_search_dirs(['/usr/share/%s/' % project], p,\n")
+	reads(" glance-dist.conf glance-api-dist.conf glance-api.conf")
+	line.Args = []string{"--config-file", filepath.Join(root, "etc/glance/glance-api.conf")}
+	reads(" glance-api.conf")
+}
+
 func TestTransport(t *testing.T) {
 	for _, tc := range []struct {
 		name, text string
