@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -47,10 +48,10 @@ func runDoctor(c *cli.Context) error {
 	if d.CIB, err = pacemaker.CIB(ctx); err != nil {
 		return err
 	}
-	if d.Node, err = pacemaker.LocalNode(ctx); err != nil {
+	if d.Node, err = localNode(ctx, report); err != nil {
 		return err
 	}
-	if pacemaker.Supported(ctx) == nil { // else there is no swap
+	if len(report.Cluster.Frozen) == 0 && pacemaker.Supported(ctx) == nil { // else there is no swap
 		s := &swap.Swap{Agents: takeovers(), Version: version, Dir: swap.Dir, Within: swap.Within, Say: func(string, ...any) {}}
 		d.Plan = s.Plan
 	}
@@ -78,4 +79,13 @@ func runDoctor(c *cli.Context) error {
 		return cli.Exit("", statusDegraded)
 	}
 	return nil
+}
+
+// localNode is this node's name in the cluster; where a daemon is frozen nobody may answer, and it is the host's if that is one.
+func localNode(ctx context.Context, report *status.Report) (string, error) {
+	host, err := os.Hostname()
+	if err == nil && len(report.Cluster.Frozen) > 0 && slices.ContainsFunc(report.Nodes, func(n status.Node) bool { return n.Name == host }) {
+		return host, nil
+	}
+	return pacemaker.LocalNode(ctx)
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/files"
+	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/status"
 	"github.com/openstack-ocf/agents/packaging"
 )
@@ -27,7 +28,8 @@ text for Prometheus, with --output FILE for node_exporter's textfile collector (
 openstack_ocf_up is 0 while the cluster does not answer.
 
 Exit codes: 0 all is well; 1 Pacemaker does not answer; 2 wrong usage; 3 a resource is degraded; 4 one has failed, is
-blocked, or runs nowhere although nobody stopped it, or the cluster has no quorum.`
+blocked, or runs nowhere although nobody stopped it, or the cluster has no quorum, or one of its daemons on this node is
+frozen.`
 
 // The exit codes of status.
 const (
@@ -67,7 +69,7 @@ func runStatus(c *cli.Context) error {
 	r, err := s.read(c.Context)
 	if err != nil && c.Bool("metrics") {
 		var b bytes.Buffer
-		return errors.Join(err, status.WriteDown(&b, time.Now()), s.deliver(b.Bytes()))
+		return errors.Join(err, status.WriteDown(&b, time.Now(), pacemaker.Frozen("/proc")), s.deliver(b.Bytes()))
 	}
 	if err != nil {
 		return err
@@ -100,7 +102,7 @@ func verdict(r *status.Report) error {
 			code = max(code, statusDegraded)
 		}
 	}
-	if !r.Cluster.Quorum {
+	if !r.Cluster.Quorum || len(r.Cluster.Frozen) > 0 {
 		code = statusFailed
 	}
 	if code == 0 {

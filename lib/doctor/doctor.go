@@ -70,6 +70,9 @@ func (d *Doctor) cluster() (found []Finding) {
 		}
 	}
 	c := d.Report.Cluster
+	for _, f := range c.Frozen {
+		found = append(found, Finding{Error, d.Node, f + " is frozen, stopped by a signal: what the cluster shows here may be old, and nobody looks after this node", "find out who did that; kill -CONT"})
+	}
 	add(c.DC == "", Error, "no node decides (there is no DC)", "wait for an election, or look at corosync: pcs status corosync")
 	add(!c.Quorum, Error, "it has no quorum, and brings nothing back", "bring the nodes back that are gone: pcs quorum status")
 	add(c.Doubt != "", Error, "whether nodes are fenced cannot be told: "+c.Doubt, "set it anew: pcs property set stonith-enabled=true")

@@ -46,7 +46,8 @@ type Failure struct {
 
 // ReadStatus asks for it.
 func ReadStatus(ctx context.Context) (*Status, error) {
-	out, err := tool(ctx, cibTimeout, "", "crm_mon", "--one-shot", "--inactive", "--output-as=xml")
+	// Without the history of fencing, for which it would ask the fencer, and hang with that.
+	out, err := tool(ctx, cibTimeout, "", "crm_mon", "--one-shot", "--inactive", "--output-as=xml", "--fence-history=0")
 	if e := (*ToolError)(nil); errors.As(err, &e) && e.Code == codeUsage { // before 2.0.3
 		out, err = tool(ctx, cibTimeout, "", "crm_mon", "--one-shot", "--inactive", "--as-xml")
 	}
@@ -79,7 +80,9 @@ func parseStatus(text string) (*Status, error) {
 		}
 	}
 	if len(s.Nodes) == 0 {
-		return nil, fmt.Errorf("crm_mon names no nodes")
+		_, said, _ := strings.Cut(text, "<error>") // of 2.1.5, which exits with 0
+		said, _, _ = strings.Cut(said, "</error>")
+		return nil, fmt.Errorf("crm_mon names no nodes: %q", said)
 	}
 	for e := range doc.Child("resources").All("resource") {
 		id, _, _ := strings.Cut(e.Attr("id"), ":")

@@ -34,6 +34,9 @@ func TestParseStatus(t *testing.T) {
 	if _, err := parseStatus("<pacemaker-result/>"); err == nil {
 		t.Error("a status without nodes is taken")
 	}
+	if _, err := parseStatus(`<pacemaker-result><status code="0" message="OK"><errors><error>Could not connect to the CIB</error></errors></status></pacemaker-result>`); err == nil || !strings.Contains(err.Error(), "not connect to the CIB") {
+		t.Errorf("%v, though crm_mon says why", err)
+	}
 }
 
 // A crm_mon before 2.0.3 knows no --output-as, and writes agents and roles in another way.
@@ -71,7 +74,7 @@ EOF`)
 		s.DC != "node1" || !s.Quorum || !s.Maintenance || !s.Nodes[0].Online {
 		t.Errorf("%+v", s)
 	}
-	if want := "--one-shot --inactive --output-as=xml\n--one-shot --inactive --as-xml"; said() != want {
+	if want := "--one-shot --inactive --output-as=xml --fence-history=0\n--one-shot --inactive --as-xml"; said() != want {
 		t.Errorf("called with %q, want %q", said(), want)
 	}
 }

@@ -16,8 +16,7 @@ func (r *Report) WriteMetrics(w io.Writer) error {
 	m := &metrics{written: map[string]bool{}}
 	m.family("openstack_ocf_up", "1 if Pacemaker answered.")
 	m.sample("openstack_ocf_up", 1)
-	m.family("openstack_ocf_time_seconds", "When this was written, since 1970.")
-	m.sample("openstack_ocf_time_seconds", float64(r.At.Unix()))
+	m.here(r.At, r.Cluster.Frozen)
 	m.family("openstack_ocf_cluster", "1 if the cluster has what the label says.")
 	for _, c := range []struct {
 		is   bool
@@ -103,14 +102,24 @@ func (r *Report) failures(m *metrics) {
 }
 
 // WriteDown writes the metrics of a cluster that does not answer.
-func WriteDown(w io.Writer, now time.Time) error {
+func WriteDown(w io.Writer, now time.Time, frozen []string) error {
 	m := &metrics{written: map[string]bool{}}
 	m.family("openstack_ocf_up", "1 if Pacemaker answered.")
 	m.sample("openstack_ocf_up", 0)
-	m.family("openstack_ocf_time_seconds", "When this was written, since 1970.")
-	m.sample("openstack_ocf_time_seconds", float64(now.Unix()))
+	m.here(now, frozen)
 	_, err := io.WriteString(w, m.String())
 	return err
+}
+
+// here is what holds for this node alone.
+func (m *metrics) here(now time.Time, frozen []string) {
+	m.family("openstack_ocf_time_seconds", "When this was written, since 1970.")
+	m.sample("openstack_ocf_time_seconds", float64(now.Unix()))
+	m.family("openstack_ocf_frozen", "1: a signal has stopped this daemon of the cluster on this node.")
+	for _, f := range frozen {
+		daemon, _, _ := strings.Cut(f, " ")
+		m.sample("openstack_ocf_frozen", 1, "daemon", daemon)
+	}
 }
 
 // metrics is text of Prometheus' format. All of ours are gauges.

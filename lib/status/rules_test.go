@@ -43,7 +43,9 @@ func TestRules(t *testing.T) {
 		ops   string
 		fence string
 		stale bool
-		want  []string
+		// daemons of this node
+		frozen []string
+		want   []string
 	}{
 		"well":      {mon: quiet, role: "Started", ops: started + well},
 		"degraded":  {mon: quiet, role: "Started", ops: started + well + limp, want: []string{"ClusterServiceDegraded"}},
@@ -54,6 +56,7 @@ func TestRules(t *testing.T) {
 			mon: func(s *pacemaker.Status) { s.Quorum = false }, role: "Started", ops: started + well, fence: "false",
 			want: []string{"ClusterNodeGone", "ClusterWithoutFencing", "ClusterWithoutQuorum"},
 		},
+		"frozen":                 {mon: quiet, role: "Started", ops: started + well, frozen: []string{"corosync (pid 7)"}, want: []string{"ClusterDaemonFrozen"}},
 		"nobody writes any more": {mon: quiet, role: "Started", ops: started + well, stale: true, want: []string{"ClusterNotSeen"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +67,9 @@ func TestRules(t *testing.T) {
 				cib.Find("nvpair", "p1").Set("value", c.fence)
 			}
 			var metrics strings.Builder
-			if err := compose(s, cib, "", func(string) string { return "do this" }, time.Unix(0, 0)).WriteMetrics(&metrics); err != nil {
+			r := compose(s, cib, "", func(string) string { return "do this" }, time.Unix(0, 0))
+			r.Cluster.Frozen = c.frozen
+			if err := r.WriteMetrics(&metrics); err != nil {
 				t.Fatal(err)
 			}
 			var beside strings.Builder // another cluster, with which nothing is wrong, must not speak for it

@@ -36,6 +36,8 @@ type Cluster struct {
 	Fencing     bool   `json:"fencing"`
 	Doubt       string `json:"doubt,omitempty"` // why it cannot be told whether fencing is on
 	Doing       string `json:"doing,omitempty"` // why it is not at rest; "" if it is
+	// Frozen are its daemons on this node that a signal has stopped: the rest may be old then, and nobody looks after this node.
+	Frozen []string `json:"frozen,omitempty"`
 }
 
 // Node is a node; its state is online, standby, maintenance, joining, offline or unclean, which is to be fenced.
@@ -107,13 +109,21 @@ const infinity = 1000000
 
 // Read asks Pacemaker. advice is what to do about a reason, "" if nothing is known.
 func Read(ctx context.Context, advice func(reason string) string) (*Report, error) {
+	frozen := pacemaker.Frozen("/proc") // and not later: a frozen one may be replaced while it is waited for
+	silent := func(err error) error {
+		why := "does Pacemaker run on this node (systemctl status pacemaker)?"
+		if len(frozen) > 0 {
+			why = "frozen on this node, stopped by a signal: " + strings.Join(frozen, ", ") + "; find out who did that."
+		}
+		return fmt.Errorf("the cluster does not answer: %s %w", why, err)
+	}
 	mon, err := pacemaker.ReadStatus(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the cluster does not answer: does Pacemaker run on this node (systemctl status pacemaker)? %w", err)
+		return nil, silent(err)
 	}
 	cib, err := pacemaker.CIB(ctx)
 	if err != nil {
-		return nil, err
+		return nil, silent(err)
 	}
 	asking, cancel := context.WithTimeout(ctx, atMost(ctx, 5*time.Second))
 	defer cancel()
@@ -121,7 +131,9 @@ func Read(ctx context.Context, advice func(reason string) string) (*Report, erro
 	if err != nil {
 		doing = "what it is doing is unknown: " + err.Error()
 	}
-	return compose(mon, cib, doing, advice, time.Now()), nil
+	r := compose(mon, cib, doing, advice, time.Now())
+	r.Cluster.Frozen = frozen
+	return r, nil
 }
 
 // atMost is so long, or half of the time that is left: a controller that hangs leaves time for who reads on.

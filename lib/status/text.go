@@ -32,6 +32,9 @@ func (r *Report) WriteText(w io.Writer, colour bool) error {
 	}
 	var b strings.Builder
 	fmt.Fprintln(&b, r.headline())
+	if frozen := r.Cluster.Frozen; len(frozen) > 0 {
+		fmt.Fprintf(&b, "FROZEN on this node, stopped by a signal: %s; what follows may be old, and nobody looks after this node. Find out who did that\n", strings.Join(frozen, ", "))
+	}
 	for _, n := range r.Nodes {
 		fmt.Fprintf(&b, "  %s %s\n", n.Name, paint(n.State))
 	}

@@ -1,0 +1,42 @@
+package pacemaker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// daemons are those of a cluster's node. A process' name is cut at 15 bytes (proc(5)).
+var daemons = []string{
+	"corosync", "pacemakerd", "pacemaker-based", "pacemaker-fenced", "pacemaker-execd", "pacemaker-attrd",
+	"pacemaker-schedulerd", "pacemaker-controld", "pacemaker-remoted",
+}
+
+// Frozen names the cluster's daemons on this node that a signal or a debugger has stopped, as "corosync (pid 7)". The cluster's
+// tools say nothing of that: some hang then, and some tell what they knew before.
+func Frozen(proc string) (list []string) {
+	files, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "stat"))
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		_, after, _ := strings.Cut(string(stat), "(")
+		name, state, ok := strings.Cut(after, ") ")
+		if err != nil || !ok || state == "" || state[0] != 'T' && state[0] != 't' {
+			continue
+		}
+		i := slices.IndexFunc(daemons, func(d string) bool { return d[:min(len(d), 15)] == name })
+		if i >= 0 && own(filepath.Join(filepath.Dir(file), "status")) {
+			list = append(list, fmt.Sprintf("%s (pid %s)", daemons[i], filepath.Base(filepath.Dir(file))))
+		}
+	}
+	return list
+}
+
+// own tells whether a process is in none of this node's containers, where another cluster's daemons may run.
+func own(status string) bool {
+	text, err := os.ReadFile(status)
+	_, after, _ := strings.Cut(string(text), "\nNSpid:")
+	line, _, _ := strings.Cut(after, "\n")
+	return err == nil && len(strings.Fields(line)) < 2
+}
