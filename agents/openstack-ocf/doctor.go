@@ -18,7 +18,8 @@ import (
 
 const doctorHelp = `Says in one list what is wrong with this node and this cluster, or soon would be: what the cluster shows, what the
 agents say of their parameters and of this node (validate-all), operations that are less than advised, and what could be
-swapped or stands in a swap's way. It changes nothing. Run it on every node: the agents look at the one it runs on.
+swapped or stands in a swap's way. It changes nothing. Run it on every node, as root: the agents look at the one it runs on.
+A member of the group haclient is told the rest.
 
 Exit codes: 0 nothing, or only notes; 1 Pacemaker does not answer; 2 wrong usage; 3 a warning; 4 an error.`
 
@@ -44,14 +45,14 @@ func runDoctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	d := &doctor.Doctor{Agents: agents(), Report: report}
+	d := &doctor.Doctor{Agents: agents(), Report: report, Root: os.Geteuid() == 0}
 	if d.CIB, err = pacemaker.CIB(ctx); err != nil {
 		return err
 	}
 	if d.Node, err = localNode(ctx, report); err != nil {
 		return err
 	}
-	if len(report.Cluster.Frozen) == 0 && pacemaker.Supported(ctx) == nil { // else there is no swap
+	if d.Root && len(report.Cluster.Frozen) == 0 && pacemaker.Supported(ctx) == nil { // else there is no swap
 		s := &swap.Swap{Agents: takeovers(), Version: version, Dir: swap.Dir, Within: swap.Within, Say: func(string, ...any) {}}
 		d.Plan = s.Plan
 	}

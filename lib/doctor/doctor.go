@@ -43,6 +43,7 @@ type Doctor struct {
 	Node   string // this one
 	// Plan is what a swap of all resources that have a successor would do, [swap.Swap.Plan]; nil: it is not looked at.
 	Plan func(context.Context) (*swap.Plan, error)
+	Root bool // else the agents look at the parameters only: of a node they would see what this user may not, and call it wrong
 }
 
 // checkTime is what validate-all of one resource may take.
@@ -56,6 +57,9 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 		if p.Attr("provider") == swap.Provider {
 			found = append(found, d.primitive(ctx, p)...)
 		}
+	}
+	if !d.Root {
+		found = append(found, Finding{Note, d.Node, "whether the services could start on this node, and what could be swapped, was not looked at", "call doctor as root"})
 	}
 	found = append(found, d.swaps(ctx)...)
 	order := []string{Error, Warning, Note}
@@ -144,7 +148,11 @@ func (d *Doctor) primitive(ctx context.Context, p *pacemaker.Element) (found []F
 	if d.banned(p) {
 		return found
 	}
-	said := ocf.Try(ctx, declare(), ocf.ValidateAll, id, pacemaker.Parameters(p), checkTime, "OCF_CHECK_LEVEL=10")
+	level := "OCF_CHECK_LEVEL=0"
+	if d.Root {
+		level = "OCF_CHECK_LEVEL=10" // this node as well
+	}
+	said := ocf.Try(ctx, declare(), ocf.ValidateAll, id, pacemaker.Parameters(p), checkTime, level)
 	if said.Code != ocf.OK {
 		found = append(found, Finding{Error, on(id, d.Node), fmt.Sprintf("it could not start here: %s (%d, %s)", said.Reason, int(said.Code), said.Code), ""})
 	}

@@ -23,10 +23,10 @@ func agent() ocf.Agent {
 	return ocf.Agent{Name: "db", Parameters: []ocf.Parameter{{Name: "is", Value: ocf.String(&is)}}, Actions: []ocf.Action{
 		act(ocf.Start), act(ocf.Stop), act(ocf.Monitor),
 		{Name: ocf.ValidateAll, Timeout: time.Minute, Depth: 10, Run: func(_ context.Context, r *ocf.Request) error {
-			switch is {
-			case "absent":
+			switch {
+			case is == "absent" && r.Level == 10: // it looks at the node
 				return ocf.Errorf(ocf.NotInstalled, "there is no mysqld")
-			case "enabled":
+			case is == "enabled":
 				r.Log.Warn("its unit is enabled")
 			}
 			return nil
@@ -103,7 +103,7 @@ func TestExamine(t *testing.T) {
 			if c.change != nil {
 				c.change(&report)
 			}
-			d := &Doctor{Agents: map[string]func() ocf.Agent{"db": agent}, Report: &report, CIB: cib, Node: "node1", Plan: c.plan}
+			d := &Doctor{Agents: map[string]func() ocf.Agent{"db": agent}, Report: &report, CIB: cib, Node: "node1", Plan: c.plan, Root: true}
 			found := d.Examine(t.Context())
 			if found == nil {
 				t.Error("its JSON would be null, and not []")
@@ -117,5 +117,20 @@ func TestExamine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A user who may not look at the node hears that, and not that the node lacks what he cannot see.
+func TestNotRoot(t *testing.T) {
+	cib, err := pacemaker.ParseXML(strings.NewReader(`<cib><configuration><resources><primitive id="f" class="stonith" type="fence_x"/><primitive id="db" class="ocf" provider="openstack" type="db">` +
+		`<instance_attributes id="a"><nvpair id="i" name="is" value="absent"/></instance_attributes><operations><op id="o" name="monitor" interval="2s" timeout="60s"/></operations></primitive></resources></configuration></cib>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := status.Report{Cluster: status.Cluster{DC: "node1", Quorum: true, Fencing: true, Frozen: []string{"corosync (pid 7)"}}}
+	d := &Doctor{Agents: map[string]func() ocf.Agent{"db": agent}, Report: &report, CIB: cib, Node: "node1"}
+	found := d.Examine(t.Context())
+	if len(found) != 2 || found[0].Level != Error || !strings.HasPrefix(found[0].What, "corosync (pid 7) is frozen") || found[1].Level != Note || found[1].Do != "call doctor as root" {
+		t.Errorf("%+v", found)
 	}
 }

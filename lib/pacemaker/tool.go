@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -71,6 +74,18 @@ func toolWith(ctx context.Context, within time.Duration, files []*os.File, input
 		return out.String(), &ToolError{Tool: name + " " + strings.Join(args, " "), Code: exit.ExitCode(), Stderr: words}
 	}
 	return out.String(), fmt.Errorf("%s: %w", name, err)
+}
+
+// MayAsk tells whether who runs this may talk to Pacemaker's daemons: root, and members of the group haclient. Where that cannot
+// be told it is true.
+func MayAsk() bool {
+	group, err := user.LookupGroup("haclient")
+	if err != nil || os.Geteuid() == 0 {
+		return true
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	groups, gerr := os.Getgroups()
+	return err != nil || gerr != nil || os.Getegid() == gid || slices.Contains(groups, gid)
 }
 
 var errStalled = errors.New("stalled")

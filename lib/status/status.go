@@ -112,7 +112,10 @@ func Read(ctx context.Context, advice func(reason string) string) (*Report, erro
 	frozen := pacemaker.Frozen("/proc") // and not later: a frozen one may be replaced while it is waited for
 	silent := func(err error) error {
 		why := "does Pacemaker run on this node (systemctl status pacemaker)?"
-		if len(frozen) > 0 {
+		switch {
+		case !pacemaker.MayAsk():
+			why = "only root and members of the group haclient may ask it (usermod -aG haclient USER, then log in anew)."
+		case len(frozen) > 0:
 			why = "frozen on this node, stopped by a signal: " + strings.Join(frozen, ", ") + "; find out who did that."
 		}
 		return fmt.Errorf("the cluster does not answer: %s %w", why, err)
