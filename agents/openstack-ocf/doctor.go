@@ -62,7 +62,7 @@ func runDoctor(c *cli.Context) error {
 		e.SetIndent("", "  ")
 		err = e.Encode(map[string]any{"format": doctor.Format, "node": d.Node, "findings": found})
 	} else {
-		colour := isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""
+		colour := colours()
 		err = doctor.WriteText(c.App.Writer, found, func(level string) string {
 			if !colour {
 				return level

@@ -5,10 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/signal"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -22,6 +21,8 @@ import (
 
 const statusHelp = `Shows each resource of the cluster, where it runs and how it serves (serving, degraded, failed, blocked, stopped),
 since when, why not, and what to do about it; and failures that are over, with what makes the cluster forget them.
+
+--watch goes on until Ctrl-C: on a terminal it has the screen for itself, and where not all has room, what serves is counted.
 
 --json writes one object; its field "format" grows when another field goes away or changes its meaning. --metrics writes
 text for Prometheus, with --output FILE for node_exporter's textfile collector (the name has to end in .prom); there
@@ -62,9 +63,9 @@ func runStatus(c *cli.Context) error {
 	case c.Bool("watch") && (c.Bool("json") || c.Bool("metrics") || c.String("output") != ""):
 		return cli.Exit("--watch is for a terminal, without --json, --metrics and --output", statusUsage)
 	}
-	s := &statusCall{c: c, advice: status.Advice(packaging.Guide), colour: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""}
+	s := &statusCall{c: c, advice: status.Advice(packaging.Guide), colour: colours()}
 	if c.Bool("watch") {
-		return s.watch()
+		return s.watch(os.Stdout)
 	}
 	r, err := s.read(c.Context)
 	if err != nil && c.Bool("metrics") {
@@ -132,47 +133,14 @@ func (s *statusCall) deliver(text []byte) error {
 	return err
 }
 
-// watch writes the report anew whenever it says something else; that time goes by is nothing else.
-func (s *statusCall) watch() error {
-	ctx, stop := signal.NotifyContext(s.c.Context, os.Interrupt, unix.SIGTERM)
-	defer stop()
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	last := ""
-	for {
-		now, shown := "", new(bytes.Buffer)
-		r, err := s.read(ctx)
-		if err == nil {
-			key := *r
-			key.At = time.Time{}
-			text, _ := json.Marshal(key)
-			now, err = string(text), r.WriteText(shown, s.colour)
-		}
-		if err != nil {
-			now = err.Error()
-			fmt.Fprintln(shown, now)
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if now != last {
-			last = now
-			s.redraw(shown)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
+// colours tells whether standard output is a terminal that has them, and somebody who wants them (https://no-color.org).
+func colours() bool { return drawable(os.Stdout) && os.Getenv("NO_COLOR") == "" }
 
-func (s *statusCall) redraw(text io.Reader) {
-	if isTerminal(os.Stdout) {
-		fmt.Fprint(s.c.App.Writer, "\x1b[H\x1b[2J") // home, and clear (ECMA-48)
-	}
-	fmt.Fprintln(s.c.App.Writer, time.Now().Format(time.DateTime))
-	_, _ = io.Copy(s.c.App.Writer, text)
+// text is what a report writes.
+func text(write func(w io.Writer, colour bool) error, colour bool) string {
+	var b strings.Builder
+	_ = write(&b, colour) // a Builder takes all
+	return b.String()
 }
 
 func isTerminal(f *os.File) bool {

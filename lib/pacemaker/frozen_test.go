@@ -35,7 +35,9 @@ func TestFrozen(t *testing.T) {
 		return cmd.Process.Pid
 	}
 	controld, other := run("pacemaker-controld"), run("pacemakerd-not")
-	named := func(pid int) bool { return slices.Contains(Frozen("/proc"), fmt.Sprintf("pacemaker-controld (pid %d)", pid)) }
+	named := func(pid int) bool {
+		return slices.Contains(Frozen("/proc"), fmt.Sprintf("pacemaker-controld (pid %d)", pid))
+	}
 	if named(controld) {
 		t.Error("one that runs is frozen")
 	}

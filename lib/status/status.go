@@ -26,6 +26,8 @@ type Report struct {
 	Cluster   Cluster    `json:"cluster"`
 	Nodes     []Node     `json:"nodes"`
 	Resources []Resource `json:"resources"`
+
+	left string // of what is not shown
 }
 
 // Cluster is what holds for all of it.

@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,7 +23,19 @@ func colourOf(state string) string {
 	return "32"
 }
 
-// WriteText writes the report for people: a line for each resource on each node, and below it why and what to do.
+// Troubled is the report without the nodes and resources of which there is nothing to say but that they are online and serve.
+func (r *Report) Troubled() *Report {
+	less := *r
+	less.Resources = slices.DeleteFunc(slices.Clone(r.Resources), func(res Resource) bool {
+		return res.State == Serving && res.Managed && len(res.Failures) == 0
+	})
+	less.Nodes = slices.DeleteFunc(slices.Clone(r.Nodes), func(n Node) bool { return n.State == "online" })
+	less.left = fmt.Sprintf("%d nodes online, %d more resources serving", len(r.Nodes)-len(less.Nodes), len(r.Resources)-len(less.Resources))
+	return &less
+}
+
+// WriteText writes the report for people: a line for each resource on each node, and below it why and what to do. Without
+// its time, At, it says since when something is so, and not how long.
 func (r *Report) WriteText(w io.Writer, colour bool) error {
 	paint := func(state string) string {
 		if colour {
@@ -57,6 +70,9 @@ func (r *Report) WriteText(w io.Writer, colour bool) error {
 			}
 			fmt.Fprintf(&b, "      forgotten by: %s\n", f.Clears)
 		}
+	}
+	if r.left != "" {
+		fmt.Fprintln(&b, r.left)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -131,6 +147,9 @@ func orNone(reason string) string {
 func ago(now, then time.Time) string {
 	if then.IsZero() {
 		return "an unknown time"
+	}
+	if now.IsZero() {
+		return then.Local().Format("Jan 02 15:04:05")
 	}
 	d := now.Sub(then)
 	span := fmt.Sprintf("%d days", int(d.Hours()/24))
