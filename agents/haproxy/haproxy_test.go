@@ -46,6 +46,8 @@ func TestAlerts(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`[NOTICE]   (298) : haproxy version is 2.6.12
 [WARNING]  (298) : config : something harmless
 [ALERT]    (298) : config : parsing [/run/t.cfg:4] : cannot find user id for 'haproxx' (0:Success)
+[ALERT]    (298) : proxy 'placement' has no server available!
+[ALERT]    (298) : backend 'nova' has no server available!
 [ALERT]    (298) : config : Error(s) found in configuration file : /run/t.cfg
 [ALERT]    (298) : config : Fatal errors found in configuration.
 [ALERT] 326/073452 (123) : parsing [x:3] : as before 2.4

@@ -201,17 +201,17 @@ func alerts(file string) string {
 	return complaints(string(b))
 }
 
-// complaints are what HAProxy said of its failure, its summaries left out.
+// complaints are what HAProxy said of its failure. Its summaries are left out, and what it says of backends: it dies of none.
 func complaints(said string) string {
 	shorter := strings.NewReplacer("config : ", "", "parsing [", "", "] : ", ": ") // crm_mon shows 128 bytes
-	summaries := []string{"rror(s) found", "Fatal errors found", "exit-on-failure: killing"}
+	others := []string{"rror(s) found", "Fatal errors found", "exit-on-failure: killing", "has no server available"}
 	var list []string
 	for line := range strings.Lines(said) {
 		if strings.HasPrefix(line, "FATAL: ") { // a bug of its own, found by itself
 			list = append(list, strings.TrimSpace(line))
 		}
 		// [ALERT]    (291) : config : parsing [haproxy.cfg:13] : unknown keyword ...
-		if text, ok := strings.CutPrefix(line, "[ALERT]"); ok && !slices.ContainsFunc(summaries, func(s string) bool { return strings.Contains(text, s) }) {
+		if text, ok := strings.CutPrefix(line, "[ALERT]"); ok && !slices.ContainsFunc(others, func(s string) bool { return strings.Contains(text, s) }) {
 			_, text, _ = strings.Cut(text, " : ")
 			list = append(list, shorter.Replace(strings.TrimSpace(text)))
 		}

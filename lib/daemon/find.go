@@ -351,7 +351,7 @@ func (s *scan) look(ctx context.Context, pid int) {
 	case ours && err == nil:
 		s.found = append(s.found, p)
 		return
-	case p.Exiting():
+	case p.Exiting() && (err != nil || p.Exe != "" && s.m.match(p.Exe, p.task+"/exe")): // a stranger may hang in the kernel for ever
 		s.dying = append(s.dying, p)
 		return
 	case err != nil:

@@ -146,6 +146,9 @@ func TestFind(t *testing.T) {
 		{"zombie", proc{state: 'Z'}, none},
 		{"exiting", proc{state: 'R'}, doubt},
 		{"exiting, a stranger", proc{comm: "bash", state: 'R'}, none},
+		{"exiting and stuck, a stranger", proc{comm: "bash", state: 'D', flags: exitingTask}, none},
+		{"exiting and stuck, a stranger whose program can still be read", proc{comm: "bash", exe: "/bin/bash", cwd: "/", state: 'D', flags: exitingTask}, none},
+		{"exiting and stuck, of that program, and known no more", proc{comm: "renamed", exe: daemon, cwd: "/", state: 'D', flags: exitingTask}, doubt},
 		{"killed but for a stuck thread that has let go of all", proc{state: 'Z', threads: 2}, doubt},
 		{"kernel thread of that name", proc{flags: kernelThread}, none},
 	} {
