@@ -197,7 +197,7 @@ func Because(p *daemon.Process, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case !p.Alive():
+	case !p.Alive(), p.Exiting(): // it hangs up before the kernel has taken it apart
 		return ocf.Errorf(ocf.Generic, "%s has just died: see its log", p)
 	}
 	if frozen := Thawed(p); frozen != nil {
