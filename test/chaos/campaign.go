@@ -194,8 +194,10 @@ func (s *scene) missing() (words []string) {
 		kinds []string
 		needs string
 	}{
-		{canStarve, []string{"run out of memory"}, "the memory controller of cgroup 1"},
-		{canLose, []string{"lose a few packets", "lose many packets", "slow network", "power cut without a BMC"}, "iptables and tc, with statistic and tbf"},
+		{canStarve, []string{"run out of memory", "run out of memory during a start", "run out of memory during a stop", "a child runs out of memory"}, "the memory controller of cgroup 1"},
+		// ocf:heartbeat:Filesystem calls a frozen file system unmounted that the kernel has open, and will write to when the freeze ends.
+		{func() bool { return s.Group.Native }, []string{"freeze the storage"}, "a native group"},
+		{canLose, []string{"lose a few packets", "lose many packets", "slow network", "power cut without a BMC", "power cut with its BMC", "names that hang"}, "iptables and tc, with statistic and tbf"},
 	} {
 		if !c.can() {
 			s.cannot = append(s.cannot, c.kinds...)

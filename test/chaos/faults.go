@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,7 +37,7 @@ type fault struct {
 }
 
 // faults are all there are.
-var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults, scarceFaults, networkFaults, commandFaults)
+var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults, scarceFaults, storageFaults, networkFaults, commandFaults)
 
 // Kinds are the names of all faults.
 func Kinds() (names []string) {
@@ -167,11 +168,11 @@ var serviceFaults = []fault{
 		}
 		return a
 	}},
-	{"kill during a start", 4, duringStart("kill during a start", syscall.SIGKILL, saysKilled)},
-	{"freeze during a start", 3, duringStart("freeze during a start", syscall.SIGSTOP, saysFrozen, saysKilled)},
-	{"term during a start", 2, duringStart("term during a start", syscall.SIGTERM, saysTerm)},
-	{"kill during a stop", 2, duringStop("kill during a stop", syscall.SIGKILL, saysKilled)},
-	{"freeze during a stop", 3, duringStop("freeze during a stop", syscall.SIGSTOP, saysFrozen, saysKilled)},
+	{"kill during a start", 4, duringStart("kill during a start", signalled(syscall.SIGKILL), saysKilled)},
+	{"freeze during a start", 3, duringStart("freeze during a start", signalled(syscall.SIGSTOP), saysFrozen, saysKilled)},
+	{"term during a start", 2, duringStart("term during a start", signalled(syscall.SIGTERM), saysTerm)},
+	{"kill during a stop", 2, duringStop("kill during a stop", signalled(syscall.SIGKILL), saysKilled)},
+	{"freeze during a stop", 3, duringStop("freeze during a stop", signalled(syscall.SIGSTOP), saysFrozen, saysKilled)},
 	{"remove traces", 3, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "remove traces", 60*time.Second, `socket|pid file`)
 		long := between(rng, 2*time.Second, 8*time.Second)
@@ -212,10 +213,17 @@ func (s *scene) breaking(rng *rand.Rand, at where, kind string, bound time.Durat
 	return a
 }
 
-// duringStart is a signal while the service is being started anew. Pacemaker passes over a failure that a monitor finds while the
+// strike is what is done to a daemon.
+type strike func(ctx context.Context, d scenario.Daemon) error
+
+func signalled(sig syscall.Signal) strike {
+	return func(_ context.Context, d scenario.Daemon) error { return d.Signal(sig) }
+}
+
+// duringStart is a strike while the service is being started anew. Pacemaker passes over a failure that a monitor finds while the
 // transition that has begun that monitor still goes on, with the starts of what stands behind, and is told of no second one that is
 // the same: until a deeper monitor finds it, after half a minute, nothing is done.
-func duringStart(kind string, sig syscall.Signal, words ...string) func(*scene, *rand.Rand, where) act {
+func duringStart(kind string, hit strike, words ...string) func(*scene, *rand.Rand, where) act {
 	return func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, kind, 90*time.Second, words...)
 		a.Restart, a.Move = s.services, true
@@ -236,15 +244,15 @@ func duringStart(kind string, sig syscall.Signal, words ...string) func(*scene, 
 				return err
 			}
 			sleep(ctx, late)
-			return d.Signal(sig)
+			return hit(ctx, d)
 		}
 		a.Words = append(a.Words, saysKilled)
 		return a
 	}
 }
 
-// duringStop is a signal while the service is being stopped.
-func duringStop(kind string, sig syscall.Signal, words ...string) func(*scene, *rand.Rand, where) act {
+// duringStop is a strike while the service is being stopped.
+func duringStop(kind string, hit strike, words ...string) func(*scene, *rand.Rand, where) act {
 	return func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, kind, 90*time.Second, words...)
 		late := between(rng, time.Millisecond, 500*time.Millisecond)
@@ -255,10 +263,10 @@ func duringStop(kind string, sig syscall.Signal, words ...string) func(*scene, *
 			}
 			restarted := make(chan error, 1)
 			go func() { restarted <- s.restart(ctx, a.Target) }()
-			err := s.stopping(ctx, a.Target)
+			err := s.stopping(ctx, a.Target, d)
 			if err == nil {
 				sleep(ctx, late)
-				_ = d.Signal(sig) // it may be gone by now
+				_ = hit(ctx, d) // it may be gone by now
 			}
 			return errors.Join(err, <-restarted)
 		}
@@ -310,15 +318,15 @@ var platformFaults = []fault{
 	{"power cut", 4, func(s *scene, rng *rand.Rand, at where) act {
 		node := someone(rng, at)
 		a := s.on(node, at, "power cut", 60*time.Second)
-		a.do = func(ctx context.Context) error { return s.cluster.Node(node).PowerOff(ctx) }
+		a.do = func(ctx context.Context) error { return s.powerOff(ctx, node) }
 		return a
 	}},
 	{"power cut of all", 1, func(s *scene, _ *rand.Rand, at where) act {
 		a := s.all(at, "power cut of all", 180*time.Second)
 		a.Fence = s.nodes()
 		a.do = func(ctx context.Context) (err error) {
-			for _, n := range s.cluster.Nodes() {
-				err = errors.Join(err, n.PowerOff(ctx))
+			for _, n := range s.nodes() {
+				err = errors.Join(err, s.powerOff(ctx, n))
 			}
 			return err
 		}
@@ -487,6 +495,12 @@ func (s *scene) restart(ctx context.Context, id string) error {
 	return err
 }
 
+// powerOff cuts a node's power.
+func (s *scene) powerOff(ctx context.Context, node string) error {
+	s.history.Add(check.Event{Kind: check.Off, Node: node})
+	return s.cluster.Node(node).PowerOff(ctx)
+}
+
 // avoid has nobody ask this node until the function that it returns is called.
 func (s *scene) avoid(node string) func() {
 	set := func(n int) {
@@ -505,16 +519,18 @@ func (s *scene) avoid(node string) func() {
 	return func() { set(-1) }
 }
 
-// stopping returns when Pacemaker is about to stop the service.
-func (s *scene) stopping(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	return s.cluster.WaitFor(ctx, func(st *cluster.Status) error {
-		for _, r := range st.Resource(id) {
-			if r.Role == "Stopping" || r.Pending == "Stopping" || !r.Active {
+// stopping returns when Pacemaker is about to stop the service, whose daemon is d; it is an error if that was too quick to be seen.
+func (s *scene) stopping(ctx context.Context, id string, d scenario.Daemon) error {
+	agent := "/" + path.Base(strings.ReplaceAll(s.actor(id).Agent, ":", "/"))
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, 10*time.Millisecond) {
+		if now, ok := s.actor(id).Watch.Now(); !ok || now != d {
+			return fmt.Errorf("%s was stopped before anybody saw it", id)
+		}
+		for _, p := range scenario.Processes(s.cluster, "openstack-ocf") {
+			if args := p.Args(); len(args) == 2 && args[1] == "stop" && strings.HasSuffix(args[0], agent) {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is not being stopped", id)
-	})
+	}
+	return fmt.Errorf("%s is not being stopped", id)
 }

@@ -47,17 +47,41 @@ var networkFaults = []fault{
 		// Nothing may start elsewhere until the node is known to be off.
 		a := s.on(node, at, "power cut without a BMC", long+90*time.Second)
 		a.do = func(ctx context.Context) error {
-			drop := strings.Fields("INPUT -p tcp --dport " + cluster.BMCPort + " -j DROP")
-			rule := func(ctx context.Context, command string) error {
-				_, err := s.cluster.Client(ctx, cluster.Cmd{Argv: append([]string{"iptables", "-w", command}, drop...)})
+			back, err := s.loseBMC(ctx)
+			if err != nil {
 				return err
 			}
-			if err := rule(ctx, "-I"); err != nil {
-				return err
-			}
-			err := s.cluster.Node(node).PowerOff(ctx)
+			err = s.powerOff(ctx, node)
 			sleep(ctx, long)
-			return errors.Join(err, rule(context.WithoutCancel(ctx), "-D"))
+			return errors.Join(err, back())
+		}
+		return a
+	}},
+	{"power cut with its BMC", 1, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 5*time.Second, 40*time.Second)
+		// Whom nobody can fence, somebody has to look at, and vouch for.
+		a := s.on(node, at, "power cut with its BMC", long+60*time.Second)
+		a.do = func(ctx context.Context) error {
+			back, err := s.loseBMC(ctx)
+			if err != nil {
+				return err
+			}
+			defer s.overseer.keeps(node)()
+			err = s.powerOff(ctx, node)
+			sleep(ctx, long)
+			s.history.Add(check.Event{Kind: check.Vouched, Node: node})
+			return errors.Join(err, s.persist(ctx, "pcs", "stonith", "confirm", node, "--force"), back())
+		}
+		return a
+	}},
+	{"names that hang", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 5*time.Second, 20*time.Second)
+		// Who looks a name up that is not in /etc/hosts waits for an answer that does not come.
+		a := act{Fault: check.Fault{Kind: "names that hang", Target: node, Node: node, Bound: check.Spared}}
+		a.do = func(ctx context.Context) error {
+			err := s.shell(ctx, node, "echo nameserver "+cluster.RackAddr+" >/etc/resolv.conf && iptables -w -I OUTPUT -p udp --dport 53 -j DROP")
+			sleep(ctx, long)
+			return errors.Join(err, s.insist(ctx, node, ": >/etc/resolv.conf; iptables -w -D OUTPUT -p udp --dport 53 -j DROP 2>/dev/null; :"))
 		}
 		return a
 	}},
@@ -74,6 +98,16 @@ var networkFaults = []fault{
 		}
 		return a
 	}},
+}
+
+// loseBMC has nobody reach the BMC until the function that it returns is called.
+func (s *scene) loseBMC(ctx context.Context) (back func() error, err error) {
+	rule := func(ctx context.Context, command string) error {
+		argv := strings.Fields("iptables -w " + command + " INPUT -p tcp --dport " + cluster.BMCPort + " -j DROP")
+		_, err := s.cluster.Client(ctx, cluster.Cmd{Argv: argv})
+		return err
+	}
+	return func() error { return rule(context.WithoutCancel(ctx), "-D") }, rule(ctx, "-I")
 }
 
 // lossy has a node lose so many of the packets that come and go, for a while.

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/test/chaos/check"
 	"github.com/openstack-ocf/agents/test/scenario"
@@ -25,21 +25,17 @@ const tooManyConnections = 1040
 // What there is too little of.
 var scarceFaults = []fault{
 	{"fill the disk", 2, func(s *scene, rng *rand.Rand, at where) act {
-		dirs := map[string]string{"db": scenario.DataDir, "qpidd": scenario.BrokerDir}
-		id := "db"
-		if rng.IntN(2) == 0 && s.has("qpidd") {
-			id = "qpidd"
-		}
-		long := between(rng, 3*time.Second, 12*time.Second)
+		id := s.onDisk(rng)
+		dir, long := s.mountOf(id), between(rng, 3*time.Second, 12*time.Second)
 		// Who serves with a full disk is left alone, and does not come up on one if it dies of it. Its clients may hang all the while.
 		a := act{Fault: check.Fault{
 			Kind: "fill the disk", Target: id, Node: at.active, Restart: s.behind(id), Move: true, Handicapped: s.services,
 			Bound: long + 60*time.Second, Words: []string{`full|[Nn]o space|space left|disk`, saysKilled}, Lacks: []string{saysLacks},
 		}}
-		file := dirs[id] + "/chaos.fill"
+		file := dir + "/chaos.fill"
 		a.do = func(ctx context.Context) error {
 			// What is left after that is for root alone, or less than a block.
-			err := s.shell(ctx, at.active, fmt.Sprintf(`fallocate -l "$(df --output=avail -B1 %[1]s | tail -n1)" %[1]s/chaos.fill || dd if=/dev/zero of=%[1]s/chaos.fill bs=1M oflag=append conv=notrunc; :`, dirs[id]))
+			err := s.shell(ctx, at.active, fmt.Sprintf(`fallocate -l "$(df --output=avail -B1 %[1]s | tail -n1)" %[1]s/chaos.fill || dd if=/dev/zero of=%[1]s/chaos.fill bs=1M oflag=append conv=notrunc; :`, dir))
 			sleep(ctx, long)
 			// It may be mounted elsewhere by now, or by nobody.
 			for {
@@ -56,13 +52,34 @@ var scarceFaults = []fault{
 		return a
 	}},
 	{"run out of memory", 2, func(s *scene, rng *rand.Rand, at where) act {
-		a := s.striking(rng, at, "run out of memory", 20*time.Second, saysKilled)
+		a := s.striking(rng, at, "run out of memory", 20*time.Second, saysStarved)
 		a.do = func(ctx context.Context) error {
 			d, ok := s.actor(a.Target).Watch.Now()
 			if !ok {
 				return fmt.Errorf("%s does not run", a.Target)
 			}
 			return starve(ctx, d)
+		}
+		return a
+	}},
+	{"run out of memory during a start", 1, duringStart("run out of memory during a start", starve, saysStarved)},
+	{"run out of memory during a stop", 1, duringStop("run out of memory during a stop", starve, saysStarved)},
+	{"a child runs out of memory", 1, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "a child runs out of memory", 20*time.Second)
+		a.do = func(ctx context.Context) error {
+			d, ok := s.actor(a.Target).Watch.Now()
+			if !ok {
+				return fmt.Errorf("%s does not run", a.Target)
+			}
+			lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", d.HostPID()))
+			for _, list := range lists {
+				text, _ := os.ReadFile(list)
+				for _, child := range strings.Fields(string(text)) {
+					pid, err := strconv.Atoi(child)
+					return errors.Join(err, starveProcess(ctx, pid))
+				}
+			}
+			return nil // it has none
 		}
 		return a
 	}},
@@ -108,8 +125,13 @@ var scarceFaults = []fault{
 // taken out of its unit.
 const memoryGroups = "/sys/fs/cgroup/memory"
 
-// starve has the kernel kill the daemon for want of memory. It is an error if it was not the kernel.
-func starve(ctx context.Context, d scenario.Daemon) (err error) {
+// saysStarved is what is said of who was killed for want of memory: the kernel's log tells who it was, once it is gone.
+const saysStarved = `for lack of memory|has just died`
+
+func starve(ctx context.Context, d scenario.Daemon) error { return starveProcess(ctx, d.HostPID()) }
+
+// starveProcess has the kernel kill a process for want of memory. It is an error if it was not the kernel.
+func starveProcess(ctx context.Context, pid int) (err error) {
 	dir, err := os.MkdirTemp(memoryGroups, "openstack-ocf-chaos-")
 	if err != nil {
 		return err
@@ -123,7 +145,7 @@ func starve(ctx context.Context, d scenario.Daemon) (err error) {
 	if err := put("memory.limit_in_bytes", "4096"); err != nil {
 		return err
 	}
-	if err := put("cgroup.procs", strconv.Itoa(d.HostPID())); err != nil {
+	if err := put("cgroup.procs", strconv.Itoa(pid)); err != nil {
 		return err
 	}
 	defer func() { // who was not killed, and those that it has made, go back
@@ -140,7 +162,7 @@ func starve(ctx context.Context, d scenario.Daemon) (err error) {
 		if _, n, ok := strings.Cut(string(text), "oom_kill "); ok && strings.TrimSpace(n) != "0" {
 			return nil
 		}
-		if errors.Is(d.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+		if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			return errors.New("it died, and not of the kernel")
 		}
 	}

@@ -92,7 +92,7 @@ func (o *overseer) fencing(ctx context.Context) {
 	}
 	for _, e := range events[min(o.fenced, len(events)):] {
 		if e.Action != "on" && e.Error == "" {
-			o.history.Add(check.Event{Kind: check.Fenced, Node: e.Node, Text: e.Action + " asked by " + e.From})
+			o.history.AddAt(e.Time, check.Event{Kind: check.Fenced, Node: e.Node, Text: e.Action + " asked by " + e.From})
 		}
 	}
 	o.fenced = len(events)
@@ -112,9 +112,21 @@ func (o *overseer) power(ctx context.Context) {
 		case !known:
 			o.off[s.Name] = time.Now()
 		case time.Since(since) > bootDelay && !o.kept(s.Name):
+			o.history.Add(check.Event{Kind: check.On, Node: s.Name})
 			_ = o.cluster.Node(s.Name).PowerOn(ctx) // else the next time
 		}
 	}
+}
+
+// keeps has a node stay off until the function that it returns is called.
+func (o *overseer) keeps(node string) func() {
+	set := func(keep bool) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.keep[node] = keep
+	}
+	set(true)
+	return func() { set(false) }
 }
 
 func (o *overseer) kept(node string) bool {

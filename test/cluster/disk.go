@@ -194,6 +194,39 @@ func (m *machine) watchMounts(pid int, pidfd *os.File) {
 	}
 }
 
+// fithaw is FITHAW of linux/fs.h.
+const fithaw = 0xc0045878
+
+// thawer takes hold of the file systems on the node's disks. What it returns ends a freeze of them, see fsfreeze(8), and lets go: what
+// waits in the kernel for the end of one cannot be killed, and a power cut does not wait.
+func (m *machine) thawer() func() {
+	proc := fmt.Sprintf("/proc/%d", m.cmd.Process.Pid)
+	table, err := os.Open(proc + "/mountinfo")
+	if err != nil {
+		return func() {} // it is dead already
+	}
+	defer table.Close()
+	ours := map[uint64]bool{}
+	for _, d := range m.devices() {
+		ours[d.Rdev] = true
+	}
+	var held []*os.File
+	_, _ = mountinfo.GetMountsFromReader(table, func(i *mountinfo.Info) (skip, stop bool) {
+		if ours[unix.Mkdev(uint32(i.Major), uint32(i.Minor))] {
+			if f, err := os.Open(filepath.Join(proc, "root", i.Mountpoint)); err == nil {
+				held = append(held, f)
+			}
+		}
+		return true, false
+	})
+	return func() {
+		for _, f := range held {
+			_ = unix.IoctlSetInt(int(f.Fd()), fithaw, 0) // EINVAL: it is not frozen
+			f.Close()
+		}
+	}
+}
+
 // closed waits until the kernel has closed the file systems of a dead node's disks: it does so when the last of its mounts goes.
 func (m *machine) closed() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

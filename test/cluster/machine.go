@@ -204,7 +204,10 @@ func (m *machine) kill() error {
 	if !m.alive() {
 		return nil
 	}
-	if err := m.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	thaw := m.thawer()
+	err := m.cmd.Process.Kill()
+	thaw()
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-m.dead

@@ -349,6 +349,8 @@ func (c *Cluster) Idle(ctx context.Context) (*Status, error) {
 			return s, fmt.Errorf("%s is %s", r.ID, strings.ToLower(r.Pending))
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout) // a DC that has just died never answers
+	defer cancel()
 	res, err := c.OnAny(ctx, "crmadmin", "--status", s.DC)
 	if err == nil && !strings.Contains(res.Stdout, "S_IDLE") {
 		err = fmt.Errorf("the DC says %s", strings.TrimSpace(res.Stdout))

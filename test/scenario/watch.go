@@ -40,6 +40,15 @@ func (d Daemon) Signal(sig syscall.Signal) error {
 // HostPID is its process ID on the machine.
 func (d Daemon) HostPID() int { return d.host }
 
+// Args are what it was called with, nil when it has ended.
+func (d Daemon) Args() []string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.host))
+	if err != nil || len(text) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
+}
+
 func (d Daemon) lives() bool {
 	now, err := startTime(d.host)
 	return err == nil && now == d.start

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ const (
 	StrayMount  Class = "stray mount" // where the service is not
 	TwoHolders  Class = "two holders" // of the address
 	StrayHolder Class = "stray address"
+	TooEarly    Class = "too early"  // started elsewhere before the node that had it was known to be off
 	Balks       Class = "command"    // of an operator, that did not work though nothing was broken
 	Restarted   Class = "restarted"  // without an excuse
 	Moved       Class = "moved"      // without an excuse
@@ -111,6 +113,7 @@ func Judge(events []Event) *Verdict {
 	j := &judge{Verdict: Verdict{Tallies: map[string]Tally{}}, events: events}
 	j.steps()
 	j.see()
+	j.early()
 	for _, s := range j.services {
 		for _, client := range s.Clients {
 			j.numbers(client, s)
@@ -219,6 +222,57 @@ func (j *judge) see() {
 			j.say(0, Unjudged, "nobody has looked who has the disk of %s mounted", s.ID)
 		}
 	}
+}
+
+// early finds what was started elsewhere when the node that had it was neither fenced, nor vouched for, nor back.
+func (j *judge) early() {
+	const late = 5 * time.Second // a fencing that was under way
+	has := map[string][]string{} // the nodes that have a service, a disk, or the address
+	for i, e := range j.events {
+		what, nodes := where(e)
+		if what != "" {
+			has[what] = nodes
+		}
+		if e.Kind != Off {
+			continue
+		}
+		known := time.Duration(math.MaxInt64)
+		for _, k := range j.events {
+			if k.Node == e.Node && slices.Contains([]Kind{Fenced, Vouched, On}, k.Kind) && k.At > e.At-late {
+				known = min(known, k.At)
+			}
+		}
+		lost := map[string]bool{}
+		for what, nodes := range has {
+			lost[what] = slices.Contains(nodes, e.Node)
+		}
+		for _, k := range j.events[i:] {
+			what, nodes := where(k)
+			if k.At >= known || !lost[what] {
+				continue
+			}
+			if at := slices.IndexFunc(nodes, func(n string) bool { return n != e.Node }); at >= 0 {
+				j.say(j.at(k.At), TooEarly, "%s is on %s, and nobody knew that %s is off", what, nodes[at], e.Node)
+				lost[what] = false
+			}
+		}
+	}
+}
+
+// where is what an event says of where something is.
+func where(e Event) (what string, nodes []string) {
+	switch e.Kind {
+	case Running:
+		for _, d := range e.Daemons {
+			nodes = append(nodes, d.Node)
+		}
+		return e.Who, nodes
+	case Mounted:
+		return "the disk of " + e.Who, e.Nodes
+	case Held:
+		return "the address", e.Nodes
+	}
+	return "", nil
 }
 
 // numbers holds what a client was told against what is there.
@@ -491,6 +545,9 @@ func (j *judge) happened(r *Result, x excuse, e Event) {
 // degraded says that the service serves, and the cluster leaves it alone.
 func degraded(code int) bool { return code == 190 || code == 191 }
 
+// interrupted is what Pacemaker says of an agent that a signal has ended.
+const interrupted = "Resource agent interrupted by"
+
 func (j *judge) failure(r *Result, x excuse, e Event) {
 	ours := slices.ContainsFunc(j.services, func(s Service) bool { return s.ID == e.Who })
 	words := x.words
@@ -500,7 +557,7 @@ func (j *judge) failure(r *Result, x excuse, e Event) {
 	switch {
 	case ours && !x.restart[e.Who] && !(x.less[e.Who] && degraded(e.Code)):
 		j.say(r.N, Unexcused, "%s %s on %s (%d): %s", e.Who, e.Action, e.Node, e.Code, e.Text)
-	case ours && e.Text == "" && x.mute:
+	case ours && x.mute && (e.Text == "" || strings.HasPrefix(e.Text, interrupted)):
 	case ours && e.Text == "":
 		j.say(r.N, Wordless, "%s %s on %s (%d) has no reason", e.Who, e.Action, e.Node, e.Code)
 	case ours && len(x.words) > 0 && !slices.ContainsFunc(words, func(re *regexp.Regexp) bool { return re.MatchString(e.Text) }):

@@ -196,6 +196,20 @@ func TestFinds(t *testing.T) {
 		}, Unexcused, 3, false},
 		{"stray mount", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = []string{"node3"} }, StrayMount, 2, true},
 		{"mounted nowhere", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = nil }, StrayMount, 2, true},
+		{"started before the node was fenced", func(t *testing.T, s *story) {
+			s.find(t, Fenced, "", 1).Node = "node3"
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+			s.find(t, Step, "", 2).Faults[0].Fence = []string{"node3"}
+		}, TooEarly, 2, true},
+		{"mounted before the node was fenced", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Mounted, Who: "db", Nodes: []string{"node2"}})
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+		}, TooEarly, 2, false},
+		{"an address before the node was vouched for", func(t *testing.T, s *story) {
+			s.find(t, Fenced, "", 1).Kind = Vouched
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Held, Nodes: []string{"node2"}})
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+		}, TooEarly, 2, false},
 		{"needless fencing", func(t *testing.T, s *story) {
 			s.insert(s.find(t, Running, "haproxy", 5), Event{Kind: Fenced, Node: "node3"})
 		}, NeedlessOff, 2, false},
@@ -294,6 +308,21 @@ func TestLetsPass(t *testing.T) {
 		{"a message comes again after its consumer was dropped", func(t *testing.T, s *story) {
 			s.insert(s.find(t, Running, "qpidd", 3), Event{Kind: Received, Who: "messages", N: 2})
 			s.insert(s.find(t, Running, "db", 3), Event{Kind: Dropped, Who: "messages"})
+		}},
+		{"the node was fenced, vouched for, or booted before", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+		}},
+		{"vouched for", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+			s.find(t, Fenced, "", 1).Kind = Vouched
+		}},
+		{"booted", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+			s.find(t, Fenced, "", 1).Kind = On
+		}},
+		{"an agent that was struck has a signal for a reason", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 1).Faults[0].Mute = true
+			s.find(t, Failed, "db", 1).Text = "Resource agent interrupted by Killed signal"
 		}},
 		{"degraded, and says what it lacks", func(t *testing.T, s *story) {
 			f := &s.find(t, Step, "", 1).Faults[0]

@@ -35,11 +35,14 @@ const (
 	Blind   Kind = "blind"   // what could not be looked at
 	Fenced  Kind = "fenced"  // Node was switched off by the cluster
 	Failed  Kind = "failed"  // Pacemaker's line of a failed action
+	Off     Kind = "off"     // Node is about to lose its power by a fault: the cluster does not know
+	On      Kind = "on"      // Node is about to boot, and knows itself that nothing runs there
 
 	// What the campaign does.
 	Setup   Kind = "setup"   // Services: what there is to be judged
 	Step    Kind = "step"    // Faults begin to strike
 	Over    Kind = "over"    // the last step is
+	Vouched Kind = "vouched" // somebody has told the cluster that Node is off
 	Cleaned Kind = "cleaned" // the cluster did not come back without somebody's help
 	Settled Kind = "settled" // all is well, and nothing is left to do
 	Stuck   Kind = "stuck"   // it did not, with help neither
@@ -124,10 +127,13 @@ func NewHistory(w io.Writer) *History {
 }
 
 // Add notes an event, now.
-func (h *History) Add(e Event) {
+func (h *History) Add(e Event) { h.AddAt(time.Now(), e) }
+
+// AddAt notes an event that was a moment ago.
+func (h *History) AddAt(t time.Time, e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e.At = time.Since(h.began).Round(time.Microsecond)
+	e.At = t.Sub(h.began).Round(time.Microsecond)
 	h.all = append(h.all, e)
 	if h.out != nil && h.err == nil {
 		h.err = h.out.Encode(e)
