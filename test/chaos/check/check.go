@@ -67,6 +67,7 @@ type Result struct {
 	N          int
 	From, To   time.Duration
 	Faults     []Fault
+	Load       float64
 	Outages    map[string]time.Duration // by client
 	Failures   []Line
 	FencedAre  []string
@@ -157,7 +158,7 @@ func (j *judge) steps() {
 			if n := len(j.Steps); n > 0 {
 				j.Steps[n-1].To = e.At
 			}
-			j.Steps = append(j.Steps, Result{N: e.N, From: e.At, Faults: e.Faults, Outages: map[string]time.Duration{}})
+			j.Steps = append(j.Steps, Result{N: e.N, From: e.At, Faults: e.Faults, Load: e.Load, Outages: map[string]time.Duration{}})
 		}
 	}
 	for _, e := range j.events {
@@ -592,6 +593,6 @@ func (j *judge) outage(r *Result, x excuse, id, client string) {
 	case !served:
 		j.say(r.N, TooLong, "%s was not served at all in %.1f s", client, (r.To - r.From).Seconds())
 	case longest > bound:
-		j.say(r.N, TooLong, "%s was not served for %.1f s, and the bound is %.1f s", client, longest.Seconds(), bound.Seconds())
+		j.say(r.N, TooLong, "%s was not served for %.1f s, and the bound is %.1f s (load %.0f)", client, longest.Seconds(), bound.Seconds(), r.Load)
 	}
 }

@@ -67,6 +67,7 @@ type Event struct {
 	Numbers []int         `json:"numbers,omitempty"`
 	Others  []int         `json:"others,omitempty"`
 	Faults  []Fault       `json:"faults,omitempty"`
+	Load    float64       `json:"load,omitempty"` // of the machine, as a step begins
 	Service []Service     `json:"service,omitempty"`
 }
 
