@@ -32,6 +32,7 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 		return ocf.Errorf(ocf.BadArgument, "%w", err)
 	}
 	service.EnabledHint(r, cmp.Or(a.unit, "haproxy.service"))
+	service.LabelHint(ctx, r, a.unit, program)
 	if w := confined("/"); w != "" {
 		r.Log.Warn(w)
 	}

@@ -38,3 +38,41 @@ func TestRelabel(t *testing.T) {
 		t.Errorf("what it says is not told: %v", err)
 	}
 }
+
+// What restorecon says of a program is what its policy has, in the words of EL 9 and of EL 7.
+func TestMislabelled(t *testing.T) {
+	root := t.TempDir()
+	put := func(path, text string) string {
+		t.Helper()
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	program := put("usr/sbin/haproxy", "")
+	link := filepath.Join(root, "usr/sbin/link")
+	if err := os.Symlink(program, link); err != nil {
+		t.Fatal(err)
+	}
+	put("usr/sbin/restorecon", "#!/bin/sh\nexec cat "+root+"/says\n")
+	for _, c := range []struct{ enforce, program, says, want string }{
+		{"0", program, "Would relabel " + program + " from system_u:object_r:bin_t:s0 to system_u:object_r:haproxy_exec_t:s0\n", ""},
+		{"1", program, "Would relabel " + program + " from system_u:object_r:bin_t:s0 to system_u:object_r:haproxy_exec_t:s0\n", "is labelled bin_t, not haproxy_exec_t"},
+		{"1", link, "restorecon reset " + program + " context system_u:object_r:unlabeled_t:s0->system_u:object_r:haproxy_exec_t:s0\n", "is labelled unlabeled_t, not haproxy_exec_t"},
+		{"1", program, "Would relabel " + program + " from <no context> to system_u:object_r:haproxy_exec_t:s0\n", "is not labelled haproxy_exec_t"},
+		{"1", program, "", ""},
+		{"1", "haproxy", "Would relabel x from a:b:c:d to e:f:g:h\n", ""},
+		{"1", root + "/none", "Would relabel x from a:b:c:d to e:f:g:h\n", ""},
+	} {
+		put("sys/fs/selinux/enforce", c.enforce)
+		put("says", c.says)
+		got := Mislabelled(t.Context(), root, c.program)
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) || c.want != "" && !strings.HasSuffix(got, "restorecon -v "+program) {
+			t.Errorf("enforce %s, %q: %q", c.enforce, c.says, got)
+		}
+	}
+}

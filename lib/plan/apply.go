@@ -107,7 +107,7 @@ func (a *Apply) Compare(ctx context.Context) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pending{Difference: built.Compare(live), Enabled: a.enabled("/"), Confined: a.confined("/"), live: live, agents: agents}
+	p := &Pending{Difference: built.Compare(live), Enabled: a.enabled("/"), Confined: a.confined(ctx, "/"), live: live, agents: agents}
 	if file := a.BalancerFile(); file != "" {
 		if p.Balancer, err = a.lookAt(file); err != nil {
 			return nil, err

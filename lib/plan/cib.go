@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/systemd"
 )
@@ -101,7 +102,7 @@ func (p *Plan) Script() string {
 // New makes the plan, and has everything checked by those who are to live with it: the agents, crm_verify, crm_simulate
 // and the load balancer. No cluster is needed, and nothing is changed.
 func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
-	p := &Plan{Enabled: cp.enabled("/"), Confined: cp.confined("/"), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
+	p := &Plan{Enabled: cp.enabled("/"), Confined: cp.confined(ctx, "/"), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
 	if err := cp.checkBalancer(ctx); err != nil {
 		return nil, err
 	}
@@ -120,13 +121,23 @@ func (cp *ControlPlane) enabled(root string) []string {
 }
 
 // confined is what SELinux or AppArmor would keep services from on this node.
-func (cp *ControlPlane) confined(root string) (list []string) {
+func (cp *ControlPlane) confined(ctx context.Context, root string) (list []string) {
 	for _, s := range cp.services {
-		if s.place == nil || s.place.Confined == nil {
+		if s.place == nil {
 			continue
 		}
-		if c := s.place.Confined(root, s.parameter); c != "" && !slices.Contains(list, c) {
-			list = append(list, c)
+		var of []string
+		if s.place.Confined != nil {
+			of = append(of, s.place.Confined(root, s.parameter))
+		}
+		program := s.parameter("binary")
+		if u, found := systemd.Read(root, systemd.Real(root, s.unit.s)); s.unit.s != "" && found {
+			program = u.Exec[0]
+		}
+		for _, c := range append(of, daemon.Mislabelled(ctx, root, program)) {
+			if c != "" && !slices.Contains(list, c) {
+				list = append(list, c)
+			}
 		}
 	}
 	return list

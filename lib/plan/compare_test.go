@@ -129,12 +129,35 @@ func TestConfined(t *testing.T) {
 	}}
 	datadir := []pair{{name: word{s: "datadir"}, value: word{s: "/srv/db"}}}
 	cp := &ControlPlane{services: []service{{place: place, parameters: datadir}, {place: place, parameters: datadir}, {place: &placement.Place{}}, {}}}
-	p := &Pending{Difference: &Difference{}, Confined: cp.confined("/root")}
+	p := &Pending{Difference: &Difference{}, Confined: cp.confined(t.Context(), "/root")}
 	if got, want := p.String(), "nothing is left to do\non this node: /root refuses /srv/db\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got, want := (&Plan{Confined: p.Confined}).Script(), "# On this node: /root refuses /srv/db\n\n# A new cluster"; !strings.HasPrefix(got, want) {
 		t.Errorf("%q, not %q at first", got, want)
+	}
+}
+
+// TestMislabelled: and of a unit's program that it would not run in its own domain.
+func TestMislabelled(t *testing.T) {
+	root := t.TempDir()
+	program := filepath.Join(root, "usr/sbin/haproxy")
+	for path, text := range map[string]string{
+		"sys/fs/selinux/enforce": "1", "usr/sbin/haproxy": "", "usr/lib/systemd/system/haproxy.service": "[Service]\nExecStart=" + program + " -Ws\n",
+		"usr/sbin/restorecon": "#!/bin/sh\necho Would relabel $3 from system_u:object_r:bin_t:s0 to system_u:object_r:haproxy_exec_t:s0\n",
+	} {
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	balancer := service{place: &placement.Place{}, unit: word{s: "haproxy.service"}}
+	cp := &ControlPlane{services: []service{balancer, balancer, {place: &placement.Place{}}}}
+	if got := cp.confined(t.Context(), root); len(got) != 1 || !strings.Contains(got[0], program+" is labelled bin_t, not haproxy_exec_t") {
+		t.Errorf("it tells %q", got)
 	}
 }
 

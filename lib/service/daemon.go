@@ -198,8 +198,12 @@ func (of Of) ValidateAll(ctx context.Context, r *ocf.Request) error {
 	case err == nil:
 		err = d.account()
 	}
-	if err != nil || d.Host == nil {
+	if err != nil {
 		return err
+	}
+	LabelHint(ctx, r, d.Unit, binary)
+	if d.Host == nil {
+		return nil
 	}
 	return d.Host(ctx, binary)
 }

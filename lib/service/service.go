@@ -439,6 +439,16 @@ func EnabledHint(r *ocf.Request, unit string) {
 	}
 }
 
+// LabelHint logs a warning if what is run, by the unit if there is one, has not the label that SELinux' policy has for it.
+func LabelHint(ctx context.Context, r *ocf.Request, unit, binary string) {
+	if u, found := systemd.Read("/", unit); unit != "" && found {
+		binary = u.Exec[0]
+	}
+	if w := daemon.Mislabelled(ctx, "/", binary); w != "" {
+		r.Log.Warn(w)
+	}
+}
+
 // UnitHints logs a warning for systemd units that would run the service behind
 // the cluster's back, or do so now.
 func UnitHints(r *ocf.Request, units ...string) {
