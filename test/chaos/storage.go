@@ -34,10 +34,10 @@ var storageFaults = []fault{
 		}
 		return a
 	}},
-	{"error on the disk", 3, func(s *scene, rng *rand.Rand, at where) act {
+	{"error on the disk", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.all(at, "error on the disk", 90*time.Second, `read-only|takes no writes|error`, saysKilled)
 		a.Target = s.onDisk(rng)
-		long := between(rng, 5*time.Second, 20*time.Second)
+		long := between(rng, 3*time.Second, 9*time.Second)
 		a.do = func(ctx context.Context) error {
 			dir, err := s.kernelOf(ctx, at.active, a.Target)
 			if err != nil {

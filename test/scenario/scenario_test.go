@@ -234,8 +234,10 @@ func daemons(t *testing.T, dir string, names ...string) []int {
 // A server that is asked for its options is no second one.
 func TestAsked(t *testing.T) {
 	for args, want := range map[string]bool{
-		"mariadbd\x00--datadir=/d\x00--verbose\x00--help\x00": true,
-		"mariadbd\x00--datadir=/help\x00--user=x--help\x00":   false,
+		"mariadbd\x00--datadir=/d\x00--verbose\x00--help\x00":  true,
+		"mariadbd\x00--datadir=/help\x00--user=x--help\x00":    false,
+		"/usr/sbin/haproxy\x00-Ws\x00-f\x00/c\x00-c\x00-q\x00": true,
+		"/usr/sbin/haproxy\x00-Ws\x00-f\x00/c\x00":             false,
 		"": false,
 	} {
 		proc := t.TempDir()

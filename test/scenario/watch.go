@@ -331,11 +331,12 @@ func processes(clusterName string, executables []string, belongs func(proc strin
 	return found
 }
 
-// asked says that a process only tells how a daemon would run (mariadbd --verbose --help), as the agent asks it: it looks at
-// the data, and may not write.
+// asked says that a process only tells how a daemon would run (mariadbd --verbose --help, haproxy -c), as the agent or a unit's
+// reload asks it: it looks at data and configuration, and serves nobody.
 func asked(proc string) bool {
-	args, _ := os.ReadFile(proc + "/cmdline")
-	return slices.Contains(strings.Split(string(args), "\x00"), "--help")
+	text, _ := os.ReadFile(proc + "/cmdline")
+	args := strings.Split(string(text), "\x00")
+	return slices.Contains(args, "--help") || filepath.Base(args[0]) == "haproxy" && slices.Contains(args, "-c")
 }
 
 // uses says whether a process has its working directory or a file open on one of the devices. The links in /proc lead to the
