@@ -7,11 +7,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/pacemaker"
@@ -82,7 +84,8 @@ func Of(ctx context.Context, env func(string) string, history func(context.Conte
 	if a.State = e.state(); a.State == "" {
 		return nil
 	}
-	op := find(ctx, e, a.State, func() []pacemaker.Op { return history(ctx, e.resource) })
+	id, _, _ := strings.Cut(e.resource, ":") // of an instance of a globally-unique clone
+	op := find(ctx, e, a.State, func() []pacemaker.Op { return history(ctx, id) })
 	if a.State == "recovered" && op == nil {
 		return nil
 	}
@@ -181,6 +184,9 @@ func (a *Alert) Post(ctx context.Context, to string) error {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "openstack-ocf")
 	res, err := http.DefaultClient.Do(req)
+	if failed := (*url.Error)(nil); errors.As(err, &failed) {
+		err = failed.Err // without the URL, whose path is a chat's password
+	}
 	if err != nil {
 		return fmt.Errorf("the webhook at %s: %w", u.Host, err)
 	}

@@ -63,6 +63,19 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// An instance of a globally-unique clone has a number; the history goes by the clone's name.
+func TestInstance(t *testing.T) {
+	a := Of(t.Context(), environment("rsc", "db:1"), func(_ context.Context, id string) []pacemaker.Op {
+		if id != "db" {
+			return nil
+		}
+		return []pacemaker.Op{{Node: "node2", Operation: "monitor", Interval: "2000", Code: 190, Failure: true, Reason: "85% full", At: epoch}}
+	}, func(string) string { return "" })
+	if a == nil || a.Reason != "85% full" || a.Resource != "db:1" {
+		t.Errorf("%+v", a)
+	}
+}
+
 // The CIB may have the reason a moment after the alert; a time-out has none.
 func TestTheReasonMayBeLate(t *testing.T) {
 	asked := 0
@@ -112,8 +125,8 @@ func TestPost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	if err := a.Post(hung, "http://"+silent.Addr().String()); err == nil {
-		t.Error("who does not answer was told")
+	if err := a.Post(hung, "http://"+silent.Addr().String()+"/T0/hunter2"); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("who does not answer was told, or all may read the webhook's token: %v", err)
 	}
 }
 
