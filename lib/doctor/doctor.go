@@ -53,6 +53,7 @@ const checkTime = 20 * time.Second
 func (d *Doctor) Examine(ctx context.Context) []Finding {
 	found := append([]Finding{}, d.cluster()...) // [] in JSON, not null
 	found = append(found, d.resources()...)
+	found = append(found, d.moved()...)
 	for p := range d.CIB.Child("configuration", "resources").All("primitive") {
 		if p.Attr("provider") == swap.Provider {
 			found = append(found, d.primitive(ctx, p)...)
@@ -123,6 +124,25 @@ func (d *Doctor) resources() (found []Finding) {
 			if f.Banned {
 				found = append(found, Finding{Warning, on(r.ID, f.Node), fmt.Sprintf("it may not run there since its %s failed (%d): %s", f.Operation, f.Code, f.Reason), "mend that, then: " + f.Clears})
 			}
+		}
+	}
+	return found
+}
+
+// moved are the constraints that a move or a ban by hand has left, for ever: with a lifetime they have a rule in place of a node.
+func (d *Doctor) moved() (found []Finding) {
+	for l := range d.CIB.Child("configuration").All("rsc_location") {
+		id, node := l.Attr("id"), l.Attr("node")
+		what := ""
+		switch {
+		case node == "":
+		case strings.HasPrefix(id, "cli-ban-"):
+			what = "somebody banned it from there by hand (" + id + "): it has one node less when the next one fails"
+		case strings.HasPrefix(id, "cli-prefer-"):
+			what = "somebody moved it there by hand (" + id + "): it goes back there, with an interruption, whenever that node comes back"
+		}
+		if what != "" {
+			found = append(found, Finding{Warning, on(l.Attr("rsc"), node), what, "pcs resource clear " + l.Attr("rsc")})
 		}
 	}
 	return found

@@ -61,6 +61,8 @@ func TestExamine(t *testing.T) {
 		"a node is gone":    {change: func(r *status.Report) { r.Nodes[0].State = "unclean" }, resources: db("well"), want: []string{"error node1: the node is unclean"}, worst: Error},
 		"not installed":     {resources: db("absent"), want: []string{"error db on node1: it could not start here: there is no mysqld (5, "}, worst: Error},
 		"banned from it":    {resources: db("absent") + `</resources><constraints><rsc_location id="l" rsc="db" node="node1" score="-INFINITY"/></constraints><resources>`},
+		"banned by hand":    {resources: db("well") + `</resources><constraints><rsc_location id="cli-ban-db-on-node2" rsc="db" node="node2" score="-INFINITY"/></constraints><resources>`, want: []string{"warning db on node2: somebody banned it from there by hand (cli-ban-db-on-node2)"}, worst: Warning},
+		"moved by hand":     {resources: db("well") + `</resources><constraints><rsc_location id="cli-prefer-db" rsc="db" node="node2" score="INFINITY"/><rsc_location id="cli-prefer-x" rsc="x"/></constraints><resources>`, want: []string{"warning db on node2: somebody moved it there by hand"}, worst: Warning},
 		"warns":             {resources: db("enabled"), want: []string{"warning db on node1: its unit is enabled"}, worst: Warning},
 		"unknown agent":     {resources: strings.Replace(db("well"), `type="db"`, `type="new"`, 1), want: []string{"error db on node1: there is no agent ocf:openstack:new in this version"}, worst: Error},
 		"no monitor":        {resources: strings.Replace(db("well"), monitor, "", 1), want: []string{"note db: it has no recurring monitor"}, worst: Note},
