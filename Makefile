@@ -41,7 +41,7 @@ test: deps build
 # The cluster's tests once more, on nodes that run Debian 13, which is made there first (minutes, 1 GB).
 CACHE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/openstack-ocf
 test-trixie: deps build
-	@SUITE=trixie ROOT='$(CACHE)/trixie' test/deps/run-tests ./test/clustermysql ./test/plan ./test/swap
+	@SUITE=trixie ROOT='$(CACHE)/trixie' test/deps/run-tests ./test/clustermysql ./test/plan ./test/status ./test/swap
 
 # The targeted SELinux policy, whose sources are in POLICY, asked whether it lets agents and services do on EL what they do.
 test-policy:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"os"
 	"strings"
 	"time"
 )
@@ -51,6 +52,20 @@ func ReadStatus(ctx context.Context) (*Status, error) {
 	if e := (*ToolError)(nil); errors.As(err, &e) && e.Code == codeUsage { // before 2.0.3
 		out, err = tool(ctx, cibTimeout, "", "crm_mon", "--one-shot", "--inactive", "--as-xml")
 	}
+	if err != nil {
+		return nil, err
+	}
+	return parseStatus(out)
+}
+
+// StatusOf is what a CIB says, without asking any daemon: crm_mon hangs with one that hangs, pacemakerd or, in 3.0, the controller.
+func StatusOf(ctx context.Context, cib *Element) (*Status, error) {
+	f, err := memory(cib.String())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	out, err := toolWith(ctx, cibTimeout, []*os.File{f}, "", "env", "CIB_file=/dev/fd/3", "crm_mon", "--one-shot", "--inactive", "--output-as=xml", "--fence-history=0")
 	if err != nil {
 		return nil, err
 	}

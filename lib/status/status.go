@@ -111,8 +111,16 @@ const infinity = 1000000
 
 // Read asks Pacemaker. advice is what to do about a reason, "" if nothing is known.
 func Read(ctx context.Context, advice func(reason string) string) (*Report, error) {
-	frozen := pacemaker.Frozen("/proc") // and not later: a frozen one may be replaced while it is waited for
+	// Before: one that is frozen may be replaced while it is waited for. And after, if there was none: on a busy node a signal
+	// takes a moment to stop a process.
+	frozen := pacemaker.Frozen("/proc")
+	again := func() {
+		if len(frozen) == 0 {
+			frozen = pacemaker.Frozen("/proc")
+		}
+	}
 	silent := func(err error) error {
+		again()
 		why := "does Pacemaker run on this node (systemctl status pacemaker)?"
 		switch {
 		case !pacemaker.MayAsk():
@@ -122,19 +130,28 @@ func Read(ctx context.Context, advice func(reason string) string) (*Report, erro
 		}
 		return fmt.Errorf("the cluster does not answer: %s %w", why, err)
 	}
-	mon, err := pacemaker.ReadStatus(ctx)
-	if err != nil {
-		return nil, silent(err)
-	}
 	cib, err := pacemaker.CIB(ctx)
 	if err != nil {
 		return nil, silent(err)
 	}
-	asking, cancel := context.WithTimeout(ctx, atMost(ctx, 5*time.Second))
-	defer cancel()
-	doing, err := pacemaker.Busy(asking, mon)
+	var mon *pacemaker.Status
+	doing := ""
+	if len(frozen) > 0 {
+		mon, err = pacemaker.StatusOf(ctx, cib)
+		doing = "what it is doing is unknown"
+	} else {
+		mon, err = pacemaker.ReadStatus(ctx)
+	}
 	if err != nil {
-		doing = "what it is doing is unknown: " + err.Error()
+		return nil, silent(err)
+	}
+	if doing == "" {
+		asking, cancel := context.WithTimeout(ctx, atMost(ctx, 5*time.Second))
+		defer cancel()
+		if doing, err = pacemaker.Busy(asking, mon); err != nil {
+			doing = "what it is doing is unknown: " + err.Error()
+			again()
+		}
 	}
 	r := compose(mon, cib, doing, advice, time.Now())
 	r.Cluster.Frozen = frozen
