@@ -87,8 +87,13 @@ func (d *Doctor) cluster() (found []Finding) {
 	add(c.Maintenance, Warning, "it is in maintenance: nothing is brought back", "pcs property set maintenance-mode=false")
 	for _, n := range d.Report.Nodes {
 		switch n.State {
-		case "offline", "unclean":
-			found = append(found, Finding{Error, n.Name, "the node is " + n.State, "bring it back: the services have nowhere else to go when the next one fails"})
+		case "unclean":
+			found = append(found, Finding{
+				Error, n.Name, "the node is unclean: it is not fenced yet, and until then what ran there starts nowhere else",
+				"see why: pcs stonith history; only if you have looked, and it is off: pcs stonith confirm " + n.Name,
+			})
+		case "offline":
+			found = append(found, Finding{Error, n.Name, "the node is offline", "bring it back: the services have nowhere else to go when the next one fails"})
 		case "standby", "maintenance":
 			found = append(found, Finding{Warning, n.Name, "the node is in " + n.State, "pcs node un" + n.State + " " + n.Name})
 		}

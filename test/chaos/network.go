@@ -69,8 +69,9 @@ var networkFaults = []fault{
 			defer s.overseer.keeps(node)()
 			err = s.powerOff(ctx, node)
 			sleep(ctx, long)
+			told := s.advised(ctx, "pcs stonith confirm "+node)
 			s.history.Add(check.Event{Kind: check.Vouched, Node: node})
-			return errors.Join(err, s.persist(ctx, "pcs", "stonith", "confirm", node, "--force"), back())
+			return errors.Join(err, told, s.persist(ctx, "pcs", "stonith", "confirm", node, "--force"), back())
 		}
 		return a
 	}},
@@ -98,6 +99,20 @@ var networkFaults = []fault{
 		}
 		return a
 	}},
+}
+
+// advised notes it if the doctor does not say these words.
+func (s *scene) advised(ctx context.Context, words string) error {
+	ctx, cancel := context.WithTimeout(ctx, toolTimeout)
+	defer cancel()
+	if _, err := s.cluster.Status(ctx); err != nil { // finds a node that answers
+		return err
+	}
+	res, err := s.cluster.OnAny(ctx, "openstack-ocf", "doctor")
+	if exit := new(cluster.ExitError); !strings.Contains(res.Stdout, words) && (err == nil || errors.As(err, &exit)) {
+		s.history.Add(check.Event{Kind: check.Balked, Who: "doctor", Code: res.Code, Text: fmt.Sprintf("it does not say %q: %.300s", words, res.Stdout)})
+	}
+	return nil
 }
 
 // loseBMC has nobody reach the BMC until the function that it returns is called.
