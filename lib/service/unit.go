@@ -103,7 +103,7 @@ func (d Daemon) stray() error {
 			return ocf.Errorf(ocf.Generic, "systemd is about to run a command of %s (pid %d), which starts or ends it: see systemctl status %s", d.Unit, pids[0], d.Unit)
 		}
 		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pids[0]))
-		return ocf.Errorf(ocf.Generic, "%s runs %s (pid %d), which is not known as the %s: see systemctl status %s", d.Unit, strings.Trim(string(comm), "()\n"), pids[0], d.Name, d.Unit)
+		return ocf.Errorf(ocf.Generic, "%s runs %s (pid %d), left there by one that died, or not known as the %s: see systemctl status %s", d.Unit, strings.Trim(string(comm), "()\n"), pids[0], d.Name, d.Unit)
 	}
 	return nil
 }

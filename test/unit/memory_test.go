@@ -62,4 +62,21 @@ func TestOutOfMemory(t *testing.T) {
 			h.want(ocf.Stop, ocf.OK)
 		})
 	}
+	t.Run("HAProxy's worker", func(t *testing.T) {
+		needs(t, "haproxy", "haproxy")
+		by.write("/etc/haproxy/haproxy.cfg", strings.ReplaceAll(frontends, "${VIP}", "127.0.0.1"))
+		for _, unit := range []string{"", "haproxy.service"} { // its master ends with it
+			h := on(t, n, "haproxy", unit, nil)
+			if unit == "" {
+				h.params = nil
+			}
+			h.want(ocf.Start, ocf.OK)
+			h.sh("echo $(pgrep -n -x haproxy) >/run/memory/%s/cgroup.procs", group)
+			h.until("the kernel has killed it", func() bool {
+				return h.sh("curl -s --max-time 1 http://127.0.0.1:8080/ >/dev/null || true; pgrep -x haproxy || true") == ""
+			})
+			h.watch(0, ocf.NotRunning, "the kernel killed haproxy (pid ", "for lack of memory (limit of "+group+")", "no HAProxy runs")
+			h.want(ocf.Stop, ocf.OK)
+		}
+	})
 }

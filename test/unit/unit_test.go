@@ -30,7 +30,8 @@ type host struct {
 	run    ocftest.Runner
 	unit   string
 	params ocftest.Params
-	slow   bool // it takes seconds to start
+	slow   bool   // it takes seconds to start
+	leaves string // a monitor's words of what goes on in its unit after it was killed
 }
 
 // boot is a node without a cluster.
@@ -66,7 +67,11 @@ func on(t testing.TB, n *cluster.Node, agent, unit string, params ocftest.Params
 
 func (h *host) want(action string, code ocf.Code, words ...string) ocftest.Result {
 	h.Helper()
-	return h.run.Want(h.TB, ocftest.Call{Action: action, Params: h.params, Timeout: time.Minute}, code, words...)
+	timeout := time.Minute
+	if h.slow {
+		timeout = 3 * time.Minute
+	}
+	return h.run.Want(h.TB, ocftest.Call{Action: action, Params: h.params, Timeout: timeout}, code, words...)
 }
 
 // watch is a recurring monitor.
@@ -150,15 +155,20 @@ func (h *host) life(t *testing.T, only ...string) {
 		h.want(ocf.Stop, ocf.OK)
 		h.want(ocf.Monitor, ocf.NotRunning)
 		if got := h.state("ActiveState"); got != "inactive" {
-			h.Errorf("the unit is %s", got)
+			h.Errorf("the unit is %s: %s %s", got, h.state("Result"), h.state("ExecMainStatus"))
 		}
 	})
 	part("killed", func(h *host) {
 		h.want(ocf.Start, ocf.OK)
 		h.sh("kill -KILL %d", h.pid())
 		h.until("systemd has seen it die", func() bool { return h.state("ActiveState") == "failed" })
-		h.watch(0, ocf.NotRunning)
+		if h.leaves == "" {
+			h.watch(0, ocf.NotRunning)
+		} else {
+			h.watch(0, ocf.Generic, h.unit+" runs ", h.leaves)
+		}
 		h.want(ocf.Stop, ocf.OK)
+		h.want(ocf.Monitor, ocf.NotRunning)
 		for range map[bool]int{false: 8}[h.slow] { // more often than systemd's own limit of starts
 			h.want(ocf.Start, ocf.OK)
 			h.sh("kill -KILL %d", h.pid())
@@ -168,6 +178,7 @@ func (h *host) life(t *testing.T, only ...string) {
 	part("frozen", func(h *host) {
 		h.want(ocf.Start, ocf.OK)
 		h.sh("kill -STOP $(cat /sys/fs/cgroup/system.slice/%s/cgroup.procs)", h.unit)
+		h.until("it has stopped", func() bool { return strings.Contains(h.sh("cat /proc/%d/stat", h.pid()), ") T ") })
 		h.watch(0, ocf.Generic, "frozen")
 		h.want(ocf.Stop, ocf.OK)
 		h.want(ocf.Monitor, ocf.NotRunning)
@@ -289,9 +300,7 @@ func TestHAProxy(t *testing.T) {
 	}
 	t.Run("EL's unit", func(t *testing.T) {
 		h := on(t, n, "haproxy", "haproxy.service", nil)
-		h.write("/etc/systemd/system/haproxy.service", elUnit)
-		h.write("/etc/sysconfig/haproxy", "VIP=127.0.0.1\n")
-		h.write("/etc/haproxy/conf.d/api.cfg", "frontend api\n    bind 127.0.0.1:8081\n    http-request return status 200 content-type text/plain string api1\n")
+		h.lay(scenario.ELHAProxy())
 		h.sh("systemctl daemon-reload")
 		get := func(port int) string { return h.sh("curl -s --max-time 5 http://127.0.0.1:%d/", port) }
 		h.want(ocf.Start, ocf.OK)
@@ -306,7 +315,7 @@ func TestHAProxy(t *testing.T) {
 		}
 		h.sh("systemctl --quiet disable %s; test -z \"$(ls /run | grep [.]ocf)\"", h.unit)
 		pid := h.pid()
-		h.write("/etc/haproxy/conf.d/api.cfg", "frontend api\n    bind 127.0.0.1:8081\n    http-request return status 200 content-type text/plain string api2\n")
+		h.write("/etc/haproxy/conf.d/api.cfg", "frontend beside\n    bind 127.0.0.1:8081\n    http-request return status 200 content-type text/plain string api2\n")
 		h.want(ocf.ReloadAgent, ocf.OK)
 		if a, b := get(8080), get(8081); a != "main" || b != "api2" || h.pid() != pid {
 			t.Errorf("after the reload: %q, %q, pid %d, then %d", a, b, pid, h.pid())
