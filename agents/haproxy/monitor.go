@@ -219,7 +219,11 @@ func runtime(ctx context.Context, r *ocf.Request, in *instance) (v view, handica
 			return v, handicaps, nil
 		}
 	}
-	return v, append(handicaps, in.String()+" cannot be asked how it is, for none of its sockets can be reached: restart it when convenient, and this agent gives it one"), nil
+	do := "restart it when convenient, and this agent gives it one"
+	if r.Given("unit") { // EL's gives it none
+		do = "give it a stats socket in global, and reload"
+	}
+	return v, append(handicaps, in.String()+" cannot be asked, for none of its sockets can be reached: "+do), nil
 }
 
 // mastery is what a master says of its workers.

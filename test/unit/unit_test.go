@@ -330,6 +330,14 @@ func TestHAProxy(t *testing.T) {
 		h.write("/etc/sysconfig/haproxy", "\n")
 		h.want(ocf.Start, ocf.BadArgument, "not set in HAProxy's environment")
 		h.write("/etc/sysconfig/haproxy", "VIP=127.0.0.1\n")
+		const socket = "    stats socket /run/haproxy.stats mode 600 level admin\n"
+		h.write("/etc/haproxy/haproxy.cfg", strings.Replace(frontends, socket, "", 1))
+		h.want(ocf.Start, ocf.OK)
+		h.watch(0, ocf.Degraded, "give it a stats socket in global, and reload")
+		h.write("/etc/haproxy/haproxy.cfg", frontends)
+		h.want(ocf.ReloadAgent, ocf.OK)
+		h.watch(0, ocf.OK)
+		h.want(ocf.Stop, ocf.OK)
 		h.life(t, "start, stop and again", "killed", "control group frozen")
 	})
 }
