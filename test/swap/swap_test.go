@@ -85,8 +85,13 @@ func needs(t *testing.T, root string, files ...string) {
 
 // deploy makes a cluster with the document's group.
 func deploy(t *testing.T, files []cluster.File, db scenario.Service) *scenario.Stage {
+	return deployOn(t, 3, files, db)
+}
+
+func deployOn(t *testing.T, nodes int, files []cluster.File, db scenario.Service) *scenario.Stage {
 	cfg, err := scenario.Config(built.Binary(t), db)
 	must(t, err)
+	cfg.Nodes = nodes
 	cfg.Root = scenario.Root(t)
 	needs(t, cfg.Root, "usr/sbin/mariadbd")
 	cfg.Files = append(cfg.Files, files...)
