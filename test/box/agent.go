@@ -33,8 +33,6 @@ type Agent struct {
 	Watch     time.Duration  // a recurring monitor's timeout: within it a fault has to be found
 	Log       string         // the service's log, which is shown where a test fails
 	Unit      *Unit          // how a unit runs it, for ByUnit
-
-	other string // the name of its unit, where that is not the box's
 }
 
 // NewAgent installs the agent of that name. At the test's end a stop must
@@ -46,9 +44,9 @@ func NewAgent(t testing.TB, a Agent) *Agent {
 	t.Cleanup(func() {
 		defer func() { // also after a stop that failed
 			a.nothingLeft()
-			if t.Failed() && a.Log != "" {
-				b, _ := os.ReadFile(a.Log)
-				t.Logf("the last words of the service:\n%s", b[max(0, len(b)-3000):])
+			if t.Failed() {
+				said := a.Said()
+				t.Logf("the last words of the service:\n%s", said[max(0, len(said)-3000):])
 			}
 		}()
 		a.Want(ocf.Stop, ocf.OK)
@@ -73,8 +71,22 @@ func (a *Agent) With(pairs ...string) *Agent {
 // Another is the agent of a second resource: with a unit of its own, where there are units.
 func (a *Agent) Another(pairs ...string) *Agent {
 	b := a.With(pairs...)
-	b.other = "another"
+	if b.Unit != nil {
+		another := *b.Unit
+		another.Name += "another"
+		b.Unit = &another
+	}
 	return b
+}
+
+// Said is what the service has written to its log, or to the journal.
+func (a *Agent) Said() string {
+	said, _ := os.ReadFile(a.Log)
+	if InUnit() && a.Unit != nil {
+		journal, _ := exec.Command("journalctl", "--no-pager", "--output=cat", "--unit="+a.Unit.name()).Output()
+		said = append(said, journal...)
+	}
+	return string(said)
 }
 
 // Within is the agent with another limit of its actions.

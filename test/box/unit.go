@@ -22,14 +22,14 @@ import (
 
 // Unit is how a service is run by a systemd unit, in tests that run for the second time: see [ByUnit].
 type Unit struct {
+	Name    string                        // without .service; "" is box. Of several in one box each has its own
 	Direct  []string                      // parameters that say how it is run, which are the unit's to say then
-	Service func(p ocftest.Params) string // the lines of its section [Service] for these parameters
+	Service func(p ocftest.Params) string // the lines of its section [Service] for these parameters; nil for an agent without a service
 }
 
 const (
 	byUnit    = "OPENSTACK_OCF_BY_UNIT" // the control group of a box whose services are run by units
 	unitDir   = "/run/systemd/system"
-	rowSep    = "|"
 	fdOutcome = 3 // where the tests' exit status is told: their parent is systemd
 )
 
@@ -38,8 +38,8 @@ func InUnit() bool { return os.Getenv(byUnit) != "" }
 
 // ByUnit runs tests of this package once more, in a box of its own whose first process is systemd, with the agent's
 // service run by a unit. What differs there is the start, the stop, and who ends what; so it is rows of TestFaults about
-// these that run always. BY_UNIT=all runs every row, and what
-// every agent owes; BY_UNIT=regexp what -run would choose.
+// these that run always, or of another test where a row has its name before it: "TestNova/frozen". BY_UNIT=all runs every
+// row, and what every agent owes; BY_UNIT=regexp what -run would choose.
 func ByUnit(t *testing.T, rows ...string) {
 	Need(t)
 	for _, program := range []string{"systemctl", "/usr/lib/systemd/systemd"} {
@@ -49,11 +49,12 @@ func ByUnit(t *testing.T, rows ...string) {
 	if err != nil {
 		t.Skip("SKIP: needs a mounted cgroup2 hierarchy")
 	}
-	which := "^TestFaults$/^(" + strings.Join(names(rows), rowSep) + ")$"
+	rows = names(rows)
+	which := chosen(rows)
 	switch only := os.Getenv("BY_UNIT"); only {
 	case "":
 	case "all":
-		which = "^Test(Contract|OCFTester|NoForks|Memory|Faults)$"
+		which = "^(" + strings.Join(append(tests(rows), "Test(Contract|OCFTester|NoForks|Memory)"), "|") + ")$"
 	default:
 		which = only
 	}
@@ -65,8 +66,8 @@ func ByUnit(t *testing.T, rows ...string) {
 		return
 	}
 	if os.Getenv("BY_UNIT") == "" {
-		for _, row := range names(rows) {
-			if !strings.Contains(string(out), "--- PASS: TestFaults/"+row+" ") {
+		for _, row := range rows {
+			if !strings.Contains(string(out), "--- PASS: "+row+" ") {
 				t.Errorf("there is no row %q, or it is not run by a unit\n%s", row, out)
 			}
 		}
@@ -74,13 +75,37 @@ func ByUnit(t *testing.T, rows ...string) {
 	t.Logf("by a unit:\n%s", out)
 }
 
-// names are the rows as go test calls them.
+// names are the rows as go test calls them, with their tests.
 func names(rows []string) []string {
 	var list []string
 	for _, r := range rows {
+		if !strings.Contains(r, "/") {
+			r = "TestFaults/" + r
+		}
 		list = append(list, strings.ReplaceAll(r, " ", "_"))
 	}
 	return list
+}
+
+// tests are those whose rows they are.
+func tests(rows []string) []string {
+	var list []string
+	for _, r := range rows {
+		test, _, _ := strings.Cut(r, "/")
+		list = append(list, test)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// chosen is the pattern of -run by which these rows run.
+func chosen(rows []string) string {
+	var list []string
+	for _, r := range rows {
+		_, row, _ := strings.Cut(r, "/")
+		list = append(list, row)
+	}
+	return "^(" + strings.Join(tests(rows), "|") + ")$/^(" + strings.Join(list, "|") + ")$"
 }
 
 // NotByUnit leaves the rest of a test out where the service is run by a unit, and says why it would make no sense.
@@ -215,17 +240,22 @@ func awaitOutcome(cmd *exec.Cmd, outcome *os.File) int {
 	return int(code[0])
 }
 
+func (u *Unit) name() string { return cmp.Or(u.Name, "box") + ".service" }
+
 // effective are the agent's parameters as they are given to it: of those that say how the service is run, its unit is made.
 func (a *Agent) effective() ocftest.Params {
 	if !InUnit() {
 		return a.Params
 	}
 	a.T.Helper()
-	if a.Unit == nil {
+	switch {
+	case a.Unit == nil:
 		a.T.Fatal("nothing says how its unit runs it (box.Agent.Unit)")
+	case a.Unit.Service == nil:
+		return a.Params
 	}
 	p := maps.Clone(a.Params)
-	p["unit"] = cmp.Or(a.other, "box") + ".service"
+	p["unit"] = a.Unit.name()
 	file := filepath.Join(unitDir, p["unit"])
 	maps.DeleteFunc(p, func(name, _ string) bool { return slices.Contains(a.Unit.Direct, name) })
 	text := "[Unit]\nDefaultDependencies=no\n[Service]\nSlice=box-inner.slice\n" + a.Unit.Service(a.Params)

@@ -25,7 +25,6 @@ func TestNeutron(t *testing.T) {
 	n := openstack.NewNeutron(t, db, rabbit.TransportURL(), ovs)
 	server := newService(t, "neutron-server", ocftest.Params{"config": n.Conf, "plugin_config": n.Conf})
 	l2 := newService(t, "neutron-l2-agent", ocftest.Params{"config": n.Conf, "plugin_config": n.Agent})
-	l2.Pids = pids("neutron-openvswitch-agent", n.Conf)
 
 	// port adds a port as Nova does, or tells whether it is there.
 	port := func(do string) bool {

@@ -19,6 +19,12 @@ import (
 	"github.com/openstack-ocf/agents/test/openstack"
 )
 
+// TestByUnit: what a start, a stop and a service beside its unit are, of nova's.
+func TestByUnit(t *testing.T) {
+	t.Parallel()
+	box.ByUnit(t, "TestNova/frozen", "TestNova/wrong password at the start", "TestNova/started by an init script", "TestNova/ignores SIGTERM while it looks for a dead broker")
+}
+
 // TestNova is the table of what befalls a service of nova's: each row finds
 // the plane whole, and leaves it so.
 func TestNova(t *testing.T) {
@@ -175,7 +181,7 @@ func TestNova(t *testing.T) {
 		}},
 		{"of another configuration", func(s *box.Agent) {
 			other := p.nova.Write("stranger.conf", p.rabbit.TransportURL())
-			stranger := s.With("config", other, "pid", "/run/stranger.pid") // as another resource has: the default is named after it
+			stranger := s.Another("config", other, "pid", "/run/stranger.pid") // as another resource has: the default is named after it
 			stranger.Want(ocf.Monitor, ocf.NotRunning)
 			stranger.Want(ocf.Stop, ocf.OK)
 			s.Monitor(0, ocf.OK)
@@ -216,14 +222,11 @@ func TestNova(t *testing.T) {
 			other := p.nova.Write("dead.conf", fmt.Sprintf("rabbit://guest:guest@127.0.0.1:%d/", openstack.Ports(s.T, 1)[0]), "host = another")
 			s = newService(s.T, "nova-scheduler", ocftest.Params{"config": p.nova.Conf, "additional_parameters": "--config-file=" + other})
 			s.Within(20 * time.Second).Start()
-			box.Until(s.T, "it looks for the broker", func() bool {
-				b, _ := os.ReadFile(s.Params["log"])
-				return strings.Contains(string(b), "Connection failed")
-			})
+			box.Until(s.T, "it looks for the broker", func() bool { return strings.Contains(s.Said(), "Connection failed") })
 			s.Monitor(0, ocf.Degraded, "message bus", "not there")
 			// Within the 20 s that a cluster gives by default.
 			r := s.Within(20 * time.Second).Stop()
-			if !strings.Contains(r.Stderr, "SIGKILL") {
+			if !strings.Contains(r.Stderr, "SIGKILL") && !strings.Contains(s.Said(), "timed out. Killing.") { // by systemd
 				s.T.Errorf("it was not killed: %s", r)
 			}
 		}},
@@ -245,9 +248,12 @@ func TestNova(t *testing.T) {
 			s = newService(s.T, "nova-scheduler", ocftest.Params{"config": conf}).With("user", "nova", "log", "/run/log/nova/s.log")
 			s.Start()
 			s.Monitor(10, ocf.OK)
-			// /run/nova is root's if an earlier start made it.
-			if owners := strings.Fields(box.Sh(s.T, "stat -c %%U /proc/%d /run/log/nova", s.Pids()[0])); !slices.Equal(owners, []string{"nova", "nova"}) {
-				s.T.Errorf("owners of the process and of the log's folder: %v", owners)
+			if owner := box.Sh(s.T, "stat -c %%U /proc/%d", s.Pids()[0]); owner != "nova" {
+				s.T.Errorf("it runs as %s", owner)
+			}
+			box.NotByUnit(s.T, "log is refused beside it")
+			if owner := box.Sh(s.T, "stat -c %%U /run/log/nova"); owner != "nova" { // /run/nova is root's if an earlier start made it
+				s.T.Errorf("the log's folder belongs to %s", owner)
 			}
 		}},
 		{"row deleted", func(s *box.Agent) {

@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	_ "embed"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -168,17 +167,14 @@ api_paste_config = /etc/nova/api-paste.ini
 				p[k] = text.Replace(v)
 			}
 			s := newService(t, row.agent, p)
-			if p["binary"] == "" {
-				s.Pids = pids(row.program, p["config"])
-			}
 			ocfTester(s)
 			s.Start()
 			s.Await(30*time.Second, 0, ocf.OK)
 			if row.deep {
-				before, _ := os.ReadFile(s.Params["log"])
+				before := len(s.Said())
 				s.Monitor(10, ocf.OK)
-				if after, _ := os.ReadFile(s.Params["log"]); strings.Contains(string(after[len(before):]), "Traceback") {
-					t.Errorf("the question troubled it:\n%s", after[len(before):])
+				if said := s.Said()[before:]; strings.Contains(said, "Traceback") {
+					t.Errorf("the question troubled it:\n%s", said)
 				}
 			}
 			if database, hosts, ok := strings.Cut(row.rows, " "); ok {

@@ -44,9 +44,16 @@ func newHost(t testing.TB) *host {
 	return h
 }
 
-// unit is as upstream's.
+// unit is as upstream's, and says what only the broker's own options can say there.
 func unit(p ocftest.Params) string {
-	return fmt.Sprintf("User=%s\nExecStart=%s --config %s --data-dir %s %s\n", p["user"], p["binary"], p["config"], p["data_dir"], p["additional_parameters"])
+	line := fmt.Sprintf("%s --config %s --data-dir %s", p["binary"], p["config"], p["data_dir"])
+	if dir := p["module_dir"]; dir != "" {
+		line += " --module-dir " + dir
+	}
+	if p["ha_cluster"] == "true" {
+		line += " --ha-cluster yes --ha-replicate all --ha-brokers-url " + p["ha_brokers_url"]
+	}
+	return fmt.Sprintf("User=%s\nExecStart=%s %s\n", p["user"], line, p["additional_parameters"])
 }
 
 // brokers are the pids of brokers on the data directory.
