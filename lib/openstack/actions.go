@@ -38,6 +38,13 @@ func (a *agent) daemon(r *ocf.Request) service.Daemon {
 		Stopped:  i.tidy,
 		Host:     func(context.Context, string) error { return i.host() },
 	}
+	if i.params.unit != "" && r.Action == ocf.Start {
+		d.Logs = i.unitLogs()
+		d.Guard = func(context.Context) error {
+			_, err := i.load(oslo.CommandLine{Prog: i.prog, Args: i.args})
+			return err
+		}
+	}
 	if r.Named("config") {
 		d.Evidence = append(d.Evidence, i.configured(r.Named(i.decl.Plugin.Param)))
 	} else if r.Named(i.decl.Plugin.Param) {
@@ -80,7 +87,7 @@ func (i *instance) tidy(ctx context.Context) error {
 	if i.params.cleanup != onStop || i.decl.Cleanup == "" {
 		return nil
 	}
-	return Clean(ctx, i.r, i.params.user, i.log, append([]string{i.decl.Cleanup}, i.args...)...)
+	return Clean(ctx, i.r, i.user(), i.log, append([]string{i.decl.Cleanup}, i.args...)...)
 }
 
 // Clean runs one of neutron's programs that remove what an agent left on this
@@ -104,7 +111,7 @@ func (i *instance) host() error {
 	if err != nil {
 		return err
 	}
-	if _, err := service.Account(i.params.user, ""); err != nil {
+	if _, err := service.Account(i.user(), ""); err != nil {
 		return err
 	}
 	if i.decl.Bus.Topic != "" && !i.params.zeromq {

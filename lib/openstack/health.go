@@ -18,7 +18,10 @@ func (i *instance) health(ctx context.Context, p *daemon.Process) error {
 		return err
 	}
 	conf, err := i.loadOf(ctx, p)
-	if err != nil {
+	switch {
+	case err != nil && i.starting(age) && age < survival: // its unit has given it others than ours
+		return ocf.Errorf(ocf.Generic, "%w", err)
+	case err != nil:
 		return ocf.Errorf(ocf.Degraded, "%w; its health is unknown", err)
 	}
 	var checks []func(context.Context) error

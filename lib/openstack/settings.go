@@ -120,12 +120,23 @@ type configuration struct {
 	log     string   // the file that it sends its log to; "" is standard error
 }
 
+// user is whom the service runs as: with a unit that is the unit's to say.
+func (i *instance) user() string {
+	if i.params.unit == "" {
+		return i.params.user
+	}
+	u, _ := systemd.Read("/", i.params.unit)
+	return cmp.Or(u.User, "root")
+}
+
 // load reads what a service with this command line and environment reads. Its error means that
 // the service would not start with it.
 func (i *instance) load(line oslo.CommandLine, env ...string) (configuration, error) {
 	line.Project = i.decl.Project
-	if u, err := user.Lookup(i.params.user); err == nil && line.Home == "" {
-		line.Home = u.HomeDir
+	if line.Home == "" {
+		if u, err := user.Lookup(i.user()); err == nil {
+			line.Home = u.HomeDir
+		}
 	}
 	c := configuration{sources: line.Sources()}
 	cfg, err := oslo.Load(c.sources...)
@@ -183,6 +194,25 @@ func (c configuration) logs(usual string) []string {
 		return nil
 	}
 	return []string{c.log}
+}
+
+// unitLogs are the files that a service may log to that its unit runs: what it dies of it says there alone.
+func (i *instance) unitLogs() []string {
+	logs := []string{i.log} // which Debian's scripts name
+	if c, err := i.load(oslo.CommandLine{Prog: i.prog, Args: i.args}); err == nil {
+		logs = append(logs, c.logs(i.log)...)
+	}
+	unit, _ := systemd.Read("/", i.params.unit)
+	for n, word := range unit.Exec {
+		switch name, value, joined := strings.Cut(word, "="); {
+		case name != "--log-file" && name != "--logfile":
+		case joined:
+			logs = append(logs, value)
+		case n+1 < len(unit.Exec):
+			logs = append(logs, unit.Exec[n+1])
+		}
+	}
+	return logs
 }
 
 // editedSince names a configuration file that is newer than a process of that age, "" if there is none.
