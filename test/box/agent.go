@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/systemd"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/built"
@@ -209,10 +210,17 @@ func (a *Agent) Running() []int {
 	return pids
 }
 
-// Gone waits until no process of the service is left.
+// Gone waits until no process of the service is left, nor any in its unit: of one that dies systemd ends the children.
 func (a *Agent) Gone() {
 	a.T.Helper()
-	Until(a.T, "the service is gone", func() bool { return len(a.Pids()) == 0 })
+	Until(a.T, "the service is gone", func() bool {
+		left := a.Pids()
+		if InUnit() {
+			more, _ := systemd.Processes(a.Unit.name())
+			left = append(left, more...)
+		}
+		return len(left) == 0
+	})
 }
 
 // Signal sends the running service a signal; after SIGKILL it is gone.
