@@ -353,6 +353,17 @@ func (p *Process) Age() (time.Duration, error) {
 	return time.Duration(now.Nano()) - time.Duration(p.StartTime)*(time.Second/ticks), nil
 }
 
+// Waited is how long of its age the process would have run, had there been a CPU for it: of its first thread. 0 where the kernel
+// does not tell.
+func (p *Process) Waited() time.Duration {
+	b, err := readProc(p.task + "/schedstat")
+	if f := strings.Fields(string(b)); err == nil && len(f) > 1 {
+		ns, _ := strconv.ParseInt(f[1], 10, 64)
+		return time.Duration(ns)
+	}
+	return 0
+}
+
 // WorkDir reads the link to the working directory. The kernel appends " (deleted)" to the name of a deleted
 // directory; a name on a lazily unmounted file system begins at that file system's root.
 func (p *Process) WorkDir() (string, error) {

@@ -17,9 +17,10 @@ func (i *instance) health(ctx context.Context, p *daemon.Process) error {
 	if err != nil {
 		return err
 	}
+	early := i.early(p, age)
 	conf, err := i.loadOf(ctx, p)
 	switch {
-	case err != nil && i.starting(age) && age < survival: // its unit has given it others than ours
+	case err != nil && early: // its unit has given it others than ours
 		return ocf.Errorf(ocf.Generic, "%w", err)
 	case err != nil:
 		return ocf.Errorf(ocf.Degraded, "%w; its health is unknown", err)
@@ -45,10 +46,10 @@ func (i *instance) health(ctx context.Context, p *daemon.Process) error {
 	if handicap != nil && ocf.CodeOf(handicap) != ocf.Degraded {
 		return handicap
 	}
-	if witnesses == 0 && i.r.Action == ocf.Start && age < survival {
+	if witnesses == 0 && early {
 		return ocf.Errorf(ocf.Generic, "lives since %s, and more cannot be asked: too early to tell", age.Round(time.Millisecond))
 	}
-	if handicap != nil && i.starting(age) && (age < survival || errors.As(handicap, new(away))) {
+	if handicap != nil && i.starting(age) && (early || errors.As(handicap, new(away))) {
 		return ocf.Errorf(ocf.Generic, "%w", handicap)
 	}
 	return handicap
@@ -80,8 +81,13 @@ type away struct{ error }
 func (e away) Unwrap() error { return e.error }
 
 // survival is how long a process that answers nobody must have lived before its
-// start counts: on a configuration that it cannot use it dies in its first seconds.
+// start counts, and had a CPU to itself: on a configuration that it cannot use it dies in its first seconds.
 const survival = 5 * time.Second
+
+// early tells a start that more may yet befall a process of that age.
+func (i *instance) early(p *daemon.Process, age time.Duration) bool {
+	return i.r.Action == ocf.Start && age-p.Waited() < survival
+}
 
 // starting tells whether a process of that age is the one that a start has just
 // begun: what is a handicap later may for half of the start's time yet come right (away).
