@@ -210,16 +210,11 @@ func (d Daemon) follow(ctx context.Context, r *ocf.Request, job <-chan error) er
 
 // ended is how a unit that was started and has no process left ended; nil if systemd does not know yet.
 func (d Daemon) ended(ctx context.Context) error {
-	settled, err := systemd.Failure(ctx, d.Unit)
-	switch {
-	case ctx.Err() != nil:
+	err := systemd.Ended(ctx, d.Unit)
+	if ctx.Err() != nil || err == nil {
 		return nil
-	case err != nil:
-		return ocf.Errorf(ocf.Generic, "%w", err)
-	case settled:
-		return ocf.Errorf(ocf.Generic, "%s was started, and has ended at once without a failure: see journalctl -u %s", d.Unit, d.Unit)
 	}
-	return nil
+	return ocf.Errorf(ocf.Generic, "%w", err)
 }
 
 // question is one that is asked in the background, while what it is about is watched.

@@ -27,7 +27,7 @@ import (
 type JobError struct {
 	Unit   string
 	Verb   string // "start"
-	Result string // "exit-code", "timeout", "oom-kill" …: systemd.exec(5), $SERVICE_RESULT
+	Result string // "exit-code", "timeout", "oom-kill", "success" …: systemd.exec(5), $SERVICE_RESULT
 	Status string // how the main process ended: "status 1", "SIGKILL"; may be empty
 	By     error  // whom the kernel killed for lack of memory, if the caller knows
 	Words  string // of the last lines that the service wrote to the journal, those that speak of trouble; or what systemctl said
@@ -48,6 +48,10 @@ func (e *JobError) Error() string {
 		how += ", " + e.Status
 	}
 	switch {
+	case e.Result == "success" && e.Words == "":
+		return fmt.Sprintf("%s was started, and has ended at once without a failure: see journalctl -u %[1]s", e.Unit)
+	case e.Result == "success":
+		return fmt.Sprintf("%s (%s was started, and has ended at once without a failure)", e.Words, e.Unit)
 	case e.Words == "":
 		return fmt.Sprintf("%s: %s failed (%s)", e.Unit, e.Verb, how)
 	case e.Killed(): // what it was about to do is not why
@@ -194,21 +198,19 @@ func Do(ctx context.Context, verb, unit string) error {
 	return e
 }
 
-// Failure is how the unit's last run ended; nil if systemd knows of no failure. settled is false while systemd has not yet
-// taken note that its processes have ended.
-func Failure(ctx context.Context, unit string) (settled bool, failure error) {
+// Ended is how the unit's last run ended: a *JobError, also of one that ended by itself and well. nil while systemd has not
+// yet taken note that its processes have ended.
+func Ended(ctx context.Context, unit string) error {
 	props, err := Show(ctx, unit, "ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "InvocationID", "ExecMainStartTimestampMonotonic")
 	switch state := props["ActiveState"]; {
 	case err != nil:
-		return true, err
+		return err
 	case state != "failed" && state != "inactive" && (state != "active" || props["SubState"] != "exited"):
-		return false, nil
-	case props["Result"] == "success":
-		return true, nil
+		return nil
 	}
 	e := &JobError{Unit: unit, Verb: "run"}
 	e.fill(ctx, props)
-	return true, e
+	return e
 }
 
 // fill adds what systemd and the journal know of this invocation.
