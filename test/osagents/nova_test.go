@@ -22,7 +22,7 @@ import (
 // TestByUnit: what a start, a stop and a service beside its unit are, of nova's.
 func TestByUnit(t *testing.T) {
 	t.Parallel()
-	box.ByUnit(t, "TestNova/frozen", "TestNova/wrong password at the start", "TestNova/started by an init script", "TestNova/ignores SIGTERM while it looks for a dead broker")
+	box.ByUnit(t, "TestNova/frozen", "TestNova/configuration deleted while running", "TestNova/started by an init script", "TestNova/what it left behind")
 }
 
 // TestNova is the table of what befalls a service of nova's: each row finds
