@@ -24,7 +24,8 @@ come and go, fencing. For Pacemaker to call, on every node:
    pcs alert recipient add ocf value=journal
    pcs alert recipient add ocf value=https://hooks.example.org/T0/B0
 
-The recipient is "journal", for the journal or syslog, or the URL of a webhook, which gets JSON. It runs apart from the
+The recipient is "journal", for the journal or syslog, or the URL of a webhook, which gets JSON, or a file with that URL: where
+it is a password, for Pacemaker logs recipients. The user hacluster has to be able to read the file. It runs apart from the
 cluster's actions, for 20 seconds at most, and holds none of them up.`
 
 func alertCommand() *cli.Command {
@@ -51,7 +52,15 @@ func tellAlert(ctx context.Context) error {
 	if a == nil {
 		return nil
 	}
-	switch to := cmp.Or(os.Getenv("CRM_alert_recipient"), "journal"); {
+	to := cmp.Or(os.Getenv("CRM_alert_recipient"), "journal")
+	if strings.HasPrefix(to, "/") {
+		text, err := os.ReadFile(to)
+		if err != nil {
+			return errors.Join(err, a.Log())
+		}
+		to = strings.TrimSpace(string(text))
+	}
+	switch {
 	case to == "journal" || to == "syslog":
 		return a.Log()
 	case strings.HasPrefix(to, "http://") || strings.HasPrefix(to, "https://"):
@@ -61,6 +70,6 @@ func tellAlert(ctx context.Context) error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("the recipient %q is neither journal nor the URL of a webhook", to)
+		return errors.New("the recipient is neither journal, nor the URL of a webhook, nor a file with one")
 	}
 }
