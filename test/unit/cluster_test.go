@@ -128,7 +128,13 @@ var (
 		}
 		_, _ = n.Exec(ctx, "mariadb", "--execute", "SET GLOBAL max_allowed_packet = 256 << 20")
 		_, _ = n.Exec(ctx, "mariadb", "--execute", "SELECT LENGTH(REPEAT('x', 128 << 20))")
-		_ = os.Remove(group)
+		for os.Remove(group) != nil { // when the last process has left it
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return fmt.Errorf("%s is still in use: %w", group, ctx.Err())
+			}
+		}
 		return nil
 	}}
 )
