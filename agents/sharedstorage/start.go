@@ -44,8 +44,15 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 		}
 	}
 	r.Step("mounting %s", a.device)
-	err = filesystem.Mount(ctx, s.path, s.number.Name(), s.dir, a.fstype, a.options, func() (string, error) { return r.LookPath("mount") })
-	after, seen := a.look(ctx)
+	after, err, seen := state{}, error(nil), error(nil)
+	for until := time.Now().Add(time.Second); ; {
+		err = filesystem.Mount(ctx, s.path, s.number.Name(), s.dir, a.fstype, a.options, func() (string, error) { return r.LookPath("mount") })
+		after, seen = a.look(ctx)
+		if !errors.Is(err, unix.EBUSY) || seen != nil || after.ours || time.Now().After(until) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // somebody has it for a moment, such as who asks whether it is in use
+	}
 	switch {
 	case err != nil && after.ours: // by another start of it, a moment ago
 	case err != nil:

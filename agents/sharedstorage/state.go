@@ -42,8 +42,7 @@ func (a *agent) look(ctx context.Context) (s state, err error) {
 	}
 	if s.mounted {
 		if s.ours, s.doubt = a.isOurs(ctx, s.at); s.ours {
-			s.path, s.block = s.at.Source, s.at.Major != 0 && !filesystem.Binds(a.options)
-			s.number = filesystem.Number{Major: s.at.Major, Minor: s.at.Minor}
+			s.path, s.number, s.block = a.deviceOf(ctx, s.at)
 		}
 	}
 	if !s.ours {
@@ -63,9 +62,19 @@ func (a *agent) look(ctx context.Context) (s state, err error) {
 		}
 	}
 	if !s.ours && !s.own {
-		s.open, err = filesystem.Open(ctx, s.path, s.number, a.fstype)
+		s.open, err = filesystem.Open(ctx, s.path, s.number)
 	}
 	return s, err
+}
+
+// deviceOf is what a mount on the directory is of; block says that it is a block device, and that it is mounted nowhere else is
+// the resource's concern.
+func (a *agent) deviceOf(ctx context.Context, m mount.Mount) (path string, n filesystem.Number, block bool) {
+	path, n = m.Source, filesystem.Number{Major: m.Major, Minor: m.Minor}
+	if m.Major == 0 && m.FSType == "btrfs" {
+		path, n, block, _ = filesystem.Find(ctx, m.Source)
+	}
+	return path, n, (block || n.Major != 0) && !filesystem.Binds(a.options)
 }
 
 // isOurs tells whether a mount is of the device. The links of LABEL= and UUID= come and go with udev; what is on the
@@ -89,6 +98,9 @@ func (a *agent) inUse(ctx context.Context, s state) error {
 		return nil
 	case len(s.elsewhere) > 0:
 		m := s.elsewhere[0]
+		if over, ok := s.table.Over(m); ok {
+			return ocf.Errorf(ocf.Generic, "%s is covered by other storage that was mounted later, %s: unmount that", a.device, over)
+		}
 		if m.Point == s.dir {
 			return ocf.Errorf(ocf.Generic, "%s is covered by other storage that was mounted on its directory, %s: unmount that", a.device, s.at)
 		}

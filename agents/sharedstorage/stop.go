@@ -40,8 +40,8 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 	}
 	if s.mounted && !s.ours && a.unsure(s) {
 		r.Log.Warn("it cannot be told whether this is the storage: unmounted for being on its directory", "mount", s.at.String(), "device", a.device)
-		s.path, s.number = s.at.Source, filesystem.Number{Major: s.at.Major, Minor: s.at.Minor}
-		s.block = s.at.Major != 0 && !filesystem.Binds(a.options) && len(s.table.Of(s.at.Major, s.at.Minor)) == 1
+		s.path, s.number, s.block = a.deviceOf(ctx, s.at)
+		s.block = s.block && len(s.table.Of(s.number.Major, s.number.Minor)) == 1
 	}
 	own := filesystem.Number{}
 	if s.block {
@@ -53,6 +53,9 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 			break
 		}
 		m := list[0]
+		if over, ok := s.table.Over(m); ok {
+			return ocf.Errorf(ocf.Generic, "%s is covered by other storage that was mounted later, %s: unmount that", m.Point, over)
+		}
 		r.Step("unmounting %s", m.Point)
 		if err := u.Unmount(ctx, m, own); err != nil {
 			return stays(err)
@@ -63,7 +66,7 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 	}
 	if s.block {
 		r.Step("waiting for the kernel to close %s", a.device)
-		if err := u.Release(ctx, s.path, s.number, a.fstype); err != nil {
+		if err := u.Release(ctx, s.path, s.number); err != nil {
 			return ocf.Errorf(ocf.Generic, "unmounted, but the kernel still has %s open: %w", a.device, err)
 		}
 	}
@@ -84,7 +87,7 @@ func (a *agent) mounts(s state) (list []mount.Mount) {
 	mine := s.ours || a.unsure(s)
 	for _, m := range s.table.All {
 		switch {
-		case s.block && m.Major == s.number.Major && m.Minor == s.number.Minor:
+		case s.block && m.Of(s.number.Major, s.number.Minor):
 			list = append(list, m)
 		case mine && s.mounted && m.Point == s.dir && m.Major == s.at.Major && m.Minor == s.at.Minor:
 			list = append(list, m)

@@ -192,8 +192,9 @@ func uuid(b []byte) string {
 }
 
 // Open says by what it is seen that the kernel has the file system of a block device open, mounted or not; "" is that it has not.
-// exact asks the device too, for types that show nothing in /sys: it is then held for a moment, in which nobody else can mount it.
-func Open(ctx context.Context, path string, n Number, fstype string) (string, error) {
+// What /sys shows is gone before the kernel has written the last of it, and most types show nothing there. So the device is asked
+// too: it is then held for a moment, in which nobody else can mount it.
+func Open(ctx context.Context, path string, n Number) (string, error) {
 	name := n.Name()
 	if name == "" {
 		return "", nil // there is no such device any more
@@ -201,12 +202,6 @@ func Open(ctx context.Context, path string, n Number, fstype string) (string, er
 	for _, t := range []string{"ext4", "xfs"} {
 		if dir := "/sys/fs/" + t + "/" + name; exists(dir) {
 			return dir, nil
-		}
-	}
-	switch fstype {
-	case "ext3", "ext4", "xfs": // ext2 may have a driver of its own, which shows nothing
-		if exists("/sys/fs/ext4") || exists("/sys/fs/xfs") {
-			return "", nil
 		}
 	}
 	return hang.Bound(ctx, "the device "+path, func() (string, error) {

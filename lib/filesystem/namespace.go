@@ -1,6 +1,7 @@
 package filesystem
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,14 +11,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/openstack-ocf/agents/lib/hang"
 	"github.com/openstack-ocf/agents/lib/mount"
 )
 
 // namespace is a mount namespace other than ours, by a process that is in it.
-type namespace struct {
-	pid   int
-	table mount.Table
-}
+type namespace struct{ pid int }
 
 func (ns namespace) String() string { return fmt.Sprintf("%s (pid %d)", comm(ns.pid), ns.pid) }
 
@@ -32,41 +31,51 @@ func namespaces(n Number) (list []namespace) {
 		if err != nil || seen[ns] {
 			continue
 		}
-		seen[ns] = true
 		pid, _ := strconv.Atoi(filepath.Base(p))
-		table, err := mount.ReadOf(p)
+		table, err := mount.ReadOf(p) // who is in a chroot does not see all of it, and another process may
 		if err == nil && len(table.Of(n.Major, n.Minor)) > 0 {
-			list = append(list, namespace{pid, table})
+			seen[ns] = true
+			list = append(list, namespace{pid})
 		}
 	}
 	return list
 }
 
 // unmount takes the mounts of a device away there, on a thread of its own that ends with it. It is not lazy: who uses it keeps it.
-func (ns namespace) unmount(n Number) error {
-	done := make(chan error, 1)
-	go func() {
+func (ns namespace) unmount(ctx context.Context, n Number) error {
+	_, err := hang.Bound(ctx, "the unmount", func() (struct{}, error) {
 		runtime.LockOSThread() // for good: no other goroutine may run in that namespace
-		done <- func() error {
-			fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", ns.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return err
+		fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/mnt", ns.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return struct{}{}, err
+		}
+		defer unix.Close(fd)
+		proc, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return struct{}{}, err
+		}
+		defer unix.Close(proc)
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return struct{}{}, err
+		}
+		if err := unix.Setns(fd, unix.CLONE_NEWNS); err != nil {
+			return struct{}{}, err
+		}
+		// Its mounts from its own root: the process may be in a chroot. There may be no /proc.
+		if err := unix.Fchdir(proc); err != nil {
+			return struct{}{}, err
+		}
+		table, err := mount.ReadOf("thread-self")
+		if err != nil {
+			return struct{}{}, err
+		}
+		var errs []error
+		for _, m := range table.Tree(table.Of(n.Major, n.Minor)...) {
+			if err := unix.Unmount(m.Point, unix.UMOUNT_NOFOLLOW); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", m, err))
 			}
-			defer unix.Close(fd)
-			if err := unix.Unshare(unix.CLONE_FS); err != nil {
-				return err
-			}
-			if err := unix.Setns(fd, unix.CLONE_NEWNS); err != nil {
-				return err
-			}
-			var errs []error
-			for _, m := range ns.table.Tree(ns.table.Of(n.Major, n.Minor)...) {
-				if err := unix.Unmount(m.Point, unix.UMOUNT_NOFOLLOW); err != nil {
-					errs = append(errs, fmt.Errorf("%s: %w", m, err))
-				}
-			}
-			return errors.Join(errs...)
-		}()
-	}()
-	return <-done
+		}
+		return struct{}{}, errors.Join(errs...)
+	})
+	return err
 }

@@ -25,8 +25,8 @@ type Unmounting struct {
 	Log     *slog.Logger
 }
 
-// settle is how long a file system may be busy without a process that uses it: one that has just ended, or the kernel's own
-// work. In vain it is not waited longer.
+// settle is how long a file system may be busy without a process that uses it, for the kernel's own work. In vain it is not
+// waited longer, unless a process has yet to end.
 const settle = 2 * time.Second
 
 // BusyError is a file system that somebody uses who was not ended.
@@ -54,9 +54,11 @@ const patience = 5 * time.Second
 // the directory alone, for the same file system may be in use elsewhere (a bind mount).
 func (u Unmounting) Unmount(ctx context.Context, m mount.Mount, own Number) error {
 	use := Use{Dir: m.Point}
-	if own == (Number{m.Major, m.Minor}) {
-		use = Use{Device: own}
+	if m.Of(own.Major, own.Minor) {
 		u.thaw(ctx, m)
+	}
+	if own == (Number{m.Major, m.Minor}) { // of btrfs, files show another one
+		use = Use{Device: own}
 	}
 	flags, within := unix.UMOUNT_NOFOLLOW, ctx
 	if m.Network() {
@@ -102,16 +104,20 @@ func (u Unmounting) thaw(ctx context.Context, m mount.Mount) {
 }
 
 // Release ends who has the file system of a block device open that is not mounted here any more.
-func (u Unmounting) Release(ctx context.Context, path string, n Number, fstype string) error {
+func (u Unmounting) Release(ctx context.Context, path string, n Number) error {
+	told := map[namespace]bool{}
 	return u.until(ctx, path, Use{Device: n}, func() (bool, error) {
-		open, err := Open(ctx, path, n, fstype)
+		open, err := Open(ctx, path, n)
 		if open == "" || err != nil || !u.Force {
 			return open == "", err
 		}
 		for _, ns := range namespaces(n) {
-			u.Log.Warn("unmounting it in another mount namespace", "device", path, "of", ns.String(), "result", ns.unmount(n))
+			if err := ns.unmount(ctx, n); err == nil || !told[ns] {
+				u.Log.Warn("unmounting it in another mount namespace", "device", path, "of", ns.String(), "error", err)
+				told[ns] = true
+			}
 		}
-		open, err = Open(ctx, path, n, fstype)
+		open, err = Open(ctx, path, n)
 		return open == "", err
 	})
 }
@@ -144,6 +150,8 @@ func (u Unmounting) until(ctx context.Context, what string, use Use, free func()
 			return busy
 		case idle.IsZero():
 			idle = time.Now()
+		case time.Since(idle) > settle && ending():
+			idle = time.Now() // what it had open is closed a moment after it
 		case time.Since(idle) > settle:
 			busy.By = append(busy.By, Holders(use)...)
 			return busy

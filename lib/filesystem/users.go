@@ -17,6 +17,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/hang"
 	"github.com/openstack-ocf/agents/lib/mount"
+	"github.com/openstack-ocf/agents/lib/sockets"
 )
 
 // User is a process that keeps a file system from being unmounted.
@@ -38,11 +39,19 @@ func Users(ctx context.Context, what Use) ([]User, error) {
 	}
 	keep := ancestors()
 	what.namespace, _ = os.Readlink("/proc/self/ns/mnt")
+	bound := map[string]map[string]sockets.Bound{} // by network namespace
 	var list []User
 	for _, p := range pids {
 		pid, err := strconv.Atoi(p.Name())
 		if err != nil || pid == os.Getpid() {
 			continue
+		}
+		netns := "/proc/" + p.Name() + "/ns/net"
+		if name, err := os.Readlink(netns); err == nil {
+			if _, known := bound[name]; !known {
+				bound[name], _ = sockets.BoundIn(netns) // a kernel that cannot tell leaves out these users
+			}
+			what.sockets = bound[name]
 		}
 		// A file on a dead server may hang who asks for it.
 		soon, cancel := context.WithTimeout(ctx, time.Second)
@@ -61,6 +70,7 @@ type Use struct {
 	Device    Number // of a block device
 	Dir       string // where it is mounted, if it is on none
 	namespace string
+	sockets   map[string]sockets.Bound // that have a file, by inode
 }
 
 // by is how a process uses it; "" if it does not.
@@ -91,9 +101,13 @@ func (u Use) task(dir string) string {
 	}
 	fds, _ := os.ReadDir(dir + "fd")
 	for _, fd := range fds {
-		if link := dir + "fd/" + fd.Name(); u.is(link) {
+		link := dir + "fd/" + fd.Name()
+		if u.is(link) {
 			name, _ := os.Readlink(link)
 			return "the open file " + name
+		}
+		if name := u.socket(link); name != "" {
+			return "the socket " + name
 		}
 	}
 	return u.maps(dir)
@@ -110,6 +124,17 @@ func (u Use) is(link string) bool {
 	}
 	var st unix.Stat_t
 	return unix.Stat(link, &st) == nil && u.Device == Number{int(unix.Major(st.Dev)), int(unix.Minor(st.Dev))}
+}
+
+// socket is the name of the socket that a link of /proc leads to, if its file is there.
+func (u Use) socket(link string) string {
+	name, _ := os.Readlink(link)
+	inode, ok := strings.CutPrefix(name, "socket:[")
+	s, bound := u.sockets[strings.TrimSuffix(inode, "]")]
+	if !ok || !bound || u.Dir != "" && !below(s.Path, u.Dir) || u.Dir == "" && u.Device != (Number{s.Major, s.Minor}) {
+		return ""
+	}
+	return s.Path
 }
 
 func below(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
@@ -170,6 +195,24 @@ func spared(pid int, name string) bool {
 	}
 	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return strings.Contains(string(line), "/ocf/resource.d/")
+}
+
+// ending says whether a process is about to end, and shows no more what it uses: what it had open is closed last, which may
+// have to be written first.
+func ending() bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat")
+	for _, name := range stats {
+		b, _ := os.ReadFile(name)
+		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])) // state ppid pgrp session tty_nr tpgid flags
+		if len(f) < 7 || f[0] == "Z" || f[0] == "X" {
+			continue
+		}
+		const exiting = 4 // PF_EXITING
+		if flags, err := strconv.ParseUint(f[6], 10, 64); err == nil && flags&exiting != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Holders says what else keeps a file system busy: mounts in other namespaces, and what the kernel itself uses.

@@ -67,11 +67,34 @@ func (t Table) At(ctx context.Context, dir string) (m Mount, path string, ok boo
 // Of are the mounts of a device, wherever they are.
 func (t Table) Of(major, minor int) (list []Mount) {
 	for _, m := range t.All {
-		if m.Major == major && m.Minor == minor {
+		if m.Of(major, minor) {
 			list = append(list, m)
 		}
 	}
 	return list
+}
+
+// Of tells whether the mount is of a block device. btrfs shows an anonymous one, and names the real one as its source.
+func (m Mount) Of(major, minor int) bool {
+	if m.Major != 0 || m.FSType != "btrfs" {
+		return m.Major == major && m.Minor == minor
+	}
+	var st unix.Stat_t
+	return unix.Stat(m.Source, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK && int(unix.Major(st.Rdev)) == major && int(unix.Minor(st.Rdev)) == minor
+}
+
+// Over is what hides a mount: another one that was mounted on its directory or above it, but not on itself. ok is false if nothing does.
+func (t Table) Over(m Mount) (over Mount, ok bool) {
+	over, err := lookup(t.infos, m.Point)
+	if err != nil {
+		return over, false
+	}
+	for _, on := range t.Tree(m) {
+		if on.ID == over.ID {
+			return over, false
+		}
+	}
+	return over, true
 }
 
 // Tree are mounts and all that is mounted on them, in an order in which they can be unmounted.

@@ -131,7 +131,7 @@ func TestMemory(t *testing.T)    { newHost(t).Memory(20) }
 func TestFaults(t *testing.T) {
 	for _, fstype := range []string{"ext4", "xfs"} {
 		t.Run(fstype, func(t *testing.T) {
-			box.Rows(t, func(t testing.TB) *host { t.Helper(); return on(t, fstype) }, faults())
+			box.Rows(t, func(t testing.TB) *host { t.Helper(); return on(t, fstype) }, append(faults(), busyFaults()...))
 		})
 	}
 }
