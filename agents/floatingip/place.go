@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -64,10 +65,26 @@ func (a *agent) place(k *rtnl.Conn) (rtnl.Address, rtnl.Link, error) {
 			return address, link, err
 		}
 	}
-	if a.noRoute {
+	if a.without(k, route, address) {
 		address.Flags |= unix.IFA_F_NOPREFIXROUTE
 	}
 	return address, link, nil
+}
+
+// without says that the address is to make no route to its network: as noprefixroute has it, and where that of IPv6 is at the
+// interface by other means than an address (a router's word, by hand, NetworkManager). The kernel would make such a route its own,
+// or another one, and with the address remove either.
+func (a *agent) without(k *rtnl.Conn, route *rtnl.Route, address rtnl.Address) bool {
+	if a.noRoute {
+		return true
+	}
+	if route == nil || a.ip.Is4() || route.To != address.Prefix.Masked() || route.Index != address.Index {
+		return false
+	}
+	all, err := k.Addresses(inet6)
+	return err == nil && !slices.ContainsFunc(all, func(o rtnl.Address) bool {
+		return o.Index == address.Index && o.Prefix.Masked() == route.To && o.Flags&unix.IFA_F_NOPREFIXROUTE == 0
+	})
 }
 
 // choose is the route to the network that the address is in: of those without a gateway, and at that interface if it is

@@ -33,7 +33,7 @@ func (a *agent) start(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error {
 	}
 	added := address == nil
 	if added {
-		if address, link, err = a.add(r, k); err != nil {
+		if address, link, err = a.add(ctx, r, k); err != nil {
 			return err
 		}
 	}
@@ -58,7 +58,7 @@ func (a *agent) start(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error {
 }
 
 // add adds the address.
-func (a *agent) add(r *ocf.Request, k *rtnl.Conn) (*rtnl.Address, rtnl.Link, error) {
+func (a *agent) add(ctx context.Context, r *ocf.Request, k *rtnl.Conn) (*rtnl.Address, rtnl.Link, error) {
 	r.Step("looking where %s belongs", a.ip)
 	address, link, err := a.place(k)
 	if err != nil {
@@ -74,7 +74,10 @@ func (a *agent) add(r *ocf.Request, k *rtnl.Conn) (*rtnl.Address, rtnl.Link, err
 		}
 	}
 	r.Step("adding %s to %s", address.Prefix, link.Name)
-	switch err := k.Add(address); {
+	release := a.changing(ctx, r)
+	err = k.Add(address)
+	release()
+	switch {
 	case errors.Is(err, unix.EACCES) && a.ip.Is6():
 		return nil, link, ocf.Errorf(ocf.BadArgument, "IPv6 is switched off at %s: set net.ipv6.conf.%s.disable_ipv6=0", link.Name, link.Name)
 	case err != nil && !errors.Is(err, unix.EEXIST): // two starts at once

@@ -105,14 +105,30 @@ func (m message) attr32(kind uint16, value uint32) message {
 	return m.attr(kind, binary.NativeEndian.AppendUint32(nil, value))
 }
 
-// ask sends a request, and calls each with the data of every message of the answer.
-func (c *Conn) ask(m message, each func(data []byte) error) error {
+// list sends a request for many, and parses each. What the kernel had listed when something changed is listed anew: it may be
+// listed twice, and gone.
+func list[T any](c *Conn, m message, parse func(data []byte) (v T, is bool, err error)) ([]T, error) {
+	var all []T
 	for range 5 {
-		if again, err := c.once(m, each); !again {
+		all = all[:0]
+		again, err := c.once(m, func(data []byte) error {
+			v, is, err := parse(data)
+			if is && err == nil {
+				all = append(all, v)
+			}
 			return err
+		})
+		if !again {
+			return all, err
 		}
 	}
-	return errors.New("netlink: what is asked for changes all the time")
+	return nil, errors.New("netlink: what is asked for changes all the time")
+}
+
+// ask sends a request, and calls each with the data of the answer.
+func (c *Conn) ask(m message, each func(data []byte) error) error {
+	_, err := c.once(m, each)
+	return err
 }
 
 // once is ask, but for what has changed while the kernel listed it: again says so.

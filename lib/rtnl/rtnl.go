@@ -35,13 +35,10 @@ func (l Link) Carrier() bool { return l.Flags&unix.IFF_LOWER_UP != 0 }
 
 // Links lists the interfaces.
 func (c *Conn) Links() ([]Link, error) {
-	var list []Link
-	err := c.ask(linkRequest(0, unix.NLM_F_DUMP), func(data []byte) error {
+	return list(c, linkRequest(0, unix.NLM_F_DUMP), func(data []byte) (Link, bool, error) {
 		l, err := parseLink(data)
-		list = append(list, l)
-		return err
+		return l, true, err
 	})
-	return list, err
 }
 
 // LinkByIndex is one interface. The error is unix.ENODEV if there is none.
@@ -123,17 +120,12 @@ type Address struct {
 
 // Addresses lists the addresses of IPv4 (unix.AF_INET) or IPv6.
 func (c *Conn) Addresses(family byte) ([]Address, error) {
-	var list []Address
 	fixed := make([]byte, unix.SizeofIfAddrmsg)
 	fixed[0] = family
-	err := c.ask(newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP, fixed...), func(data []byte) error {
+	return list(c, newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP, fixed...), func(data []byte) (Address, bool, error) {
 		a, err := parseAddress(data)
-		if err == nil && data[0] == family { // a kernel without IPv6 lists IPv4's
-			list = append(list, a)
-		}
-		return err
+		return a, err == nil && data[0] == family, err // a kernel without IPv6 lists IPv4's
 	})
-	return list, err
 }
 
 func parseAddress(data []byte) (a Address, err error) {
@@ -229,26 +221,30 @@ func (r Route) Same(o Route) bool { return bytes.Equal(r.raw, o.raw) }
 // Automatic tells whether the kernel itself makes and removes the route, as that to an address's network.
 func (r Route) Automatic() bool { return r.raw[5] == unix.RTPROT_KERNEL }
 
-// RestoreRoute puts a route that was listed there again, as it was.
-func (c *Conn) RestoreRoute(r Route) error {
-	raw := bytes.Clone(r.raw)
-	binary.NativeEndian.PutUint32(raw[8:], binary.NativeEndian.Uint32(raw[8:])&^(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN)) // rtm_flags
-	return c.ask(newMessage(unix.RTM_NEWROUTE, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, raw...), func([]byte) error { return nil })
+// RestoreRoute puts a route that was listed there again, as it was, or without what the kernel is to prefer to send from.
+func (c *Conn) RestoreRoute(r Route, source bool) error {
+	m := newMessage(unix.RTM_NEWROUTE, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, r.raw[:unix.SizeofRtMsg]...)
+	fixed := m[unix.SizeofNlMsghdr:]
+	binary.NativeEndian.PutUint32(fixed[8:], binary.NativeEndian.Uint32(fixed[8:])&^(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN)) // rtm_flags
+	err := attributes(r.raw, unix.SizeofRtMsg, func(kind uint16, value []byte) {
+		if kind != unix.RTA_PREFSRC || source {
+			m = m.attr(kind, value)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return c.ask(m, func([]byte) error { return nil })
 }
 
 // Routes lists the routes of all tables, of IPv4 (unix.AF_INET) or IPv6.
 func (c *Conn) Routes(family byte) ([]Route, error) {
-	var list []Route
 	fixed := make([]byte, unix.SizeofRtMsg)
 	fixed[0] = family
-	err := c.ask(newMessage(unix.RTM_GETROUTE, unix.NLM_F_DUMP, fixed...), func(data []byte) error {
+	return list(c, newMessage(unix.RTM_GETROUTE, unix.NLM_F_DUMP, fixed...), func(data []byte) (Route, bool, error) {
 		r, err := parseRoute(data)
-		if err == nil && data[0] == family && r.To.IsValid() {
-			list = append(list, r)
-		}
-		return err
+		return r, err == nil && data[0] == family && r.To.IsValid(), err
 	})
-	return list, err
 }
 
 func parseRoute(data []byte) (r Route, err error) {
