@@ -32,6 +32,8 @@ type agent struct {
 	nic, label, broadcast, namespace         string
 	arpCount, arpInterval, arpRefresh        int
 	background, probe, noDAD, noRoute, check bool
+	unpreferred                              bool // by an address label
+	addrLabel                                int
 	preferred                                uint32
 	ignored                                  string // of what has no meaning here
 	ignoredBool                              bool
@@ -60,6 +62,8 @@ func (a *agent) declare() ocf.Agent {
 			{Name: "nodad", Value: ocf.Bool(&a.noDAD), Default: "false", Reloadable: true, Short: "Without duplicate address detection (IPv6)", Long: "The address is usable at once, whoever has it too."},
 			{Name: "noprefixroute", Value: ocf.Bool(&a.noRoute), Default: "false", Short: "Without a route to the address's network", Long: "See ip-address(8)."},
 			{Name: "preferred_lft", Value: ocf.Parsed(new(string), a.parsePreferred), Default: "forever", Short: "Preferred lifetime (IPv6)", Long: "Seconds, or `forever`. With 0 no new connection is made from the address unless a program asks for it."},
+			{Name: "lvs_ipv6_addrlabel", Value: ocf.Bool(&a.unpreferred), Default: "true", Short: "Do not send from the address unasked (IPv6)", Long: "By a label of its own (ip-addrlabel(8)). The kernel prefers the last address that was added: connections\nthat this node itself makes would come from this one, and break when it moves. Newer releases of\nocf:heartbeat:IPaddr2 have this default."},
+			{Name: "lvs_ipv6_addrlabel_value", Value: ocf.Int(&a.addrLabel, 0, 1<<31-1), Default: "99", Short: "The label", Long: "Any that no other address or network has."},
 			{Name: "check_link_status", Value: ocf.Bool(&a.check), Default: "true", Reloadable: true, Short: "Whether an interface without a carrier is a failure", Long: "As in newer releases of ocf:heartbeat:IPaddr2: a start and a monitor fail then, and the cluster moves the address. With false it is a handicap that is told, and the address stays."},
 		}, a.others()...),
 		Validate: a.validate,
@@ -91,11 +95,15 @@ func (a *agent) others() []ocf.Parameter {
 	}
 	return []ocf.Parameter{
 		refuse("lvs_support", "false", "this agent does not keep the address on lo"),
-		refuse("lvs_ipv6_addrlabel", "false", "this agent makes no address labels"),
 		refuse("unique_clone_address", "false", "this agent has one address"),
 		refuse("clusterip_hash", "sourceip-sourceport", "this agent has no address on several nodes"),
 		refuse("mac", "", "this agent has no address on several nodes"),
-		unused("lvs_ipv6_addrlabel_value", ocf.String(&a.ignored), "99", "lvs_ipv6_addrlabel is refused."),
+		unused("proto", ocf.String(&a.ignored), "", "Of the routes by which the network is reached, the one to the smallest network counts."),
+		unused("clusterip_firewall", ocf.String(&a.ignored), "auto", "The agent has no address on several nodes."),
+		unused("clusterip_hash_seed", ocf.String(&a.ignored), "", "The agent has no address on several nodes."),
+		unused("clusterip_table", ocf.String(&a.ignored), "mangle", "The agent has no address on several nodes."),
+		unused("clusterip_chain", ocf.String(&a.ignored), "PREROUTING", "The agent has no address on several nodes."),
+		unused("clusterip_mac_mangle", ocf.Bool(&a.ignoredBool), "false", "The agent has no address on several nodes."),
 		unused("arp_sender", ocf.String(&a.ignored), "", "The agent itself sends, requests and replies."),
 		unused("send_arp_opts", ocf.String(&a.ignored), "", "The agent itself sends, requests and replies."),
 		unused("flush_routes", ocf.Bool(&a.ignoredBool), "false", "Linux has no cache of routes since 3.6."),

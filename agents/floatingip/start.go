@@ -75,6 +75,11 @@ func (a *agent) add(ctx context.Context, r *ocf.Request, k *rtnl.Conn) (*rtnl.Ad
 	}
 	r.Step("adding %s to %s", address.Prefix, link.Name)
 	release := a.changing(ctx, r)
+	if a.ip.Is6() && a.unpreferred {
+		if err := k.SetLabel(a.ip, uint32(a.addrLabel)); err != nil && !errors.Is(err, unix.EEXIST) {
+			r.Log.Warn("the address gets no label: connections that this node makes may come from it", "error", err)
+		}
+	}
 	err = k.Add(address)
 	release()
 	switch {

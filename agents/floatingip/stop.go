@@ -31,6 +31,9 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error {
 		}
 		r.Log.Info("the address was removed", "address", address.Prefix.String())
 	}
+	if a.ip.Is6() && a.unpreferred {
+		_ = k.RemoveLabel(a.ip, uint32(a.addrLabel)) // that of an address that is not here does nothing
+	}
 	if mine, err = a.here(k); err == nil && len(mine) > 0 {
 		err = ocf.Errorf(ocf.Generic, "%s was removed, and is here again: find out who adds it", list(k, mine))
 	}

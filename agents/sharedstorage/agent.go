@@ -32,7 +32,7 @@ that, asks the kernel whether it is closed, and says 0 only then. It never unmou
 type agent struct {
 	device, dir, fstype, options, fsck, force, prefix string
 	fast, clones                                      bool
-	signals                                           string
+	signals, kill                                     string
 	delay                                             time.Duration
 	hangs                                             func() // of a lock that is held while something is asked that may hang
 }
@@ -52,6 +52,7 @@ func (a *agent) declare() ocf.Agent {
 			{Name: "force_unmount", Value: ocf.Parsed(&a.force, parseForce), Default: "true", Short: "End processes that use it when it is unmounted", Long: "true or safe: they are sent term_signals, and SIGKILL when half of the time is over. false: the stop fails,\nand says who they are."},
 			{Name: "fast_stop", Value: ocf.Bool(&a.fast), Default: "false", Short: "Do not wait long for those processes", Long: "If true, they have three seconds to end before SIGKILL."},
 			{Name: "term_signals", Value: ocf.Parsed(&a.signals, parseSignals), Default: "TERM", Short: "Signals that ask them to end", Long: "Names or numbers, separated by spaces. Each is sent after signal_delay if the one before did not do."},
+			{Name: "kill_signals", Value: ocf.Parsed(&a.kill, parseSignals), Default: "KILL", Short: "Signals that are sent after these", Long: "Likewise. SIGKILL is the last, named or not."},
 			{Name: "signal_delay", Value: ocf.Duration(&a.delay), Default: "1", Short: "Time between two of term_signals", Long: "Nothing is waited for that is there already."},
 			{Name: "statusfile_prefix", Value: ocf.String(&a.prefix), Default: ".Filesystem_status/", Short: "Where the monitor's level 20 writes", Long: "Below the directory; the resource's and the node's name are appended."},
 			{Name: "force_clones", Value: ocf.Bool(&a.clones), Default: "false", Short: "Allow a clone of ext4, xfs and the like", Long: "Only if the nodes have storage of their own under the same name: one file system that two nodes have\nmounted is destroyed."},

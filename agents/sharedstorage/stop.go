@@ -20,13 +20,7 @@ const fastGrace = 3 * time.Second
 
 // stop unmounts the storage wherever it is mounted here, and says 0 once the kernel has closed it.
 func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
-	u := filesystem.Unmounting{Force: a.force == "true", Delay: a.delay, Grace: r.Timeout / 2, Log: r.Log}
-	for name := range strings.FieldsSeq(a.signals) {
-		u.Signals = append(u.Signals, signal(name))
-	}
-	if len(u.Signals) == 0 {
-		u.Signals = []syscall.Signal{syscall.SIGTERM}
-	}
+	u := filesystem.Unmounting{Force: a.force == "true", Signals: a.asks(), Delay: a.delay, Grace: r.Timeout / 2, Log: r.Log}
 	if a.fast {
 		u.Grace = fastGrace
 	}
@@ -71,6 +65,19 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request) error {
 		}
 	}
 	return nil
+}
+
+// asks are the signals before SIGKILL.
+func (a *agent) asks() (list []syscall.Signal) {
+	for name := range strings.FieldsSeq(a.signals + " " + a.kill) {
+		if signal(name) != syscall.SIGKILL || len(list) == 0 {
+			list = append(list, signal(name))
+		}
+	}
+	if len(list) == 0 {
+		return []syscall.Signal{syscall.SIGTERM}
+	}
+	return list
 }
 
 // stays is why a mount could not be taken away.

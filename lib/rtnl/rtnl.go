@@ -203,6 +203,35 @@ func (c *Conn) Restore(a Address) error {
 	return c.ask(m, func([]byte) error { return nil })
 }
 
+// SetLabel gives an IPv6 address a label, by which the kernel chooses what to send from (RFC 6724, 2.1). The error is unix.EEXIST
+// where it has one.
+func (c *Conn) SetLabel(ip netip.Addr, label uint32) error {
+	m := labelRequest(unix.RTM_NEWADDRLABEL, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, ip).attr32(unix.IFAL_LABEL, label)
+	return c.ask(m, func([]byte) error { return nil })
+}
+
+// RemoveLabel takes that label back; another one stays.
+func (c *Conn) RemoveLabel(ip netip.Addr, label uint32) error {
+	is := false
+	err := c.ask(labelRequest(unix.RTM_GETADDRLABEL, 0, ip), func(data []byte) error {
+		return attributes(data, sizeofLabel, func(kind uint16, value []byte) {
+			is = is || kind == unix.IFAL_LABEL && number(value) == label && int(data[2]) == ip.BitLen()
+		})
+	})
+	if err != nil || !is {
+		return err
+	}
+	return c.ask(labelRequest(unix.RTM_DELADDRLABEL, unix.NLM_F_ACK, ip).attr32(unix.IFAL_LABEL, label), func([]byte) error { return nil })
+}
+
+const sizeofLabel = 12 // struct ifaddrlblmsg: family, reserved, length of the prefix, flags, index, seq
+
+func labelRequest(kind, flags uint16, ip netip.Addr) message {
+	fixed := make([]byte, sizeofLabel)
+	fixed[0], fixed[2] = unix.AF_INET6, byte(ip.BitLen())
+	return newMessage(kind, flags, fixed...).attr(unix.IFAL_ADDRESS, ip.AsSlice())
+}
+
 // Route is a route to one next hop.
 type Route struct {
 	To      netip.Prefix

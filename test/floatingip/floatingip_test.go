@@ -216,10 +216,10 @@ func TestFaults(t *testing.T) {
 			none.Want(ocf.Stop, ocf.OK)
 		}},
 		{"what is refused", func(h *host) {
-			for name, value := range map[string]string{"lvs_support": "true", "clusterip_hash": "sourceip", "unique_clone_address": "yes", "mac": "02:00:00:00:00:01", "lvs_ipv6_addrlabel": "true"} {
+			for name, value := range map[string]string{"lvs_support": "true", "clusterip_hash": "sourceip", "unique_clone_address": "yes", "mac": "02:00:00:00:00:01"} {
 				h.With(name, value).Want(ocf.Start, ocf.NotConfigured, name, "keep ocf:heartbeat:IPaddr2 for it")
 			}
-			h.With("lvs_support", "no", "clusterip_hash", "sourceip-sourceport", "arp_sender", "iputils_arping", "send_arp_opts", "-A", "flush_routes", "true", "monitor_retries", "3", "arp_bg", "yes").Start()
+			h.With("lvs_support", "no", "clusterip_hash", "sourceip-sourceport", "arp_sender", "iputils_arping", "send_arp_opts", "-A", "flush_routes", "true", "monitor_retries", "3", "arp_bg", "yes", "proto", "kernel", "clusterip_table", "mangle").Start()
 			h.With("ip", "192.0.2.10/24").Want(ocf.Start, ocf.NotConfigured, "no prefix or interface with it")
 			h.With("cidr_netmask", "64").Want(ocf.Start, ocf.NotConfigured, "an IPv4 address has 32 bits")
 			h.With("broadcast", "all").Want(ocf.Start, ocf.NotConfigured, "want an IPv4 address, + or -")

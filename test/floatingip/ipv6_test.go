@@ -108,6 +108,32 @@ func TestIPv6(t *testing.T) {
 			h.With("preferred_lft", "soon").Want(ocf.Start, ocf.NotConfigured, "want seconds, or forever")
 			h.With("broadcast", "+").Want(ocf.Start, ocf.NotConfigured, "IPv6 has none")
 		}},
+		{"to be the source of connections only where that is wanted", func(h *host) {
+			labels := func() string { return box.Sh(h.T, "ip addrlabel list | sort") }
+			from := func() string { return box.Sh(h.T, "ip -6 route get 2001:db8::2 | sed 's/.* src \\([^ ]*\\).*/\\1/'") }
+			before := labels()
+			h.Start()
+			if from() != "2001:db8::1" {
+				h.T.Errorf("this node sends from %s", from())
+			}
+			h.Stop()
+			if after := labels(); after != before {
+				h.T.Errorf("a start and a stop left\n%s\nof\n%s", after, before)
+			}
+			own := h.With("lvs_ipv6_addrlabel", "false")
+			own.Want(ocf.Start, ocf.OK)
+			if from() != ip6 || labels() != before {
+				h.T.Errorf("this node sends from %s, with %s", from(), labels())
+			}
+			own.Want(ocf.Stop, ocf.OK)
+			box.Sh(h.T, "ip addrlabel add prefix %s label 7", ip6) // somebody else's
+			h.Start()
+			h.Stop()
+			if !strings.Contains(labels(), "label 7") {
+				h.T.Error("the label of somebody else is gone")
+			}
+			box.Sh(h.T, "ip addrlabel del prefix %s label 7", ip6)
+		}},
 		{"its process ends at a stop", func(h *host) {
 			h.With("arp_count", "1000", "arp_interval", "20").Start()
 			box.Until(h.T, "it runs", func() bool { return len(announcers()) > 0 })

@@ -120,11 +120,14 @@ func (h *host) outcome(t *testing.T, c oracle, program string, ready func()) str
 			for a in $(ip -o -4 addr show dev eth0 | awk '{print $4}' | grep -v ^192.0.2.1/); do ip addr del $a dev eth0; done
 			for a in $(ip -o -6 addr show dev eth0 scope global | awk '{print $4}' | grep -v ^2001:db8::1/); do ip addr del $a dev eth0; done
 			for a in $(ip -o -4 addr show dev lo | awk '{print $4}' | grep -v ^127.0.0.1/); do ip addr del $a dev lo; done
-			for f in -4 -6; do ip $f route show proto boot; ip $f route show proto static; ip $f route show table 7; done | sed 's/ metric.*//; s/ linkdown//' | while read r; do ip route del $r || ip -6 route del $r || ip route del $r table 7; done 2>/dev/null
+			for f in -4 -6; do ip $f route show proto boot; ip $f route show proto static; ip $f route show table 7 || :; done | sed 's/ metric.*//; s/ linkdown//' | while read r; do ip route del $r || ip -6 route del $r || ip route del $r table 7; done 2>/dev/null
 			ip route del unreachable 198.51.100.0/24 2>/dev/null || :`)
 		h.ready()
 	}()
 	h.ready()
+	box.Until(t, "the kernel has a route to each of its addresses", func() bool {
+		return box.Sh(t, "[ $(ip -6 -o addr | wc -l) = $(ip -6 route show table local type local | wc -l) ] || echo not yet") == ""
+	})
 	run := func(action string) (ocf.Code, string) {
 		r := ocftest.Program(program)(context.Background(), ocftest.Call{Action: action, Params: c.params})
 		return r.Code, r.Stderr
