@@ -95,11 +95,16 @@ func Find(ctx context.Context, device string) (path string, n Number, block bool
 	return path, Number{int(unix.Major(st.Rdev)), int(unix.Minor(st.Rdev))}, true, nil
 }
 
-// search finds the device of a tag: by udev's link, or where there is none by looking at every device, as mount(8) does.
+// search finds the device of a tag: by udev's link, or where no udev runs by looking at every device, as mount(8) does. udev has
+// no link to a part of something that has still to be put together (DRBD, md), which shows the same label: to mount it would
+// change it behind the other's back.
 func search(tag, value string) (string, error) {
 	link := mount.TagLink(tag, value)
 	if _, err := os.Stat(link); err == nil {
 		return link, nil
+	}
+	if exists("/run/udev/control") {
+		return "", fmt.Errorf("no device has %s=%s: udev has no %s: %w", tag, value, link, fs.ErrNotExist)
 	}
 	devices, err := os.ReadDir("/sys/class/block")
 	if err != nil {

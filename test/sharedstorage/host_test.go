@@ -223,6 +223,14 @@ func faults() []box.Row[*host] {
 				l.Stop()
 			}
 			h.With("device", "LABEL=of-nobody").Within(15*time.Second).Want(ocf.Start, ocf.Generic, "no device has LABEL=of-nobody")
+			// Where udev runs, what it has no link to may be half of a DRBD or md that is not up. What is mounted is known all the same.
+			l := h.With("device", "UUID="+uuid)
+			l.Start()
+			box.Sh(h.T, "mkdir -p /run/udev; touch /run/udev/control")
+			l.Monitor(0, ocf.OK)
+			l.Stop()
+			l.Within(15*time.Second).Want(ocf.Start, ocf.Generic, "device UUID="+uuid+" is not there: look at the SAN, DRBD")
+			box.Sh(h.T, "rm -r /run/udev")
 		}},
 		{"mounted somewhere else", func(h *host) {
 			box.Sh(h.T, "mkdir -p /run/other; mount %s /run/other", h.device)
