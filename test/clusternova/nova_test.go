@@ -4,6 +4,7 @@ package clusternova
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	acts := []scenario.Act{scenario.Move, scenario.PowerCut, scenario.Kill.On(l2.ID), scenario.Freeze.On(nova.ID), scenario.Kill.On(volume.ID), scenario.Freeze.On(volume.ID), scenario.Kill.On(share.ID), scenario.Freeze.On(share.ID)}
+	acts := []scenario.Act{scenario.Move, scenario.RestartPacemaker, scenario.Shutdown, scenario.PowerCut, scenario.Kill.On(l2.ID), scenario.Freeze.On(nova.ID), scenario.Kill.On(volume.ID), scenario.Freeze.On(volume.ID), scenario.Kill.On(share.ID), scenario.Freeze.On(share.ID)}
 	for _, act := range acts {
 		if !t.Run(strings.TrimSpace(act.To+" "+act.Name), func(t *testing.T) {
 			r, err := s.Play(step(t), act)
@@ -82,6 +83,7 @@ func TestGroup(t *testing.T) {
 			if found == 0 && !act.Moves {
 				t.Errorf("crm_mon does not show what befell %s", act.To)
 			}
+			endsWell(t, c.Node(r.To.Node), act, volume.ID, share.ID)
 			if err := s.Restore(step(t)); err != nil {
 				t.Fatal(err)
 			}
@@ -93,5 +95,26 @@ func TestGroup(t *testing.T) {
 		if err := a.Watch.Err(); err != nil {
 			t.Errorf("%s: %v", a.ID, err)
 		}
+	}
+}
+
+// endsWell wants that the services' units have ended each of them once, well, before its storage went and while Pacemaker was
+// being stopped, where the act stops that.
+func endsWell(t *testing.T, n *cluster.Node, act scenario.Act, units ...string) {
+	t.Helper()
+	lines, err := scenario.Ends(step(t), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if act.Name != scenario.Shutdown.Name && act.Name != scenario.RestartPacemaker.Name {
+		return
+	}
+	var want []string
+	for _, unit := range units {
+		want = append(want, unit+" success exited 0 on=ext4 pacemaker=deactivating")
+	}
+	slices.Sort(lines)
+	if !slices.Equal(lines, want) {
+		t.Errorf("the units say %q, want %q", lines, want)
 	}
 }

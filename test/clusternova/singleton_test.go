@@ -50,7 +50,7 @@ func byUnit(t *testing.T, project, program, own string) scenario.Service {
 		t.Skip("SKIP: needs python3")
 	}
 	conf := "/etc/" + project + "/" + project + ".conf"
-	return scenario.Service{
+	return scenario.Noted(scenario.Service{
 		ID: program, Agent: "ocf:openstack:" + program,
 		Options: []string{"unit=" + program + ".service", "op", "monitor", "interval=3s", "timeout=40s"},
 		Daemon:  []string{filepath.Base(python)}, Script: program, Speaks: program + "'s RPC", Unit: "pings", Diskless: true,
@@ -62,5 +62,5 @@ func byUnit(t *testing.T, project, program, own string) scenario.Service {
 		Ledger: func(dial scenario.Dialer) (scenario.Ledger, error) {
 			return pings{dial, "openstack", program, "scheduler", scenario.Controller + "@one"}, nil
 		},
-	}
+	}, program+".service")
 }

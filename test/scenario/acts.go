@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/openstack-ocf/agents/lib/haproxy"
 	"github.com/openstack-ocf/agents/test/cluster"
@@ -33,6 +34,24 @@ var (
 	PowerCut = Act{Name: "power cut", Title: "power cut of the active node", Moves: true, Do: func(ctx context.Context, s *Stage, _ *Actor, d Daemon) error {
 		s.say("pulling the mains plug of " + d.Node)
 		return s.Cluster.Node(d.Node).PowerOff(ctx)
+	}}
+	// Shutdown is how an operator shuts a node down.
+	Shutdown = Act{Name: "shutdown of the node", Title: "shutdown of the active node", Moves: true, Do: func(ctx context.Context, s *Stage, _ *Actor, d Daemon) error {
+		n := s.Cluster.Node(d.Node)
+		s.say("on " + n.Name + ": # systemctl poweroff")
+		_, _ = n.Exec(ctx, "systemctl", "--no-block", "poweroff") // whose answer may be cut short
+		for ctx.Err() == nil {
+			if alive, err := n.Alive(ctx); err == nil && !alive {
+				return nil
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		return fmt.Errorf("%s does not go down: %w", n.Name, ctx.Err())
+	}}
+	RestartPacemaker = Act{Name: "restart of pacemaker.service", Title: "restart of pacemaker.service on the active node", Moves: true, Do: func(ctx context.Context, s *Stage, _ *Actor, d Daemon) error {
+		s.say("on " + d.Node + ": # systemctl restart pacemaker.service")
+		_, err := s.Cluster.Node(d.Node).Exec(ctx, "systemctl", "restart", "pacemaker.service")
+		return err
 	}}
 	CableCut = Act{Name: "cable cut", Title: "network cable of the active node pulled", Moves: true, Do: func(ctx context.Context, s *Stage, _ *Actor, d Daemon) error {
 		s.say("pulling the network cable of " + d.Node)

@@ -18,19 +18,9 @@ import (
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
-// last is where each service's unit notes how each of its runs ended: on the storage that must outlive it.
-const last = scenario.DataDir + "/ended"
-
-// noteEnd has the unit say how its service ended, what is mounted then, and what Pacemaker does.
-const noteEnd = `[Service]
-ExecStopPost=+/bin/sh -c "echo %p $SERVICE_RESULT $EXIT_CODE $EXIT_STATUS on=$$(findmnt -no FSTYPE ` + scenario.DataDir + `) pacemaker=$$(systemctl is-active pacemaker.service) >>` + last + `"
-`
-
 // byUnit has the service run by the unit, which notes how it ended.
 func byUnit(s scenario.Service, unit string, options ...string) scenario.Service {
-	s = scenario.ByUnit(s, unit, options...)
-	s.Files = append(s.Files, cluster.File{Path: "/etc/systemd/system/" + unit + ".d/50-note.conf", Content: noteEnd})
-	return s
+	return scenario.Noted(scenario.ByUnit(s, unit, options...), unit)
 }
 
 // group are services of every kind by their units, as far as the nodes with this root have them: the database, a broker by
@@ -93,51 +83,33 @@ func (l pings) Put(ctx context.Context, _ int) error {
 func (pings) Numbers(context.Context) ([]int, error) { return nil, nil }
 func (pings) Close() error                           { return nil }
 
-var (
-	// poweroff is how an operator shuts a node down.
-	poweroff = scenario.Act{Name: "shutdown of the node", Moves: true, Do: func(ctx context.Context, s *scenario.Stage, _ *scenario.Actor, d scenario.Daemon) error {
-		n := s.Cluster.Node(d.Node)
-		_, _ = n.Exec(ctx, "systemctl", "--no-block", "poweroff") // whose answer may be cut short
-		for ctx.Err() == nil {
-			if alive, err := n.Alive(ctx); err == nil && !alive {
-				return nil
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		return fmt.Errorf("%s does not go down: %w", n.Name, ctx.Err())
-	}}
-	restartPacemaker = scenario.Act{Name: "restart of pacemaker.service", Moves: true, Do: func(ctx context.Context, s *scenario.Stage, _ *scenario.Actor, d scenario.Daemon) error {
-		_, err := s.Cluster.Node(d.Node).Exec(ctx, "systemctl", "restart", "pacemaker.service")
+// outOfMemory has the kernel kill it: there is less memory for its control group than it has, or than it asks for.
+var outOfMemory = scenario.Act{Name: "out of memory", Do: func(ctx context.Context, s *scenario.Stage, _ *scenario.Actor, d scenario.Daemon) error {
+	n := s.Cluster.Node(d.Node)
+	if _, err := n.Shell(ctx, "test -e /sys/fs/cgroup/system.slice/mariadb.service/memory.max"); err == nil {
+		_, err := n.Shell(ctx, "systemctl set-property --runtime mariadb.service MemoryMax=1M; while systemctl --quiet is-active mariadb.service; do sleep 0.05; done; systemctl set-property --runtime mariadb.service MemoryMax=infinity")
 		return err
-	}}
-	// outOfMemory has the kernel kill it: there is less memory for its control group than it has, or than it asks for.
-	outOfMemory = scenario.Act{Name: "out of memory", Do: func(ctx context.Context, s *scenario.Stage, _ *scenario.Actor, d scenario.Daemon) error {
-		n := s.Cluster.Node(d.Node)
-		if _, err := n.Shell(ctx, "test -e /sys/fs/cgroup/system.slice/mariadb.service/memory.max"); err == nil {
-			_, err := n.Shell(ctx, "systemctl set-property --runtime mariadb.service MemoryMax=1M; while systemctl --quiet is-active mariadb.service; do sleep 0.05; done; systemctl set-property --runtime mariadb.service MemoryMax=infinity")
-			return err
+	}
+	pid, err := n.HostPID(ctx, d.PID)
+	if err != nil {
+		return err
+	}
+	group := "/sys/fs/cgroup/memory/" + s.Cluster.Name() + "-oom" // of version 1, on the machine
+	script := fmt.Sprintf("mkdir -p %[1]s; echo 1M >%[1]s/memory.limit_in_bytes; echo %[2]d >%[1]s/cgroup.procs", group, pid)
+	if out, err := exec.Command("/bin/sh", "-ec", script).CombinedOutput(); err != nil {
+		return fmt.Errorf("no limit of memory: %w: %s", err, out)
+	}
+	_, _ = n.Exec(ctx, "mariadb", "--execute", "SET GLOBAL max_allowed_packet = 256 << 20")
+	_, _ = n.Exec(ctx, "mariadb", "--execute", "SELECT LENGTH(REPEAT('x', 128 << 20))")
+	for os.Remove(group) != nil { // when the last process has left it
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%s is still in use: %w", group, ctx.Err())
 		}
-		pid, err := n.HostPID(ctx, d.PID)
-		if err != nil {
-			return err
-		}
-		group := "/sys/fs/cgroup/memory/" + s.Cluster.Name() + "-oom" // of version 1, on the machine
-		script := fmt.Sprintf("mkdir -p %[1]s; echo 1M >%[1]s/memory.limit_in_bytes; echo %[2]d >%[1]s/cgroup.procs", group, pid)
-		if out, err := exec.Command("/bin/sh", "-ec", script).CombinedOutput(); err != nil {
-			return fmt.Errorf("no limit of memory: %w: %s", err, out)
-		}
-		_, _ = n.Exec(ctx, "mariadb", "--execute", "SET GLOBAL max_allowed_packet = 256 << 20")
-		_, _ = n.Exec(ctx, "mariadb", "--execute", "SELECT LENGTH(REPEAT('x', 128 << 20))")
-		for os.Remove(group) != nil { // when the last process has left it
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-				return fmt.Errorf("%s is still in use: %w", group, ctx.Err())
-			}
-		}
-		return nil
-	}}
-)
+	}
+	return nil
+}}
 
 // TestCluster is a group of services by their units, on nodes that systemd runs, Pacemaker with them.
 func TestCluster(t *testing.T) {
@@ -173,8 +145,8 @@ func TestCluster(t *testing.T) {
 		{act: scenario.Freeze, unit: "mariadb", ends: well},
 		{act: scenario.Move},
 		{outOfMemory, "mariadb", append(killed, "oom-kill killed KILL "+active), "the kernel killed mariadbd"},
-		{act: restartPacemaker},
-		{act: poweroff},
+		{act: scenario.RestartPacemaker},
+		{act: scenario.Shutdown},
 		{act: scenario.PowerCut},
 	}
 	for _, service := range services[1:] {
@@ -185,7 +157,9 @@ func TestCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ends(t, step(t), c.Node(at))
+	if _, err := scenario.Ends(step(t), c.Node(at)); err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range plays {
 		if !t.Run(strings.TrimSuffix(p.act.Name+" "+p.act.To, " "), func(t *testing.T) { p.run(t, step(t), s) }) {
 			return // the next would meet a cluster in disorder
@@ -198,16 +172,6 @@ func TestCluster(t *testing.T) {
 		}
 		t.Logf("%+v", audits)
 	})
-}
-
-// ends is how the services on the node with the group's storage ended since it was asked last, by their units: a line for each.
-func ends(t *testing.T, ctx context.Context, n *cluster.Node) []string {
-	t.Helper()
-	r, err := n.Shell(ctx, "cat "+last+" 2>/dev/null; : >"+last)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.FieldsFunc(r.Stdout, func(r rune) bool { return r == '\n' })
 }
 
 // play is an act, and how a unit says that its service ended of it, either so or so. All others end well.
@@ -227,7 +191,11 @@ func (p play) run(t *testing.T, ctx context.Context, s *scenario.Stage) {
 		t.Fatalf("%v\n%s", err, c.CrmMon(t.Context()))
 	}
 	n := c.Node(r.To.Node)
-	p.ended(t, ends(t, ctx, n))
+	ends, err := scenario.Ends(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ended(t, ends)
 	for _, a := range s.Actors {
 		unit := strings.TrimPrefix(a.Options[len(a.Options)-1], "unit=")
 		if group, err := n.Exec(ctx, "systemctl", "show", "--value", "--property=ControlGroup", unit); err != nil || strings.TrimSpace(group.Stdout) != "/system.slice/"+unit {
@@ -258,7 +226,7 @@ func (p play) run(t *testing.T, ctx context.Context, s *scenario.Stage) {
 // ended holds what the units say against what shall be.
 func (p play) ended(t *testing.T, lines []string) {
 	t.Logf("ended: %q", lines)
-	state := map[string]string{restartPacemaker.Name: "deactivating", poweroff.Name: "deactivating"}[p.act.Name]
+	state := map[string]string{scenario.RestartPacemaker.Name: "deactivating", scenario.Shutdown.Name: "deactivating"}[p.act.Name]
 	told := p.unit == "" && p.act.Name == scenario.PowerCut.Name // who could say
 	for _, line := range lines {
 		unit, how, _ := strings.Cut(line, " ")

@@ -149,6 +149,13 @@ connection = mysql+pymysql://cinder:secret@127.0.0.1/cinder
 	h.sh(`mariadb -e "CREATE DATABASE cinder; GRANT ALL ON cinder.* TO cinder@'%%' IDENTIFIED BY 'secret'"`)
 	h.sh("su -s /bin/sh cinder -c 'cinder-manage db sync'")
 	h.slow = true
+	t.Run("what it dies of stands in its log alone", func(t *testing.T) {
+		h := on(t, n, "cinder-schedule", "cinder-scheduler.service", nil)
+		h.sh("sed -i '1a scheduler_driver = cinder.nowhere.Driver' /etc/cinder/cinder.conf")
+		defer h.sh("sed -i /nowhere/d /etc/cinder/cinder.conf")
+		h.want(ocf.Start, ocf.Generic, "cinder.nowhere", "cinder-scheduler.service: run failed")
+		h.want(ocf.Stop, ocf.OK)
+	})
 	h.life(t)
 	t.Run("EL's units", func(t *testing.T) {
 		// What RDO's units pass: the distribution's file first, which says where nobody is, and what the later one does not.
