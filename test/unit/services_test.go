@@ -153,7 +153,7 @@ connection = mysql+pymysql://cinder:secret@127.0.0.1/cinder
 		h := on(t, n, "cinder-schedule", "cinder-scheduler.service", nil)
 		h.sh("sed -i '1a scheduler_driver = cinder.nowhere.Driver' /etc/cinder/cinder.conf")
 		defer h.sh("sed -i /nowhere/d /etc/cinder/cinder.conf")
-		h.want(ocf.Start, ocf.Generic, "cinder.nowhere", "cinder-scheduler.service: run failed")
+		h.want(ocf.Start, ocf.Generic, "No module named 'cinder.nowhere'")
 		h.want(ocf.Stop, ocf.OK)
 	})
 	h.life(t)
