@@ -65,15 +65,15 @@ func TestThreeNodes(t *testing.T) {
 		c.Avoid("node1")
 		_, err := c.Status(ctx)
 		must(t, err)
-		if c.answered != "node2" {
-			t.Errorf("%q has answered, though node1 was to be avoided", c.answered)
+		if c.answered == "node1" { // which of the others does is a matter of load
+			t.Error("node1 has answered, though it was to be avoided")
 		}
 		c.Avoid()
 		c.answered = "node1" // and is frozen now
 		_, err = c.Status(ctx)
 		must(t, err)
-		if c.answered != "node2" {
-			t.Errorf("%q has answered, though node1 was frozen", c.answered)
+		if c.answered == "node1" {
+			t.Error("node1 has answered, though it was frozen")
 		}
 		_, err = c.OnAny(ctx, "crm_node", "-q")
 		must(t, err)
