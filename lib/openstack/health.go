@@ -116,8 +116,9 @@ func (c *conversation) alive(ctx context.Context) error {
 	if c.r.Level < 10 && c.r.Action != ocf.Start && errors.Is(row, errNoWitness) && c.loud() && !c.cutOff() {
 		return nil
 	}
-	// A start asks the bus too where the database tells nothing: once the service answers, nothing is left to wait for.
-	asked := c.r.Level >= 10 || c.r.Action == ocf.Start && row != nil
+	// A start asks the bus too where the database tells nothing: once the service answers, nothing is left to wait for. And of
+	// one that has just begun: it makes its row before it logs in at the bus, and may die of that.
+	asked := c.r.Level >= 10 || c.r.Action == ocf.Start && (row != nil || c.early(c.p, c.age))
 	if isSettled(row) && !asked && !c.cutOff() {
 		return row
 	}
