@@ -15,7 +15,8 @@ var daemons = []string{
 }
 
 // Frozen names the cluster's daemons on this node that a signal or a debugger has stopped, as "corosync (pid 7)". The cluster's
-// tools say nothing of that: some hang then, and some tell what they knew before.
+// tools say nothing of that: some hang then, and some tell what they knew before. Only files are read that anybody may read: who
+// asks need not be root.
 func Frozen(proc string) (list []string) {
 	files, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "stat"))
 	for _, file := range files {
