@@ -130,8 +130,9 @@ func end(ctx context.Context, procs []*Process, o StopOptions) error {
 	defer cancel()
 	var errs []error
 	if o.Signal != unix.SIGKILL && o.Grace > 0 {
-		for _, p := range young { // elders wait for their workers, also for frozen ones
-			if st, err := p.Stat(); err == nil && st.State == 'T' {
+		frozen := slices.ContainsFunc(slices.Concat(elders, young), func(p *Process) bool { st, err := p.Stat(); return err == nil && st.State == 'T' })
+		for _, p := range young { // elders wait for their workers, also for those that are about to freeze and do not show it yet
+			if frozen {
 				_ = p.Signal(unix.SIGCONT)
 			}
 		}
