@@ -44,15 +44,8 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 		}
 	}
 	r.Step("mounting %s", a.device)
-	after, err, seen := state{}, error(nil), error(nil)
-	for until := time.Now().Add(time.Second); ; {
-		err = filesystem.Mount(ctx, s.path, s.number.Name(), s.dir, a.fstype, a.options, func() (string, error) { return r.LookPath("mount") })
-		after, seen = a.look(ctx)
-		if !errors.Is(err, unix.EBUSY) || seen != nil || after.ours || time.Now().After(until) {
-			break
-		}
-		time.Sleep(10 * time.Millisecond) // somebody has it for a moment, such as who asks whether it is in use
-	}
+	err = a.mount(ctx, r, s)
+	after, seen := a.look(ctx)
 	switch {
 	case err != nil && after.ours: // by another start of it, a moment ago
 	case err != nil:
@@ -67,6 +60,24 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 	}
 	r.Log.Info("mounted", "mount", after.at.String())
 	return nil
+}
+
+// mount mounts it. For a moment somebody may have the device, such as who asks whether it is in use.
+func (a *agent) mount(ctx context.Context, r *ocf.Request, s state) error {
+	for until := time.Now().Add(time.Second); ; {
+		err := filesystem.Mount(ctx, s.path, s.number.Name(), s.dir, a.fstype, a.options, func() (string, error) { return r.LookPath("mount") })
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(until) {
+			return err
+		}
+		if now, seen := a.look(ctx); seen != nil || now.ours {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // ready is what has to be so on the directory before something is mounted there.

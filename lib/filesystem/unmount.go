@@ -158,7 +158,7 @@ func (u Unmounting) until(ctx context.Context, what string, use Use, free func()
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("%w: %w", busy, ctx.Err())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
