@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/lib/files"
-	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/status"
 	"github.com/openstack-ocf/agents/packaging"
 )
@@ -70,7 +69,7 @@ func runStatus(c *cli.Context) error {
 	r, err := s.read(c.Context)
 	if err != nil && c.Bool("metrics") {
 		var b bytes.Buffer
-		return errors.Join(err, status.WriteDown(&b, time.Now(), pacemaker.Frozen("/proc")), s.deliver(b.Bytes()))
+		return errors.Join(err, status.WriteDown(&b, time.Now(), status.Frozen("/proc")), s.deliver(b.Bytes()))
 	}
 	if err != nil {
 		return err

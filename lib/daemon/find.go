@@ -246,7 +246,7 @@ func (id Identity) scan(ctx context.Context) (found, dying []*Process, err error
 // at. In a container, or on a kernel that does not list children, it is empty and they are told one by one.
 func kernelThreads(proc string) map[int]bool {
 	threads := map[int]bool{}
-	if st, err := readStat(proc + "/2"); err != nil || st.Flags&kernelThread == 0 {
+	if st, err := ReadStat(proc + "/2"); err != nil || st.Flags&kernelThread == 0 {
 		return threads
 	}
 	children, err := readProc(proc + "/2/task/2/children")
@@ -308,7 +308,7 @@ func (s *scan) candidate(pid int, name string) bool {
 		return s.m.match(string(exe), s.root+"/"+name+"/exe")
 	case errors.Is(err, unix.ENOENT):
 		// A kernel thread, a zombie, or a process that is exiting. Only the last matters.
-		st, err := readStat(s.root + "/" + name)
+		st, err := ReadStat(s.root + "/" + name)
 		if err == nil && st.Flags&kernelThread != 0 {
 			s.kernel[pid] = true
 			return false
@@ -436,7 +436,7 @@ func (m *matcher) matchComm(comm, name string) bool {
 // dismiss says that a process whose executable is hidden from us is another: by its name as well as by its
 // argument 0, which everybody may read. A daemon that changes both beyond recognition is not known.
 func (m *matcher) dismiss(dir, name string) bool {
-	st, err := readStat(dir)
+	st, err := ReadStat(dir)
 	if err != nil {
 		return errors.Is(err, os.ErrProcessDone)
 	}

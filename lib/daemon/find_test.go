@@ -412,7 +412,7 @@ func TestZombieIsDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := s.pid("zombie")
-	if st, err := readStat("/proc/" + strconv.Itoa(pid)); err != nil || st.State != 'Z' {
+	if st, err := ReadStat("/proc/" + strconv.Itoa(pid)); err != nil || st.State != 'Z' {
 		t.Fatalf("the child is no zombie: %+v, %v", st, err)
 	}
 	s.until("the parent runs another program", func() bool { p, err := s.id.Find(s.ctx); p.Close(); return p == nil && err == nil })

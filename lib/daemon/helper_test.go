@@ -224,7 +224,7 @@ func unlink([]string) error {
 // halfDead ends its main thread and lives on in others: a zombie that is none.
 func halfDead([]string) error {
 	go func() {
-		for st, err := readStat("/proc/self"); err == nil && st.State != 'Z'; st, err = readStat("/proc/self") {
+		for st, err := ReadStat("/proc/self"); err == nil && st.State != 'Z'; st, err = ReadStat("/proc/self") {
 			time.Sleep(time.Millisecond)
 		}
 		_ = mark("ready")
@@ -240,7 +240,7 @@ func zombie([]string) error {
 	if err != nil {
 		return err
 	}
-	for st, err := readStat(fmt.Sprintf("/proc/%d", cmd.Process.Pid)); err == nil && st.State != 'Z'; st, err = readStat(fmt.Sprintf("/proc/%d", cmd.Process.Pid)) {
+	for st, err := ReadStat(fmt.Sprintf("/proc/%d", cmd.Process.Pid)); err == nil && st.State != 'Z'; st, err = ReadStat(fmt.Sprintf("/proc/%d", cmd.Process.Pid)) {
 		time.Sleep(time.Millisecond)
 	}
 	if err := os.WriteFile("zombie", []byte(strconv.Itoa(cmd.Process.Pid)), 0o644); err != nil {

@@ -47,6 +47,9 @@ func (s Stat) Dead() bool {
 	return (s.State == 'Z' || s.State == 'X' || s.State == 'x') && s.Threads <= 1
 }
 
+// Exiting says whether it is about to end: the kernel takes it apart, and closes its files last.
+func (s Stat) Exiting() bool { return s.Flags&exitingTask != 0 }
+
 // Stopped says whether the process was stopped by a signal (SIGSTOP) or a tracer.
 func (s Stat) Stopped() bool { return s.State == 'T' || s.State == 't' }
 
@@ -88,7 +91,9 @@ func parseStat(b []byte) (Stat, error) {
 	return s, nil
 }
 
-func readStat(dir string) (Stat, error) {
+// ReadStat reads the stat of a process or a thread, whose directory in /proc it is given. The error is os.ErrProcessDone if it has
+// gone. Any user may ask.
+func ReadStat(dir string) (Stat, error) {
 	b, err := readProc(dir + "/stat")
 	if err != nil {
 		return Stat{}, goneOr(err)
@@ -176,7 +181,7 @@ func hold(proc string, pid int) (*Process, error) {
 			return nil, fmt.Errorf("pidfd_open of process %d: %w", pid, err)
 		}
 	}
-	st, err := readStat(p.dir)
+	st, err := ReadStat(p.dir)
 	if err == nil && st.Dead() {
 		err = os.ErrProcessDone
 	}
@@ -199,7 +204,7 @@ func liveTask(dir string) string {
 	}
 	for _, tid := range tids {
 		task := dir + "/task/" + tid
-		if st, err := readStat(task); err == nil && st.State != 'Z' && st.State != 'X' {
+		if st, err := ReadStat(task); err == nil && st.State != 'Z' && st.State != 'X' {
 			if _, err := os.Readlink(task + "/exe"); err == nil {
 				return task
 			}
@@ -255,7 +260,7 @@ func (p *Process) Alive() bool {
 			}
 		}
 	}
-	st, err := readStat(p.dir)
+	st, err := ReadStat(p.dir)
 	if err != nil {
 		// Only its absence shows that a process ended; an unreadable one counts as alive.
 		return !errors.Is(err, os.ErrProcessDone)
@@ -276,7 +281,7 @@ func readable(fd int) bool {
 
 // Stat reads the process's state, parent, group, session and so on.
 func (p *Process) Stat() (Stat, error) {
-	st, err := readStat(p.dir)
+	st, err := ReadStat(p.dir)
 	if err != nil {
 		return Stat{}, err
 	}
@@ -288,12 +293,12 @@ func (p *Process) Stat() (Stat, error) {
 
 // Exiting says whether the process is ending: it still may hold files, but what /proc tells of it goes piece by piece.
 func (p *Process) Exiting() bool {
-	st, err := readStat(p.task)
+	st, err := ReadStat(p.task)
 	if err == nil && st.State == 'Z' && st.Threads > 1 { // only its leader has ended
 		p.task = liveTask(p.dir)
-		st, err = readStat(p.task)
+		st, err = ReadStat(p.task)
 	}
-	return err == nil && st.Flags&exitingTask != 0 && p.Alive()
+	return err == nil && st.Exiting() && p.Alive()
 }
 
 // FrozenGroup is the control group (version 2) that the process is frozen with, "" if it is not: cgroup.freeze, systemctl
@@ -335,7 +340,7 @@ func (p *Process) Children() (list []Stat, err error) {
 			return nil, p.failed("children", err)
 		}
 		for pid := range strings.FieldsSeq(string(b)) {
-			st, err := readStat(filepath.Join(filepath.Dir(p.dir), pid))
+			st, err := ReadStat(filepath.Join(filepath.Dir(p.dir), pid))
 			if err == nil && !st.Dead() && st.PPID == p.PID {
 				list = append(list, st)
 			}
@@ -486,7 +491,7 @@ func (p *Process) stuck() *StillAlive {
 	tids, _ := readNames(p.dir + "/task")
 	for _, tid := range tids {
 		task := p.dir + "/task/" + tid
-		if st, err := readStat(task); err == nil && st.State == 'D' {
+		if st, err := ReadStat(task); err == nil && st.State == 'D' {
 			e.State, e.WChan = 'D', wchan(task)
 			break
 		}

@@ -105,7 +105,7 @@ func respawned(p *Process) error {
 	by := "a process unknown"
 	if st, err := p.Stat(); err == nil {
 		by = fmt.Sprintf("process %d", st.PPID)
-		if parent, err := readStat(filepath.Join(filepath.Dir(p.dir), strconv.Itoa(st.PPID))); err == nil {
+		if parent, err := ReadStat(filepath.Join(filepath.Dir(p.dir), strconv.Itoa(st.PPID))); err == nil {
 			by += fmt.Sprintf(" (%s)", parent.Comm)
 		}
 	}
@@ -215,7 +215,7 @@ func members(leaders []*Process) []*Process {
 	if len(leaders) == 0 || leaders[0].fixture {
 		return nil
 	}
-	self, err := readStat("/proc/self")
+	self, err := ReadStat("/proc/self")
 	if err != nil {
 		return nil
 	}
@@ -259,7 +259,7 @@ func ancestors(self Stat) map[int]bool {
 	all := map[int]bool{0: true, 1: true, self.PID: true}
 	for pid := self.PPID; pid > 1; {
 		all[pid] = true
-		st, err := readStat("/proc/" + strconv.Itoa(pid))
+		st, err := ReadStat("/proc/" + strconv.Itoa(pid))
 		if err != nil {
 			break
 		}
@@ -270,7 +270,7 @@ func ancestors(self Stat) map[int]bool {
 
 // member is the process if it is in a session or group of one of the leaders, else nil.
 func member(pid int, since map[int]uint64, leader string) *Process {
-	st, err := readStat("/proc/" + strconv.Itoa(pid))
+	st, err := ReadStat("/proc/" + strconv.Itoa(pid))
 	if err != nil || st.Flags&kernelThread != 0 || st.Dead() || !follows(st, since) {
 		return nil
 	}

@@ -98,7 +98,7 @@ func TestStopChildren(t *testing.T) {
 
 // The members of our own group and session are never collected, whoever leads it.
 func TestMembersNeverOurs(t *testing.T) {
-	self, err := readStat("/proc/self")
+	self, err := ReadStat("/proc/self")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/hang"
 	"github.com/openstack-ocf/agents/lib/mount"
 	"github.com/openstack-ocf/agents/lib/sockets"
@@ -200,19 +201,11 @@ func spared(pid int, name string) bool {
 // ending says whether a process is about to end, and shows no more what it uses: what it had open is closed last, which may
 // have to be written first.
 func ending() bool {
-	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat")
-	for _, name := range stats {
-		b, _ := os.ReadFile(name)
-		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])) // state ppid pgrp session tty_nr tpgid flags
-		if len(f) < 7 || f[0] == "Z" || f[0] == "X" {
-			continue
-		}
-		const exiting = 4 // PF_EXITING
-		if flags, err := strconv.ParseUint(f[6], 10, 64); err == nil && flags&exiting != 0 {
-			return true
-		}
-	}
-	return false
+	threads, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*")
+	return slices.ContainsFunc(threads, func(dir string) bool {
+		st, err := daemon.ReadStat(dir)
+		return err == nil && st.Exiting() && st.State != 'Z' && st.State != 'X'
+	})
 }
 
 // Holders says what else keeps a file system busy: mounts in other namespaces, and what the kernel itself uses.

@@ -19,8 +19,8 @@ import (
 
 // Began notes that p serves from now on, in the file of the service's lock, which the caller holds.
 func (s Service) Began(r *ocf.Request, p *daemon.Process) {
-	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.PID))
-	note := fmt.Sprintf("%d %s\n", oom.Now(), strings.TrimSpace(string(comm)))
+	st, _ := p.Stat() // of one that has died since, nothing is known
+	note := fmt.Sprintf("%d %s\n", oom.Now(), st.Comm)
 	if err := os.WriteFile(s.lockFile(r), []byte(note), 0o600); err != nil {
 		r.Log.Warn("it will not be told whether the kernel has killed the service for lack of memory", "error", err)
 	}

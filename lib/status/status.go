@@ -113,10 +113,10 @@ const infinity = 1000000
 func Read(ctx context.Context, advice func(reason string) string) (*Report, error) {
 	// Before: one that is frozen may be replaced while it is waited for. And after, if there was none: on a busy node a signal
 	// takes a moment to stop a process.
-	frozen := pacemaker.Frozen("/proc")
+	frozen := Frozen("/proc")
 	again := func() {
 		if len(frozen) == 0 {
-			frozen = pacemaker.Frozen("/proc")
+			frozen = Frozen("/proc")
 		}
 	}
 	silent := func(err error) error {
