@@ -29,6 +29,11 @@ type Cluster struct {
 	rackMu sync.Mutex
 	rackNS *os.File // the rack's network namespace, nil until it is needed
 
+	look look
+
+	diskMu sync.Mutex
+	disks  map[string]map[string]uint64 // device numbers by path and node, which never change
+
 	// Of the cluster's owner only, nil after Open.
 	process  *exec.Cmd
 	lifeline *os.File
@@ -186,6 +191,9 @@ func (c *Cluster) Close() error {
 		c.rackNS = nil
 	}
 	c.rackMu.Unlock()
+	for _, n := range c.nodes {
+		n.letGo()
+	}
 	_, err := call(ctx, c.name, request{Op: "down"})
 	if errors.Is(err, unix.ECONNREFUSED) {
 		err = nil
@@ -253,33 +261,56 @@ func (c *Cluster) Disk(ctx context.Context, size int64) (device string, err erro
 
 // MountedOn returns the names of the nodes that have the device mounted; more than one is a disaster elsewhere.
 func (c *Cluster) MountedOn(ctx context.Context, device string) ([]string, error) {
-	return c.where(ctx, func(n *Node, s NodeState) (bool, error) { return n.mounts(ctx, s.Disks[device]) })
+	numbers, err := c.numbers(ctx, device)
+	if err != nil {
+		return nil, err
+	}
+	return c.where(func(n *Node) (bool, error) { return n.mounts(ctx, numbers[n.Name]) })
 }
 
 // HeldBy returns the names of the nodes that have the address; more than one is a disaster elsewhere.
 func (c *Cluster) HeldBy(ctx context.Context, addr string) ([]string, error) {
-	return c.where(ctx, func(n *Node, _ NodeState) (bool, error) { return n.holds(ctx, addr) })
+	return c.where(func(n *Node) (bool, error) { return n.holds(ctx, addr) })
 }
 
 // where returns the names of the nodes that are on and have something.
-func (c *Cluster) where(ctx context.Context, has func(*Node, NodeState) (bool, error)) (at []string, err error) {
-	states, err := c.States(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range states {
-		if !s.On {
-			continue
-		}
-		here, err := has(c.Node(s.Name), s)
+func (c *Cluster) where(has func(*Node) (bool, error)) (at []string, err error) {
+	for _, n := range c.nodes {
+		here, err := has(n)
 		if err != nil && !errors.Is(err, ErrOff) {
 			return at, err
 		}
 		if here {
-			at = append(at, s.Name)
+			at = append(at, n.Name)
 		}
 	}
 	return at, nil
+}
+
+// numbers are a shared disk's device numbers, by node.
+func (c *Cluster) numbers(ctx context.Context, device string) (map[string]uint64, error) {
+	c.diskMu.Lock()
+	defer c.diskMu.Unlock()
+	if known := c.disks[device]; known != nil {
+		return known, nil
+	}
+	states, err := c.States(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]uint64{}
+	for _, s := range states {
+		if rdev, ok := s.Disks[device]; ok {
+			found[s.Name] = rdev
+		}
+	}
+	if len(found) == len(states) {
+		if c.disks == nil {
+			c.disks = map[string]map[string]uint64{}
+		}
+		c.disks[device] = found
+	}
+	return found, nil
 }
 
 // rack returns the rack's network namespace, which Close closes.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -23,6 +24,9 @@ type Node struct {
 	Name string
 	Addr string // its own address, on eth0
 	c    *Cluster
+
+	mu   sync.Mutex
+	held *os.File // a pidfd of the node's PID 1, see pid
 }
 
 // nodeNamespaces are those a command in a node runs in.
@@ -126,14 +130,43 @@ func (n *Node) inRoot(ctx context.Context, do func() error) error {
 	return nil
 }
 
-// procFile opens a file of /proc/PID of the node's init.
-func (n *Node) procFile(ctx context.Context, name string) (*os.File, error) {
+// pid is the machine's process ID of the node's PID 1. Whoever looks often does not have to ask the rack each time: the pidfd of that
+// process is kept, and tells when it has ended.
+func (n *Node) pid(ctx context.Context) (pid int, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.held != nil {
+		if pid, err = pidOf(n.held); err == nil {
+			return pid, nil
+		}
+		n.held.Close()
+		n.held = nil
+	}
 	pidfd, err := n.init(ctx)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer pidfd.Close()
-	pid, err := pidOf(pidfd)
+	if pid, err = pidOf(pidfd); err != nil {
+		pidfd.Close()
+		return 0, err
+	}
+	n.held = pidfd
+	return pid, nil
+}
+
+// letGo closes what pid keeps.
+func (n *Node) letGo() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.held != nil {
+		n.held.Close()
+		n.held = nil
+	}
+}
+
+// procFile opens a file of /proc/PID of the node's init.
+func (n *Node) procFile(ctx context.Context, name string) (*os.File, error) {
+	pid, err := n.pid(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -289,8 +289,8 @@ func letGoOfLoops() {
 // cgroupPrefix begins the name of every cluster's cgroup directory.
 const cgroupPrefix = "openstack-ocf-cluster-"
 
-// cgroup2 returns where the cgroup2 hierarchy is mounted.
-func cgroup2() (string, error) {
+// cgroup2 returns where the cgroup2 hierarchy is mounted, which does not change while a program runs.
+var cgroup2 = sync.OnceValues(func() (string, error) {
 	table, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return "", err
@@ -301,7 +301,7 @@ func cgroup2() (string, error) {
 		}
 	}
 	return "", errors.New("needs a mounted cgroup2 hierarchy")
-}
+})
 
 // removeCgroup removes a cgroup and all below it once its last process has been reaped.
 func removeCgroup(dir string) error {

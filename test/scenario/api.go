@@ -119,7 +119,7 @@ func (s *Stage) balancerSays(ctx context.Context, ok func([]haproxy.Row) error) 
 
 // Servers are what HAProxy says of the APIs behind it, on every node where it runs.
 func (s *Stage) Servers(ctx context.Context) (all []haproxy.Row, err error) {
-	running := processes(s.Cluster.Name(), []string{"haproxy"}, leadsOn(s.Cluster.Name()))
+	running := processes(s.Cluster.Processes(0), []string{"haproxy"}, leads)
 	if len(running) == 0 {
 		return nil, errors.New("no HAProxy runs")
 	}

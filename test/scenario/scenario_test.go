@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +251,17 @@ func TestAsked(t *testing.T) {
 	}
 }
 
+// everything is all that runs on the machine.
+func everything() (all []cluster.Process) {
+	links, _ := filepath.Glob("/proc/[0-9]*")
+	for _, proc := range links {
+		pid, _ := strconv.Atoi(filepath.Base(proc))
+		exe, _ := os.Readlink(proc + "/exe")
+		all = append(all, cluster.Process{PID: pid, Exe: filepath.Base(exe)})
+	}
+	return all
+}
+
 // The watch sees two daemons on one disk, whoever started them, and none that is another's or on another disk.
 func TestTwoDaemons(t *testing.T) {
 	dir := t.TempDir()
@@ -258,9 +270,9 @@ func TestTwoDaemons(t *testing.T) {
 		t.Fatal(err)
 	}
 	onDisk := func(proc string) bool { return uses(proc, []uint64{st.Dev}) }
-	w := &Watch{cluster: &cluster.Cluster{}, device: "the disk", executables: []string{"watched-d"}, belongs: onDisk, changed: make(chan struct{})}
+	w := &Watch{device: "the disk", executables: []string{"watched-d"}, belongs: onDisk, changed: make(chan struct{})}
 	look := func() []Daemon {
-		found := processes(w.cluster.Name(), w.executables, w.belongs)
+		found := processes(everything(), w.executables, w.belongs)
 		w.look(found)
 		return found
 	}
@@ -323,21 +335,5 @@ func TestMounts(t *testing.T) {
 	}
 	if blind.Err() == nil {
 		t.Error("a blind watch has nothing to complain of")
-	}
-}
-
-func TestNodeOf(t *testing.T) {
-	dir := t.TempDir()
-	for line, want := range map[string]string{
-		"0::/openstack-ocf-cluster-demo/node2/system.slice/pacemaker.service\n": "node2",
-		"0::/openstack-ocf-cluster-demo/node1\n":                                "node1",
-		"0::/user.slice\n":                                                      "",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, "cgroup"), []byte(line), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if got := nodeOf(dir, "demo"); got != want {
-			t.Errorf("%q: %q, want %q", line, got, want)
-		}
 	}
 }

@@ -18,8 +18,11 @@ import (
 	"github.com/openstack-ocf/agents/test/cluster"
 )
 
-// lookEvery is how often a Watch looks at all processes; a look takes 2 ms.
-const lookEvery = 50 * time.Millisecond
+// lookEvery is how often a Watch looks at all processes. All of a cluster's share a look that is not older than sharedFor.
+const (
+	lookEvery = 50 * time.Millisecond
+	sharedFor = 40 * time.Millisecond
+)
 
 // Daemon is a process of a service, on whatever node.
 type Daemon struct {
@@ -99,7 +102,7 @@ func (w *Watch) Tell(t Teller) {
 // file open on the device, until Stop. Without a device it watches for the first process of each daemon.
 func NewWatch(c *cluster.Cluster, device string, executables ...string) (*Watch, error) {
 	if device == "" {
-		return watch(c, device, executables, leadsOn(c.Name())), nil
+		return watch(c, device, executables, leads), nil
 	}
 	states, err := c.States(context.Background())
 	if err != nil {
@@ -125,7 +128,7 @@ func forked(proc string) bool {
 func NewScriptWatch(c *cluster.Cluster, script string, executables ...string) *Watch {
 	workers := map[string]bool{} // by pid and start
 	return watch(c, "", executables, func(proc string) bool {
-		if nodeOf(proc, c.Name()) == "" || !runs(proc, script) {
+		if !runs(proc, script) {
 			return false
 		}
 		pid, err := strconv.Atoi(filepath.Base(proc))
@@ -161,7 +164,7 @@ func (w *Watch) run(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for i := 0; ; i++ {
-		w.look(processes(w.cluster.Name(), w.executables, w.belongs))
+		w.look(processes(w.cluster.Processes(sharedFor), w.executables, w.belongs))
 		if i%2 == 0 && w.device != "" {
 			at, err := w.cluster.MountedOn(ctx, w.device)
 			if ctx.Err() == nil {
@@ -301,32 +304,27 @@ func (w *Watch) WaitOther(ctx context.Context, old Daemon) (Daemon, error) {
 
 // Processes finds the living processes of these executables (base names) on the cluster's nodes.
 func Processes(c *cluster.Cluster, executables ...string) []Daemon {
-	return processes(c.Name(), executables, func(proc string) bool { return nodeOf(proc, c.Name()) != "" })
+	return processes(c.Processes(0), executables, func(string) bool { return true })
 }
 
 // ScriptProcesses finds the living processes of these interpreters on the cluster's nodes that run the script (its base name).
 func ScriptProcesses(c *cluster.Cluster, script string, executables ...string) []Daemon {
-	return processes(c.Name(), executables, func(proc string) bool { return nodeOf(proc, c.Name()) != "" && runs(proc, script) })
+	return processes(c.Processes(0), executables, func(proc string) bool { return runs(proc, script) })
 }
 
-// processes finds the living processes of these executables on nodes of the cluster that belong to a service.
-func processes(clusterName string, executables []string, belongs func(proc string) bool) []Daemon {
-	dirs, _ := filepath.Glob("/proc/[0-9]*") // with /exe it would read each of them
-	var found []Daemon
-	for _, dir := range dirs {
-		exe, err := os.Readlink(dir + "/exe")
-		if err != nil || !slices.Contains(executables, filepath.Base(strings.TrimSuffix(exe, " (deleted)"))) {
+// processes finds among all processes those of these executables that live and belong to a service.
+func processes(all []cluster.Process, executables []string, belongs func(proc string) bool) (found []Daemon) {
+	for _, p := range all {
+		if !slices.Contains(executables, p.Exe) {
 			continue
 		}
-		if asked(dir) || !belongs(dir) {
+		proc := fmt.Sprintf("/proc/%d", p.PID)
+		if asked(proc) || !belongs(proc) {
 			continue
 		}
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		start, err := startTime(pid)
-		if err != nil {
-			continue
+		if start, err := startTime(p.PID); err == nil {
+			found = append(found, Daemon{Node: p.Node, PID: pidInside(proc), host: p.PID, start: start})
 		}
-		found = append(found, Daemon{Node: nodeOf(dir, clusterName), PID: pidInside(dir), host: pid, start: start})
 	}
 	return found
 }
@@ -342,19 +340,19 @@ func asked(proc string) bool {
 // uses says whether a process has its working directory or a file open on one of the devices. The links in /proc lead to the
 // file itself, also where it was unmounted lazily.
 func uses(proc string, devices []uint64) bool {
-	files, _ := filepath.Glob(proc + "/fd/*")
-	return slices.ContainsFunc(append([]string{proc + "/cwd"}, files...), func(link string) bool {
+	on := func(link string) bool {
 		var st unix.Stat_t
 		return unix.Stat(link, &st) == nil && slices.Contains(devices, st.Dev)
-	})
+	}
+	if on(proc + "/cwd") {
+		return true
+	}
+	files, _ := os.ReadDir(proc + "/fd")
+	return slices.ContainsFunc(files, func(f os.DirEntry) bool { return on(proc + "/fd/" + f.Name()) })
 }
 
-// leadsOn is belongs for a service that has nothing on a disk: the first process of each daemon on the cluster's nodes.
-func leadsOn(clusterName string) func(proc string) bool {
-	return func(proc string) bool { return nodeOf(proc, clusterName) != "" && leads(proc) }
-}
-
-// leads says whether a process is a daemon's first: not a worker, and not the one that started it (proc_pid_status(5)).
+// leads is belongs for a service that has nothing on a disk: a daemon's first process, not a worker, and not the one that started it
+// (proc_pid_status(5)).
 func leads(proc string) bool {
 	text, err := os.ReadFile(proc + "/status")
 	if err != nil || lastField(string(text), "NSpid:") != lastField(string(text), "NSsid:") {
@@ -366,17 +364,6 @@ func leads(proc string) bool {
 func parentOf(proc string) string {
 	text, _ := os.ReadFile(proc + "/status")
 	return "/proc/" + lastField(string(text), "PPid:")
-}
-
-// nodeOf tells a process's node by its cgroup, which lies in one named after the cluster and the node.
-func nodeOf(proc, clusterName string) string {
-	text, err := os.ReadFile(proc + "/cgroup")
-	if err != nil {
-		return ""
-	}
-	_, below, _ := strings.Cut(string(text), "-"+clusterName+"/")
-	node, _, _ := strings.Cut(strings.TrimSpace(below), "/")
-	return node
 }
 
 // pidInside is the process's ID in its innermost PID namespace, which is its node (NSpid in proc_pid_status(5)).
