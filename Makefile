@@ -53,7 +53,7 @@ demo: demo-deps build
 	@$(GO) build -o bin/ ./test/demo ./test/cluster/cmd/cluster
 	@bin/demo
 
-# Random faults, judged: SEED, FAULTS, FROM and TO, KINDS, CLUSTERS, GROUP and OUT are told in test/chaos/cmd/chaos.
+# Random faults, judged: FAULTS, CLUSTERS, MOST, SEED, FROM and TO, KINDS, LASTING, GROUP and OUT are told in test/chaos/cmd/chaos.
 chaos: deps build
 	@$(GO) build -o bin/ ./test/chaos/cmd/chaos
 	@bin/chaos

@@ -31,11 +31,15 @@ type Config struct {
 	Seed     int
 	From, To int      // steps, both included
 	Kinds    []string // of faults; none: all
-	Alone    bool     // one fault at a time
+	Most     int      // faults at once; over 2 each step is a storm
 	Lasting  bool     // failures are not cleaned up between steps: bans add up, as where nobody looks
 	Group    Group
 	History  io.Writer
 	Say      func(line string)
+	// Enough, once it is done, has no further step begin; nil: never. The one under way goes on to its end.
+	Enough context.Context
+	// Claim is told how many faults the next step has; when it says no, no further one is played. nil: all are.
+	Claim func(faults int) bool
 
 	sabotage []fault                                   // in place of all others
 	of       func(step int) (seed int, kinds []string) // in place of Seed and Kinds; nil: those of all steps
@@ -132,9 +136,14 @@ type scene struct {
 
 	cannot []string // kinds of faults
 
+	repairing sync.Mutex // whoever checks a file system
+
 	mu      sync.Mutex
 	avoided map[string]int
 }
+
+// errEnough says that the step was not to be played.
+var errEnough = errors.New("enough")
 
 const (
 	setupTimeout = 8 * time.Minute
@@ -147,6 +156,9 @@ const (
 // Run plays the steps on one cluster, and returns the history. An error says that it could not be played to its end: the
 // last step's number says how far it came.
 func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err error) {
+	if cfg.Enough == nil {
+		cfg.Enough = context.Background()
+	}
 	s := &scene{Config: cfg, history: check.NewHistory(cfg.History), avoided: map[string]int{}}
 	last = cfg.From - 1
 	defer func() {
@@ -154,7 +166,7 @@ func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err e
 		events, herr = s.history.Events()
 		err = errors.Join(err, herr)
 	}()
-	if err := s.build(ctx); err != nil {
+	if err := s.build(cfg.Enough); err != nil {
 		return nil, last, err
 	}
 	defer func() { err = errors.Join(err, s.cluster.Close()) }()
@@ -167,11 +179,16 @@ func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err e
 		return nil, last, err
 	}
 	for n := cfg.From; n <= cfg.To && ctx.Err() == nil; n++ {
+		err := s.step(ctx, n)
+		if errors.Is(err, errEnough) {
+			break
+		}
 		last = n
-		if err := s.step(ctx, n); ctx.Err() != nil {
+		if ctx.Err() != nil {
 			s.history.Add(check.Event{Kind: check.Cut, N: n})
 			break
-		} else if err != nil {
+		}
+		if err != nil {
 			s.history.Add(check.Event{Kind: check.Stuck, N: n, Text: err.Error()})
 			s.Say(fmt.Sprintf("step %d: %v", n, err))
 			break
@@ -366,8 +383,8 @@ func (s *scene) look(ctx context.Context) (at where, err error) {
 	return at, nil
 }
 
-// draw draws one fault or two, and how long after the first the second comes.
-func (s *scene) draw(n int, at where) (acts []act, gap time.Duration) {
+// draw draws the faults of a step, and how long after each the next one comes.
+func (s *scene) draw(n int, at where) (acts []act, gaps []time.Duration) {
 	var able []fault
 	sum := 0
 	seed, kinds := s.Seed, s.Kinds
@@ -386,10 +403,13 @@ func (s *scene) draw(n int, at where) (acts []act, gap time.Duration) {
 	}
 	rng := rand.New(rand.NewPCG(uint64(seed), uint64(n)))
 	count := 1
-	if rng.IntN(3) == 0 && !s.Alone {
+	if rng.IntN(3) == 0 && s.Most > 1 {
 		count = 2
 	}
-	gap = between(rng, 0, 4*time.Second)
+	gaps = append(gaps, between(rng, 0, 4*time.Second))
+	if s.Most > 2 {
+		count = 2 + rng.IntN(s.Most-1)
+	}
 	for range count {
 		pick := rng.IntN(sum)
 		i := 0
@@ -399,11 +419,17 @@ func (s *scene) draw(n int, at where) (acts []act, gap time.Duration) {
 		// Of its own numbers, so that one fault does not change what the next one is.
 		acts = append(acts, able[i].draw(s, rand.New(rand.NewPCG(rng.Uint64(), uint64(n))), at))
 	}
-	return acts, gap
+	for len(gaps) < len(acts) {
+		gaps = append(gaps, between(rng, 0, 4*time.Second))
+	}
+	return acts, gaps
 }
 
-// step is one or two faults, and the wait for all to be well again. An error says that it never was.
+// step is the faults that are drawn for it, and the wait for all to be well again. An error says that it never was.
 func (s *scene) step(ctx context.Context, n int) error {
+	if s.Enough.Err() != nil {
+		return errEnough
+	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	at, err := s.look(ctx)
@@ -415,32 +441,44 @@ func (s *scene) step(ctx context.Context, n int) error {
 			return err
 		}
 	}
-	acts, gap := s.draw(n, at)
-	// The second may strike the start after the first; if that fails, Pacemaker has the group move.
-	if len(acts) > 1 && len(acts[0].Restart) > 0 && len(acts[1].Restart) > 0 {
-		acts[1].Restart, acts[1].Move = s.services, true
+	acts, gaps := s.draw(n, at)
+	if s.Claim != nil && !s.Claim(len(acts)) {
+		return errEnough
+	}
+	// One may strike the start after another; if that fails, Pacemaker has the group move.
+	striking := 0
+	for i := range acts {
+		if len(acts[i].Restart) == 0 {
+			continue
+		}
+		if striking++; striking > 1 {
+			acts[i].Restart, acts[i].Move = s.services, true
+		}
 	}
 	step := check.Event{Kind: check.Step, N: n, Load: load()}
-	var names []string
-	for _, a := range acts {
+	said := fmt.Sprintf("step %d: ", n)
+	for i, a := range acts {
 		step.Faults = append(step.Faults, a.Fault)
-		names = append(names, strings.TrimSpace(a.Kind+" "+a.Target))
+		if i > 0 {
+			said += ", and after " + gaps[i-1].Round(100*time.Millisecond).String() + " "
+		}
+		said += strings.TrimSpace(a.Kind + " " + a.Target)
 	}
+	said += fmt.Sprintf("; active %s, DC %s", at.active, at.dc)
 	s.history.Add(step)
 	began := time.Now()
-	var striking sync.WaitGroup
+	var hands sync.WaitGroup
 	for i, a := range acts {
 		if i > 0 {
-			sleep(ctx, gap)
+			sleep(ctx, gaps[i-1])
 		}
-		striking.Go(func() {
+		hands.Go(func() {
 			if err := a.do(ctx); err != nil {
 				s.history.Add(check.Event{Kind: check.Remark, N: n, Who: a.Kind, Text: err.Error()})
 			}
 		})
 	}
-	striking.Wait()
-	said := fmt.Sprintf("step %d: %s; active %s, DC %s", n, strings.Join(names, ", and after "+gap.Round(100*time.Millisecond).String()+" "), at.active, at.dc)
+	hands.Wait()
 	if err := s.recovered(ctx, calm); err != nil {
 		said += "; helped: " + err.Error()
 		if err := s.help(ctx, n, err); err != nil {
@@ -466,9 +504,11 @@ func load() (average float64) {
 // calm is how long all must be well: what Pacemaker has not noticed yet, such as a daemon of its own that was killed, shows by then.
 // The longest of the plan's monitors that are not the deep ones' is 2 s. After a cleanup nothing has struck anew.
 const (
-	calm        = 3 * time.Second
-	calmForgot  = time.Second
-	lookAgainIn = 250 * time.Millisecond
+	calm       = 3 * time.Second
+	calmForgot = time.Second
+	// While things move it is looked again soon, and less often while all is well: each look makes two processes.
+	lookWhileMoving = 250 * time.Millisecond
+	lookWhileCalm   = 500 * time.Millisecond
 )
 
 // recovered returns when all has been well for so long, with nothing left to do and all clients served; or, when nothing has
@@ -476,10 +516,10 @@ const (
 func (s *scene) recovered(ctx context.Context, calm time.Duration) error {
 	last, since, good := "", time.Now(), time.Time{}
 	for {
-		now, err := "", s.wellNow(ctx)
+		now, err, again := "", s.wellNow(ctx), lookWhileCalm
 		switch {
 		case err != nil:
-			now, good = err.Error(), time.Time{}
+			now, good, again = err.Error(), time.Time{}, lookWhileMoving
 		case good.IsZero():
 			good = time.Now()
 		case time.Since(good) > calm:
@@ -491,16 +531,20 @@ func (s *scene) recovered(ctx context.Context, calm time.Duration) error {
 		if err != nil && (time.Since(since) > stalled || ctx.Err() != nil) {
 			return err
 		}
-		sleep(ctx, lookAgainIn)
+		sleep(ctx, again)
 	}
 }
 
 func (s *scene) wellNow(ctx context.Context) error {
-	st, err := s.cluster.Idle(ctx)
+	st, err := s.cluster.Status(ctx)
 	if err != nil {
 		return err
 	}
+	s.overseer.note(st)
 	if err := well(st, len(s.cluster.Nodes()), s.services); err != nil {
+		return err
+	}
+	if err := s.cluster.IdleSince(ctx, st); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

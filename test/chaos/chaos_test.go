@@ -31,7 +31,7 @@ func TestChaos(t *testing.T) {
 	fresh := 1 + rand.IntN(1_000_000)
 	group := Group{Native: true, Consoleauth: true}
 	t.Logf("steps %d to %d again: make chaos SEED=%d FROM=%[1]d TO=%[2]d GROUP=%[4]v", everywhere+1, last, fresh, group)
-	play(t, Config{From: 1, To: last, Group: group, of: func(step int) (int, []string) {
+	play(t, Config{From: 1, To: last, Most: 2, Group: group, of: func(step int) (int, []string) {
 		switch {
 		case step <= fixed:
 			return 194, []string{"kill", "freeze", "power cut", "move"}
@@ -174,19 +174,20 @@ func (s *scene) steal(ctx context.Context) error {
 // A step is the same each time, whatever was played before it.
 func TestDraw(t *testing.T) {
 	at := where{active: "node2", dc: "node1", passive: []string{"node1", "node3"}}
-	drawn := func(seed, step int) (list []check.Fault, gap time.Duration) {
-		s := &scene{Config: Config{Seed: seed}, services: []string{"db", "qpidd", "haproxy"}, cluster: &cluster.Cluster{}}
-		acts, gap := s.draw(step, at)
+	most := 2
+	drawn := func(seed, step int) (list []check.Fault, gaps []time.Duration) {
+		s := &scene{Config: Config{Seed: seed, Most: most}, services: []string{"db", "qpidd", "haproxy"}, cluster: &cluster.Cluster{}}
+		acts, gaps := s.draw(step, at)
 		for _, a := range acts {
 			list = append(list, a.Fault)
 		}
-		return list, gap
+		return list, gaps
 	}
 	kinds, pairs := map[string]bool{}, 0
 	for step := range 1000 {
-		list, gap := drawn(7, step)
-		again, gapAgain := drawn(7, step)
-		if !reflect.DeepEqual(list, again) || gap != gapAgain {
+		list, gaps := drawn(7, step)
+		again, gapsAgain := drawn(7, step)
+		if !reflect.DeepEqual(list, again) || !reflect.DeepEqual(gaps, gapsAgain) {
 			t.Fatalf("step %d: %v, and then %v", step, list, again)
 		}
 		if len(list) > 1 {
@@ -201,6 +202,24 @@ func TestDraw(t *testing.T) {
 	}
 	if len(kinds) != len(faults) || pairs < 200 || pairs > 500 {
 		t.Errorf("of 1000 steps: %d kinds of %d, %d of two", len(kinds), len(faults), pairs)
+	}
+	most = 4
+	counts := map[int]int{}
+	for step := range 1000 {
+		list, gaps := drawn(7, step)
+		if len(gaps) < len(list) {
+			t.Fatalf("step %d: %d gaps for %v", step, len(gaps), list)
+		}
+		counts[len(list)]++
+	}
+	if len(counts) != 3 || min(counts[2], counts[3], counts[4]) < 250 {
+		t.Errorf("storms of four: %v", counts)
+	}
+	most = 1
+	for step := range 100 {
+		if list, _ := drawn(7, step); len(list) != 1 {
+			t.Fatalf("step %d: %v", step, list)
+		}
 	}
 	other, _ := drawn(8, 1)
 	same, _ := drawn(7, 1)

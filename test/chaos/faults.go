@@ -122,14 +122,17 @@ func signals(kind string, sig syscall.Signal, bound time.Duration, told bool, wo
 // paths are where a service keeps what tells others of it, and its configuration, and what does not parse in that.
 type paths struct{ traces, config, nonsense string }
 
-// spoil is a script that breaks the configuration; mend takes it back.
+// spoil is a script that breaks the configuration; mend takes it back, from a copy of its own: several faults may break it at once, and
+// the first that mends it does so for all.
 func (f paths) spoil() string {
-	return fmt.Sprintf("cp -p %[1]s /root/chaos.was 2>/dev/null || rm -f /root/chaos.was; printf '%%s' '%[2]s' >>%[1]s", f.config, f.nonsense)
+	return fmt.Sprintf("w=%[1]s; [ -e $w ] || [ -e $w.none ] || cp -p %[2]s $w 2>/dev/null || : >$w.none; printf '%%s' '%[3]s' >>%[2]s", f.copy(), f.config, f.nonsense)
 }
 
 func (f paths) mend() string {
-	return fmt.Sprintf("if [ -e /root/chaos.was ]; then cp -p /root/chaos.was %[1]s; else rm -f %[1]s; fi", f.config)
+	return fmt.Sprintf("w=%[1]s; if [ -e $w ]; then cp -p $w %[2]s && rm $w; elif [ -e $w.none ]; then rm -f %[2]s $w.none; fi", f.copy(), f.config)
 }
+
+func (f paths) copy() string { return "/root/chaos.was." + path.Base(f.config) }
 
 var files = map[string]paths{
 	"db":          {"/run/mysqld/*", "/etc/mysql/mariadb.conf.d/zz-broken.cnf", "[mysqld]\nno-such-option=1\n"},
@@ -385,7 +388,7 @@ var operatorFaults = []fault{
 		a.do = func(ctx context.Context) error {
 			err := s.tool(ctx, "pcs", "node", "standby", at.active)
 			sleep(ctx, long)
-			return errors.Join(err, s.persist(ctx, "pcs", "node", "unstandby", "--all"))
+			return errors.Join(err, s.takeBack(ctx, "pcs", "node", "unstandby", "--all"))
 		}
 		return a
 	}},
@@ -400,7 +403,7 @@ var operatorFaults = []fault{
 		a.do = func(ctx context.Context) error {
 			err := s.tool(ctx, "pcs", "resource", "disable", a.Target)
 			sleep(ctx, long)
-			return errors.Join(err, s.persist(ctx, "pcs", "resource", "enable", a.Target))
+			return errors.Join(err, s.takeBack(ctx, "pcs", "resource", "enable", a.Target))
 		}
 		return a
 	}},
@@ -424,7 +427,7 @@ var operatorFaults = []fault{
 			err := s.tool(ctx, "pcs", "property", "set", "maintenance-mode=true")
 			err = errors.Join(err, s.signal(a.Target, sig))
 			sleep(ctx, long)
-			return errors.Join(err, s.persist(ctx, "pcs", "property", "set", "maintenance-mode=false"))
+			return errors.Join(err, s.takeBack(ctx, "pcs", "property", "set", "maintenance-mode=false"))
 		}
 		return a
 	}},
@@ -475,7 +478,7 @@ func (s *scene) tool(ctx context.Context, argv ...string) error {
 	return nil
 }
 
-// persist does the same until it has succeeded: what an operator did must be taken back.
+// persist does the same until it has succeeded.
 func (s *scene) persist(ctx context.Context, argv ...string) error {
 	for {
 		err := s.tool(ctx, argv...)
@@ -486,11 +489,24 @@ func (s *scene) persist(ctx context.Context, argv ...string) error {
 	}
 }
 
+// takeBack takes back what an operator did. Where that was done on a node that others had lost, it comes back with that node: of two
+// configurations the one with more changes wins, and to take back what the others have not heard of is none. So it is done again when
+// all nodes are there.
+func (s *scene) takeBack(ctx context.Context, argv ...string) error {
+	if err := s.persist(ctx, argv...); err != nil {
+		return err
+	}
+	if err := s.cluster.WaitStable(ctx); err != nil {
+		return err
+	}
+	return s.persist(ctx, argv...)
+}
+
 // restart restarts a resource. The command disables it first, and if its node dies then, it is the operator who enables it again.
 func (s *scene) restart(ctx context.Context, id string) error {
 	err := s.tool(ctx, "crm_resource", "--restart", "--resource", id)
 	if err != nil {
-		err = errors.Join(err, s.persist(ctx, "pcs", "resource", "enable", id))
+		err = errors.Join(err, s.takeBack(ctx, "pcs", "resource", "enable", id))
 	}
 	return err
 }

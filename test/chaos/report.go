@@ -20,11 +20,11 @@ type row struct {
 	reasons       map[string]int
 }
 
-// tabulate puts the steps together by their faults; two at once are a kind of their own.
+// tabulate puts the steps together by their faults; several at once are a kind of their own.
 func tabulate(v *check.Verdict) []*row {
 	rows := map[string]*row{}
 	for _, s := range v.Steps {
-		kind := "two at once"
+		kind := fmt.Sprintf("%d at once", len(s.Faults))
 		if len(s.Faults) == 1 {
 			kind = s.Faults[0].Kind
 		}
@@ -72,15 +72,11 @@ func Text(v *check.Verdict) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "fault\tcount\toutage median\tmax\thelped\tcodes")
-	faults := 0
 	for _, r := range tabulate(v) {
 		fmt.Fprintf(w, "%s\t%d\t%.1f s\t%.1f s\t%d\t%s\n", r.kind, r.count, r.median().Seconds(), r.most().Seconds(), r.helped, strings.Join(counted(r.codes), ", "))
 	}
 	w.Flush()
-	for _, s := range v.Steps {
-		faults += len(s.Faults)
-	}
-	fmt.Fprintf(&b, "%d steps, %d faults\n", len(v.Steps), faults)
+	fmt.Fprintf(&b, "%d steps, %d faults\n", len(v.Steps), v.Faults())
 	for _, client := range slices.Sorted(maps.Keys(v.Tallies)) {
 		t := v.Tallies[client]
 		fmt.Fprintf(&b, "%s: %d acknowledged, %d refused, %d unknown, %d came again\n", client, t.OK, t.Refused, t.Unknown, t.Again)
@@ -90,6 +86,17 @@ func Text(v *check.Verdict) string {
 		counts = append(counts, fmt.Sprintf("%s %d", c, v.Count(c)))
 	}
 	fmt.Fprintln(&b, strings.Join(counts, ", "))
+	b.WriteString(problems(v))
+	return b.String()
+}
+
+// Brief is the verdict in as few lines as it takes.
+func Brief(v *check.Verdict) string {
+	return fmt.Sprintf("%d steps, %d faults, %d problems\n%s", len(v.Steps), v.Faults(), len(v.Problems), problems(v))
+}
+
+func problems(v *check.Verdict) string {
+	var b strings.Builder
 	const most = 40
 	for i, p := range v.Problems {
 		if i == most {

@@ -81,6 +81,8 @@ var storageFaults = []fault{
 
 // repair has a service's file system checked while nobody has it mounted: until then it is told that there was an error.
 func (s *scene) repair(ctx context.Context, id string) error {
+	s.repairing.Lock() // nobody enables it again while another one checks it
+	defer s.repairing.Unlock()
 	storage := map[string]string{"db": scenario.StorageID, "qpidd": "fs-qpidd"}[id]
 	if err := s.persist(ctx, "pcs", "resource", "disable", storage); err != nil {
 		return err
@@ -90,9 +92,19 @@ func (s *scene) repair(ctx context.Context, id string) error {
 		if at, err = s.cluster.MountedOn(ctx, s.stage.DiskOf(id)); err != nil {
 			at = []string{""} // a node dies just now
 		}
+		for _, n := range s.nodes() { // what was unmounted lazily is in no node's table, and in use all the same
+			if dir, err := s.kernelOf(ctx, n, id); err != nil {
+				at = append(at, n)
+			} else if _, err := os.Stat(dir); err == nil {
+				at = append(at, n)
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	_, err := s.cluster.OnAny(ctx, "sh", "-c", "e2fsck -fp "+s.stage.DiskOf(id)+" || test $? = 1") // 1: what was wrong is mended
-	return errors.Join(err, s.persist(ctx, "pcs", "resource", "enable", storage))
+	return errors.Join(err, s.takeBack(ctx, "pcs", "resource", "enable", storage))
 }
 
 // fillUp has a node's file system in memory be full for a while. Whoever serves goes on.

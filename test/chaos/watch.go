@@ -57,15 +57,16 @@ type overseer struct {
 	cluster *cluster.Cluster
 	history *check.History
 	fenced  int                  // events of the BMC that were noted
-	failed  map[string]bool      // failures that were noted
 	off     map[string]time.Time // nodes that are off, since when
 
-	mu   sync.Mutex
-	keep map[string]bool // nodes that a fault keeps off
+	mu     sync.Mutex
+	keep   map[string]int  // nodes that so many faults keep off
+	failed map[string]bool // failures that were noted
+	noted  time.Time       // when somebody has looked for them last
 }
 
 func newOverseer(c *cluster.Cluster, h *check.History) *overseer {
-	return &overseer{cluster: c, history: h, failed: map[string]bool{}, off: map[string]time.Time{}, keep: map[string]bool{}}
+	return &overseer{cluster: c, history: h, failed: map[string]bool{}, off: map[string]time.Time{}, keep: map[string]int{}}
 }
 
 func (o *overseer) run(ctx context.Context) {
@@ -74,8 +75,10 @@ func (o *overseer) run(ctx context.Context) {
 	for {
 		o.fencing(ctx)
 		o.power(ctx)
-		if s, err := o.cluster.Status(ctx); err == nil {
-			o.note(s)
+		if !o.looked() { // else somebody else asks often enough
+			if s, err := o.cluster.Status(ctx); err == nil {
+				o.note(s)
+			}
 		}
 		select {
 		case <-tick.C:
@@ -120,23 +123,33 @@ func (o *overseer) power(ctx context.Context) {
 
 // keeps has a node stay off until the function that it returns is called.
 func (o *overseer) keeps(node string) func() {
-	set := func(keep bool) {
+	add := func(n int) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.keep[node] = keep
+		o.keep[node] += n
 	}
-	set(true)
-	return func() { set(false) }
+	add(1)
+	return func() { add(-1) }
 }
 
 func (o *overseer) kept(node string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.keep[node]
+	return o.keep[node] > 0
+}
+
+// looked says whether failures were looked for within the last second.
+func (o *overseer) looked() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return time.Since(o.noted) < time.Second
 }
 
 // note notes the failures that are new.
 func (o *overseer) note(s *cluster.Status) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.noted = time.Now()
 	for _, f := range s.Failures {
 		key := fmt.Sprint(f)
 		if o.failed[key] {

@@ -341,12 +341,17 @@ func (c *Cluster) Idle(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s, c.IdleSince(ctx, s)
+}
+
+// IdleSince is the same look, of whom has the status already.
+func (c *Cluster) IdleSince(ctx context.Context, s *Status) error {
 	if s.DC == "" {
-		return s, errors.New("there is no DC")
+		return errors.New("there is no DC")
 	}
 	for _, r := range s.Resources {
 		if r.Pending != "" && r.Pending != "Monitoring" {
-			return s, fmt.Errorf("%s is %s", r.ID, strings.ToLower(r.Pending))
+			return fmt.Errorf("%s is %s", r.ID, strings.ToLower(r.Pending))
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout) // a DC that has just died never answers
@@ -355,7 +360,7 @@ func (c *Cluster) Idle(ctx context.Context) (*Status, error) {
 	if err == nil && !strings.Contains(res.Stdout, "S_IDLE") {
 		err = fmt.Errorf("the DC says %s", strings.TrimSpace(res.Stdout))
 	}
-	return s, err
+	return err
 }
 
 const (

@@ -51,9 +51,12 @@ type Problem struct {
 	Step  int
 	Class Class
 	Text  string
+	Of    string // in a sum, the history that it is of
 }
 
-func (p Problem) String() string { return fmt.Sprintf("step %d: %s: %s", p.Step, p.Class, p.Text) }
+func (p Problem) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%s step %d: %s: %s", p.Of, p.Step, p.Class, p.Text))
+}
 
 // Line is a failed action, as crm_mon shows it.
 type Line struct {
@@ -80,9 +83,18 @@ type Tally struct{ OK, Refused, Unknown, Again int }
 
 // Verdict is what the history says.
 type Verdict struct {
+	Name     string // of the history, for a sum
 	Problems []Problem
 	Steps    []Result
 	Tallies  map[string]Tally
+}
+
+// Faults is how many there were.
+func (v *Verdict) Faults() (n int) {
+	for _, s := range v.Steps {
+		n += len(s.Faults)
+	}
+	return n
 }
 
 // Count is how many problems there are of a class.
@@ -99,7 +111,10 @@ func (v *Verdict) Count(c Class) (n int) {
 func Sum(all []*Verdict) *Verdict {
 	sum := &Verdict{Tallies: map[string]Tally{}}
 	for _, v := range all {
-		sum.Problems = append(sum.Problems, v.Problems...)
+		for _, p := range v.Problems {
+			p.Of = v.Name
+			sum.Problems = append(sum.Problems, p)
+		}
 		sum.Steps = append(sum.Steps, v.Steps...)
 		for client, t := range v.Tallies {
 			s := sum.Tallies[client]
@@ -145,7 +160,7 @@ type judge struct {
 }
 
 func (j *judge) say(step int, class Class, format string, args ...any) {
-	j.Problems = append(j.Problems, Problem{step, class, fmt.Sprintf(format, args...)})
+	j.Problems = append(j.Problems, Problem{Step: step, Class: class, Text: fmt.Sprintf(format, args...)})
 }
 
 // steps finds where each begins and ends.

@@ -1,16 +1,22 @@
 //go:build linux
 
-// Command chaos plays campaigns of random faults on clusters, one after the other. It exits with 1 if anything was wrong.
+// Command chaos plays campaigns of random faults, and exits with 1 if anything was wrong. A campaign is 30 steps of one seed on one
+// cluster, and a step is one fault or several that overlap.
 //
-// The environment: SEED is the first cluster's seed (without: a fresh one), CLUSTERS how many there are (1), each with the next
-// seed; FAULTS how many steps on each (30); FROM and TO play some steps of a seed again; KINDS are names of faults, separated by
-// commas; ALONE=1 plays one fault at a time; LASTING=1 cleans no failures up between steps, so that bans add up as where nobody
-// looks; GROUP is what the group is made of: native (floating-ip and shared-storage hold address and disks), consoleauth, units (systemd's
-// run the services), separated by commas, or plain (without: the seed says); OUT is a directory for histories and reports. Arguments are histories to be judged anew.
+// The environment: FAULTS is how many faults are played in all (40); CLUSTERS how many clusters run side by side (1), each of which plays
+// one campaign after the other; SEED the first campaign's seed, of which the next has the next (without: a fresh one). MOST is how many
+// faults overlap at most (2: every third step has two; 1: none has; with more, each step has two to MOST). FROM and TO play these steps
+// of SEED again, alone. KINDS are names of faults, separated by commas; LASTING=1 cleans no failures up between steps, so that bans add
+// up as where nobody looks; GROUP is what the group is made of: native (floating-ip and shared-storage hold address and disks),
+// consoleauth, units (systemd's run the services), separated by commas, or plain (without: the seed says); OUT is a directory for
+// histories and reports. Arguments are histories to be judged anew.
+//
+// SIGTERM, and an interrupt, end it when each cluster's step is over, and what was played is judged; a second one does not wait.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +27,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,9 +37,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ok, err := run(ctx)
-	stop()
+	ok, err := run()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 	}
@@ -56,90 +61,190 @@ func (n *numbers) get(name string, otherwise int) int {
 	return value
 }
 
-func run(ctx context.Context) (ok bool, err error) {
+func run() (ok bool, err error) {
 	if len(os.Args) > 1 {
 		return judge(os.Args[1:])
 	}
 	if err := cluster.Missing(""); err != nil {
 		return false, err
 	}
+	p, clusters, err := asked()
+	if err != nil {
+		return false, err
+	}
+	if err := os.MkdirAll(p.out, 0o755); err != nil {
+		return false, err
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var enough context.CancelFunc
+	p.cfg.Enough, enough = context.WithCancel(ctx)
+	defer enough()
+	go func() {
+		for end := range signals {
+			if p.cfg.Enough.Err() != nil {
+				cancel()
+				continue
+			}
+			fmt.Printf("%v: each cluster ends when its step is over; once more, and none waits for it\n", end)
+			enough()
+		}
+	}()
+	var hands sync.WaitGroup
+	for range clusters {
+		hands.Go(func() { p.player(ctx) })
+	}
+	hands.Wait()
+	sum := check.Sum(p.all)
+	fmt.Printf("all %d histories\n%s", len(p.all), chaos.Text(sum))
+	return p.failed == 0 && len(p.all) > 0 && len(sum.Problems) == 0, ctx.Err()
+}
+
+// steps is how many a campaign has: what has gone wrong unseen does not stay for longer.
+const steps = 30
+
+// asked reads the environment.
+func asked() (p *pool, clusters int, err error) {
 	var n numbers
-	seed, clusters, faults := n.get("SEED", 1+rand.IntN(1_000_000)), n.get("CLUSTERS", 1), n.get("FAULTS", 30)
-	from := n.get("FROM", 1)
-	to := n.get("TO", from+faults-1)
+	p = &pool{seed: n.get("SEED", 1+rand.IntN(1_000_000)), left: n.get("FAULTS", 40), out: cmp.Or(os.Getenv("OUT"), "bin/chaos.out"), group: chaos.GroupOf}
+	p.cfg = chaos.Config{Binary: "bin/openstack-ocf", Most: n.get("MOST", 2), Lasting: os.Getenv("LASTING") != "", From: 1, To: steps}
+	clusters = n.get("CLUSTERS", 1)
+	if from, to := n.get("FROM", 0), n.get("TO", 0); from+to > 0 {
+		p.cfg.From, p.cfg.To = max(from, 1), to
+		if to == 0 {
+			p.cfg.To = max(from, 1) + steps - 1
+		}
+		p.once, clusters = true, 1
+	}
 	if n.err != nil {
-		return false, n.err
+		return nil, 0, n.err
 	}
-	out := os.Getenv("OUT")
-	if out == "" {
-		out = "bin/chaos.out"
-	}
-	var kinds []string
 	if list := os.Getenv("KINDS"); list != "" {
-		kinds = strings.Split(list, ",")
+		p.cfg.Kinds = strings.Split(list, ",")
 	}
-	for _, k := range kinds {
+	for _, k := range p.cfg.Kinds {
 		if !slices.Contains(chaos.Kinds(), k) {
-			return false, fmt.Errorf("KINDS: there is no %q; there are: %s", k, strings.Join(chaos.Kinds(), ", "))
+			return nil, 0, fmt.Errorf("KINDS: there is no %q; there are: %s", k, strings.Join(chaos.Kinds(), ", "))
 		}
 	}
-	group := chaos.GroupOf
 	if words := os.Getenv("GROUP"); words != "" {
 		given, err := chaos.ParseGroup(words)
 		if err != nil {
-			return false, fmt.Errorf("GROUP: %w", err)
+			return nil, 0, fmt.Errorf("GROUP: %w", err)
 		}
-		group = func(int) chaos.Group { return given }
+		p.group = func(int) chaos.Group { return given }
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return false, err
+	return p, clusters, nil
+}
+
+// pool is what all clusters play together.
+type pool struct {
+	cfg   chaos.Config // of each campaign, but for its seed and its group
+	out   string
+	group func(seed int) chaos.Group
+	once  bool // one campaign, whatever is left
+
+	mu     sync.Mutex
+	seed   int // the next campaign's
+	left   int // faults to be played
+	failed int // campaigns that could not be played to their end
+	all    []*check.Verdict
+}
+
+// claim takes the faults of a step from those that are left.
+func (p *pool) claim(faults int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.once {
+		return true
 	}
-	ok = true
-	for i := range clusters {
-		good, err := campaign(ctx, chaos.Config{
-			Binary: "bin/openstack-ocf", Seed: seed + i, From: from, To: to, Kinds: kinds, Group: group(seed + i),
-			Alone: os.Getenv("ALONE") != "", Lasting: os.Getenv("LASTING") != "",
-		}, out)
-		if err != nil {
-			return false, err
+	if p.left <= 0 {
+		return false
+	}
+	p.left -= faults
+	return true
+}
+
+// next is the next campaign; false: there is none.
+func (p *pool) next() (cfg chaos.Config, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cfg.Enough.Err() != nil || p.left <= 0 {
+		return cfg, false
+	}
+	cfg = p.cfg
+	cfg.Seed, cfg.Group, cfg.Claim = p.seed, p.group(p.seed), p.claim
+	if p.seed++; p.once {
+		p.left = 0
+	}
+	return cfg, true
+}
+
+// player plays campaigns until there is none left, or several in a row cannot begin.
+func (p *pool) player(ctx context.Context) {
+	for failures := 0; failures < 3; {
+		cfg, ok := p.next()
+		if !ok {
+			return
 		}
-		ok = ok && good
+		say := func(line string) {
+			for line := range strings.Lines(line) {
+				fmt.Printf("%d  %s\n", cfg.Seed, strings.TrimRight(line, "\n"))
+			}
+		}
+		if err := p.campaign(ctx, cfg, say); err != nil {
+			say(err.Error())
+			p.mu.Lock()
+			p.failed++
+			p.mu.Unlock()
+			failures++
+			continue
+		}
+		failures = 0
 	}
-	return ok, nil
 }
 
 // campaign plays all steps of a seed: after one that left its cluster in disorder, on another one.
-func campaign(ctx context.Context, cfg chaos.Config, out string) (ok bool, err error) {
-	ok = true
-	for cfg.From <= cfg.To {
-		name := filepath.Join(out, fmt.Sprintf("%d-%d.jsonl", cfg.Seed, cfg.From))
-		fmt.Printf("seed %d, %v, steps %d to %d: %s\n", cfg.Seed, cfg.Group, cfg.From, cfg.To, name)
+func (p *pool) campaign(ctx context.Context, cfg chaos.Config, say func(string)) (err error) {
+	for cfg.From <= cfg.To && cfg.Enough.Err() == nil && ctx.Err() == nil {
+		name := filepath.Join(p.out, fmt.Sprintf("%d-%d.jsonl", cfg.Seed, cfg.From))
 		f, err := os.Create(name)
 		if err != nil {
-			return false, err
+			return err
 		}
+		say(fmt.Sprintf("%v, steps from %d: %s", cfg.Group, cfg.From, name))
 		w := bufio.NewWriter(f)
 		began := time.Now()
 		cfg.History = w
-		cfg.Say = func(line string) { fmt.Printf("%6.1f s  %s\n", time.Since(began).Seconds(), line) }
+		cfg.Say = func(line string) { say(fmt.Sprintf("%6.1f s  %s", time.Since(began).Seconds(), line)) }
 		events, last, err := chaos.Run(ctx, cfg)
 		err = errors.Join(err, w.Flush(), f.Close())
+		if last < cfg.From { // not a step was played
+			if cfg.Enough.Err() != nil || err == nil {
+				return os.Remove(name)
+			}
+			return err
+		}
 		v := check.Judge(events)
-		fmt.Print(chaos.Text(v))
-		if rerr := chaos.WriteReport(strings.TrimSuffix(name, ".jsonl")+".html", fmt.Sprintf("seed %d (%v)", cfg.Seed, cfg.Group), events, v); rerr != nil {
-			err = errors.Join(err, rerr)
+		v.Name = fmt.Sprintf("seed %d,", cfg.Seed)
+		rerr := chaos.WriteReport(strings.TrimSuffix(name, ".jsonl")+".html", fmt.Sprintf("seed %d (%v)", cfg.Seed, cfg.Group), events, v)
+		p.mu.Lock()
+		p.all = append(p.all, v)
+		if err = errors.Join(err, rerr); err != nil {
+			p.failed++
 		}
-		ok = ok && len(v.Problems) == 0
-		if last < cfg.From || ctx.Err() != nil {
-			return false, err
-		}
+		p.mu.Unlock()
 		if err != nil {
-			fmt.Println(err)
-			ok = false
+			say(err.Error())
 		}
-		cfg.From = last + 1
+		say(chaos.Brief(v))
+		if cfg.From = last + 1; !cfg.Claim(0) {
+			return nil
+		}
 	}
-	return ok, nil
+	return nil
 }
 
 // judge judges histories anew, and says what all of them come to.
@@ -157,6 +262,7 @@ func judge(names []string) (ok bool, err error) {
 			return false, fmt.Errorf("%s: %w", name, err)
 		}
 		v := check.Judge(events)
+		v.Name = filepath.Base(name) + ","
 		all = append(all, v)
 		fmt.Printf("%s\n%s", name, chaos.Text(v))
 		ok = ok && len(v.Problems) == 0
