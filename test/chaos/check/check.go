@@ -567,7 +567,8 @@ const interrupted = "Resource agent interrupted by"
 func (j *judge) failure(r *Result, x excuse, e Event) {
 	ours := slices.ContainsFunc(j.services, func(s Service) bool { return s.ID == e.Who })
 	words := x.words
-	if degraded(e.Code) {
+	struck := slices.ContainsFunc(r.Faults, func(f Fault) bool { return f.Target == e.Who })
+	if degraded(e.Code) || e.Action == "start" && !struck { // a start that no fault struck waits for what stands before it
 		words = slices.Concat(x.words, x.lacks)
 	}
 	switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -329,6 +330,10 @@ func TestLetsPass(t *testing.T) {
 			f.Lacks = []string{"database"}
 			s.insert(s.find(t, Failed, "db", 1), Event{Kind: Failed, Who: "qpidd", Code: 190, Text: "no database"})
 		}},
+		{"the start of another one says what it lacks", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 1).Faults[0].Lacks = []string{"database"}
+			s.insert(s.find(t, Failed, "db", 1), Event{Kind: Failed, Who: "qpidd", Action: "start", Code: 1, Text: "no database"})
+		}},
 		{"a step that was cut short", func(t *testing.T, s *story) {
 			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Cut, N: 3})
 			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Settled && e.N == 3 })
@@ -356,7 +361,12 @@ func TestLetsPass(t *testing.T) {
 func TestSum(t *testing.T) {
 	bad := well()
 	bad.find(t, Failed, "db", 1).Text = ""
-	v := Sum([]*Verdict{Judge(well().events), Judge(bad.events)})
+	second := Judge(bad.events)
+	second.Name = "seed 8,"
+	v := Sum([]*Verdict{Judge(well().events), second})
+	if n := len(v.Problems); n != 1 || !strings.HasPrefix(v.Problems[0].String(), "seed 8, step ") {
+		t.Errorf("%v", v.Problems)
+	}
 	if len(v.Steps) != 6 || v.Count(Wordless) != 1 || v.Tallies["rows"] != (Tally{OK: 28}) {
 		t.Errorf("%d steps, %v, %+v", len(v.Steps), v.Problems, v.Tallies["rows"])
 	}

@@ -103,7 +103,7 @@ type Fault struct {
 	// Words are regular expressions: an exit reason has to match one of the step's. Told says that there has to be one.
 	Words []string `json:"words,omitempty"`
 	Told  bool     `json:"told,omitempty"`
-	// Lacks are for what is degraded the same as Words: it may say what it lacks, too.
+	// Lacks are the same as Words for what is degraded, and for the start of what no fault has struck: it may say what it lacks, too.
 	Lacks []string `json:"lacks,omitempty"`
 	// Mute says that a failure may have no reason: whoever would give it was struck.
 	Mute bool `json:"mute,omitempty"`
