@@ -127,161 +127,164 @@ func (s *story) insert(after *Event, e Event) {
 	s.events = slices.Insert(s.events, i, e)
 }
 
+// spoils are what is done to a good history, and how it is found.
+var spoils = []struct {
+	name   string
+	spoil  func(*testing.T, *story)
+	class  Class
+	step   int
+	others bool // there may be more problems
+}{
+	{"row deleted", func(t *testing.T, s *story) {
+		f := s.find(t, Final, "rows", 1)
+		f.Numbers = slices.Delete(f.Numbers, 3, 4)
+	}, Lost, 1, false},
+	{"row doubled", func(t *testing.T, s *story) {
+		f := s.find(t, Final, "rows", 1)
+		f.Numbers = append(f.Numbers, 7)
+	}, Doubled, 2, false},
+	{"row torn", func(t *testing.T, s *story) {
+		f := s.find(t, Final, "pairs", 1)
+		f.Others = slices.Delete(f.Others, 0, 1)
+	}, Torn, 0, false},
+	{"row torn the other way", func(t *testing.T, s *story) {
+		f := s.find(t, Final, "pairs", 1)
+		f.Others = append(f.Others, 2)
+	}, Torn, 0, false},
+	{"row that nobody put", func(t *testing.T, s *story) {
+		f := s.find(t, Final, "rows", 1)
+		f.Numbers = append(f.Numbers, 1000)
+	}, Stray, 0, false},
+	{"refused row is there", func(t *testing.T, s *story) { s.find(t, OK, "rows", 5).Kind = Refused }, Stray, 1, false},
+	{"all rows gone", func(t *testing.T, s *story) { s.find(t, Final, "rows", 1).Numbers = nil }, Lost, 1, true},
+	{"read back and not there", func(t *testing.T, s *story) { s.find(t, Read, "rows", 8).Count = 0 }, ReadBack, 2, false},
+	{"message lost", func(t *testing.T, s *story) { s.find(t, Received, "messages", 4).Kind = Dropped }, Lost, 1, false},
+	{"message twice", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Received, "messages", 4), Event{Kind: Received, Who: "messages", N: 3})
+	}, Doubled, 1, false},
+	{"message that nobody sent", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Received, "messages", 4), Event{Kind: Received, Who: "messages", N: -3})
+	}, Stray, 0, false},
+	{"second server", func(t *testing.T, s *story) {
+		e := s.find(t, Running, "db", 3)
+		e.Daemons = append(e.Daemons, Daemon{"node2", 5})
+	}, TwoServers, 1, true},
+	{"mounted twice", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Mounted, "db", 5), Event{Kind: Mounted, Who: "db", Nodes: []string{"node2", "node3"}})
+	}, TwoMounts, 2, true},
+	{"two addresses", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Held, "", 2), Event{Kind: Held, Nodes: []string{"node1", "node2"}})
+	}, TwoHolders, 1, false},
+	{"stray address", func(t *testing.T, s *story) { s.find(t, Held, "", 5).Nodes = []string{"node3"} }, StrayHolder, 2, true},
+	{"no address", func(t *testing.T, s *story) { s.find(t, Held, "", 5).Nodes = nil }, StrayHolder, 2, true},
+	{"nobody looked at the address", func(t *testing.T, s *story) {
+		s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Held })
+	}, Unjudged, 0, true},
+	{"a command that does not work", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Balked, Who: "apply", Text: "no"})
+	}, Balks, 3, false},
+	{"degraded, and nothing excuses it", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 190, Text: "full"})
+	}, Unexcused, 3, false},
+	{"restarted where it may only be degraded", func(t *testing.T, s *story) {
+		f := &s.find(t, Step, "", 3).Faults[0]
+		f.Restart, f.Handicapped = nil, []string{"haproxy"}
+	}, Restarted, 3, false},
+	{"failed where it may only be degraded", func(t *testing.T, s *story) {
+		s.find(t, Step, "", 3).Faults[0].Handicapped = []string{"qpidd"}
+		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 1, Text: "frozen"})
+	}, Unexcused, 3, false},
+	{"stray mount", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = []string{"node3"} }, StrayMount, 2, true},
+	{"mounted nowhere", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = nil }, StrayMount, 2, true},
+	{"started before the node was fenced", func(t *testing.T, s *story) {
+		s.find(t, Fenced, "", 1).Node = "node3"
+		s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+		s.find(t, Step, "", 2).Faults[0].Fence = []string{"node3"}
+	}, TooEarly, 2, true},
+	{"mounted before the node was fenced", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Step, "", 2), Event{Kind: Mounted, Who: "db", Nodes: []string{"node2"}})
+		s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+	}, TooEarly, 2, false},
+	{"an address before the node was vouched for", func(t *testing.T, s *story) {
+		s.find(t, Fenced, "", 1).Kind = Vouched
+		s.insert(s.find(t, Step, "", 2), Event{Kind: Held, Nodes: []string{"node2"}})
+		s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
+	}, TooEarly, 2, false},
+	{"needless fencing", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Running, "haproxy", 5), Event{Kind: Fenced, Node: "node3"})
+	}, NeedlessOff, 2, false},
+	{"needless restart", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Running, Who: "db", Daemons: []Daemon{{"node2", 100}}})
+	}, Restarted, 3, false},
+	{"restarted again and again", func(t *testing.T, s *story) {
+		for pid := range 3 {
+			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Running, Who: "haproxy", Daemons: []Daemon{{"node2", 100 + pid}}})
+		}
+	}, Restarted, 3, false},
+	{"needless move", func(t *testing.T, s *story) {
+		e := s.find(t, Running, "haproxy", 6)
+		e.Daemons = []Daemon{{"node3", 100}}
+		s.find(t, Mounted, "db", 5).Nodes = []string{"node2", "node3"}
+	}, Moved, 3, true},
+	{"needs help", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Cleaned, Text: "cleaned up"})
+	}, NeedsHelp, 3, false},
+	{"did not come back", func(t *testing.T, s *story) {
+		s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Settled && e.N == 3 })
+	}, NotBack, 3, false},
+	{"a server is missing in the end", func(t *testing.T, s *story) { s.find(t, Running, "haproxy", 6).Daemons = nil }, NotBack, 3, false},
+	{"out for too long", func(t *testing.T, s *story) {
+		from := s.find(t, Step, "", 1).At
+		for i := range s.events {
+			if s.events[i].At > from+time.Second {
+				s.events[i].At += 11 * time.Second
+			}
+		}
+	}, TooLong, 1, true},
+	{"spared, but out", func(t *testing.T, s *story) {
+		from := s.find(t, Step, "", 3).At
+		for i := range s.events {
+			if s.events[i].At > from {
+				s.events[i].At += Spared
+			}
+		}
+	}, TooLong, 3, true},
+	{"never served again", func(t *testing.T, s *story) {
+		from := s.find(t, Step, "", 3).At
+		s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == OK && e.Who == "api" && e.At > from })
+	}, TooLong, 3, false},
+	{"a failure of what was spared", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 1, Text: "frozen"})
+	}, Unexcused, 3, false},
+	{"a failure without a reason", func(t *testing.T, s *story) { s.find(t, Failed, "db", 1).Text = "" }, Wordless, 1, false},
+	{"a reason that says something else", func(t *testing.T, s *story) { s.find(t, Failed, "db", 1).Text = "it rains" }, Wordless, 1, false},
+	{"fails, and says what it lacks", func(t *testing.T, s *story) {
+		s.find(t, Step, "", 1).Faults[0].Lacks = []string{"database"}
+		s.find(t, Failed, "db", 1).Text = "no database"
+	}, Wordless, 1, false},
+	{"nobody is told", func(t *testing.T, s *story) {
+		s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Failed })
+	}, Untold, 1, false},
+	{"nobody looked", func(t *testing.T, s *story) {
+		s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Running && e.Who == "qpidd" })
+	}, Unjudged, 0, true},
+	{"nobody read back", func(t *testing.T, s *story) {
+		s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Final && e.Who == "rows" })
+	}, Unjudged, 0, false},
+	{"nobody looked at the disk", func(t *testing.T, s *story) {
+		s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Mounted })
+	}, Unjudged, 0, true},
+	{"somebody was blind", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Blind, Who: "db"})
+	}, Unjudged, 3, false},
+	{"a client that was never served", func(t *testing.T, s *story) {
+		s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == OK && e.Who == "api" })
+	}, Unjudged, 0, true},
+}
+
 // Whatever is done to a good history is found, in its step, and nothing else is.
 func TestFinds(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		spoil  func(*testing.T, *story)
-		class  Class
-		step   int
-		others bool // there may be more problems
-	}{
-		{"row deleted", func(t *testing.T, s *story) {
-			f := s.find(t, Final, "rows", 1)
-			f.Numbers = slices.Delete(f.Numbers, 3, 4)
-		}, Lost, 1, false},
-		{"row doubled", func(t *testing.T, s *story) {
-			f := s.find(t, Final, "rows", 1)
-			f.Numbers = append(f.Numbers, 7)
-		}, Doubled, 2, false},
-		{"row torn", func(t *testing.T, s *story) {
-			f := s.find(t, Final, "pairs", 1)
-			f.Others = slices.Delete(f.Others, 0, 1)
-		}, Torn, 0, false},
-		{"row torn the other way", func(t *testing.T, s *story) {
-			f := s.find(t, Final, "pairs", 1)
-			f.Others = append(f.Others, 2)
-		}, Torn, 0, false},
-		{"row that nobody put", func(t *testing.T, s *story) {
-			f := s.find(t, Final, "rows", 1)
-			f.Numbers = append(f.Numbers, 1000)
-		}, Stray, 0, false},
-		{"refused row is there", func(t *testing.T, s *story) { s.find(t, OK, "rows", 5).Kind = Refused }, Stray, 1, false},
-		{"all rows gone", func(t *testing.T, s *story) { s.find(t, Final, "rows", 1).Numbers = nil }, Lost, 1, true},
-		{"read back and not there", func(t *testing.T, s *story) { s.find(t, Read, "rows", 8).Count = 0 }, ReadBack, 2, false},
-		{"message lost", func(t *testing.T, s *story) { s.find(t, Received, "messages", 4).Kind = Dropped }, Lost, 1, false},
-		{"message twice", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Received, "messages", 4), Event{Kind: Received, Who: "messages", N: 3})
-		}, Doubled, 1, false},
-		{"message that nobody sent", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Received, "messages", 4), Event{Kind: Received, Who: "messages", N: -3})
-		}, Stray, 0, false},
-		{"second server", func(t *testing.T, s *story) {
-			e := s.find(t, Running, "db", 3)
-			e.Daemons = append(e.Daemons, Daemon{"node2", 5})
-		}, TwoServers, 1, true},
-		{"mounted twice", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Mounted, "db", 5), Event{Kind: Mounted, Who: "db", Nodes: []string{"node2", "node3"}})
-		}, TwoMounts, 2, true},
-		{"two addresses", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Held, "", 2), Event{Kind: Held, Nodes: []string{"node1", "node2"}})
-		}, TwoHolders, 1, false},
-		{"stray address", func(t *testing.T, s *story) { s.find(t, Held, "", 5).Nodes = []string{"node3"} }, StrayHolder, 2, true},
-		{"no address", func(t *testing.T, s *story) { s.find(t, Held, "", 5).Nodes = nil }, StrayHolder, 2, true},
-		{"nobody looked at the address", func(t *testing.T, s *story) {
-			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Held })
-		}, Unjudged, 0, true},
-		{"a command that does not work", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Balked, Who: "apply", Text: "no"})
-		}, Balks, 3, false},
-		{"degraded, and nothing excuses it", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 190, Text: "full"})
-		}, Unexcused, 3, false},
-		{"restarted where it may only be degraded", func(t *testing.T, s *story) {
-			f := &s.find(t, Step, "", 3).Faults[0]
-			f.Restart, f.Handicapped = nil, []string{"haproxy"}
-		}, Restarted, 3, false},
-		{"failed where it may only be degraded", func(t *testing.T, s *story) {
-			s.find(t, Step, "", 3).Faults[0].Handicapped = []string{"qpidd"}
-			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 1, Text: "frozen"})
-		}, Unexcused, 3, false},
-		{"stray mount", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = []string{"node3"} }, StrayMount, 2, true},
-		{"mounted nowhere", func(t *testing.T, s *story) { s.find(t, Mounted, "db", 5).Nodes = nil }, StrayMount, 2, true},
-		{"started before the node was fenced", func(t *testing.T, s *story) {
-			s.find(t, Fenced, "", 1).Node = "node3"
-			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
-			s.find(t, Step, "", 2).Faults[0].Fence = []string{"node3"}
-		}, TooEarly, 2, true},
-		{"mounted before the node was fenced", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Step, "", 2), Event{Kind: Mounted, Who: "db", Nodes: []string{"node2"}})
-			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
-		}, TooEarly, 2, false},
-		{"an address before the node was vouched for", func(t *testing.T, s *story) {
-			s.find(t, Fenced, "", 1).Kind = Vouched
-			s.insert(s.find(t, Step, "", 2), Event{Kind: Held, Nodes: []string{"node2"}})
-			s.insert(s.find(t, Step, "", 2), Event{Kind: Off, Node: "node1"})
-		}, TooEarly, 2, false},
-		{"needless fencing", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Running, "haproxy", 5), Event{Kind: Fenced, Node: "node3"})
-		}, NeedlessOff, 2, false},
-		{"needless restart", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Running, Who: "db", Daemons: []Daemon{{"node2", 100}}})
-		}, Restarted, 3, false},
-		{"restarted again and again", func(t *testing.T, s *story) {
-			for pid := range 3 {
-				s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Running, Who: "haproxy", Daemons: []Daemon{{"node2", 100 + pid}}})
-			}
-		}, Restarted, 3, false},
-		{"needless move", func(t *testing.T, s *story) {
-			e := s.find(t, Running, "haproxy", 6)
-			e.Daemons = []Daemon{{"node3", 100}}
-			s.find(t, Mounted, "db", 5).Nodes = []string{"node2", "node3"}
-		}, Moved, 3, true},
-		{"needs help", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Cleaned, Text: "cleaned up"})
-		}, NeedsHelp, 3, false},
-		{"did not come back", func(t *testing.T, s *story) {
-			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Settled && e.N == 3 })
-		}, NotBack, 3, false},
-		{"a server is missing in the end", func(t *testing.T, s *story) { s.find(t, Running, "haproxy", 6).Daemons = nil }, NotBack, 3, false},
-		{"out for too long", func(t *testing.T, s *story) {
-			from := s.find(t, Step, "", 1).At
-			for i := range s.events {
-				if s.events[i].At > from+time.Second {
-					s.events[i].At += 11 * time.Second
-				}
-			}
-		}, TooLong, 1, true},
-		{"spared, but out", func(t *testing.T, s *story) {
-			from := s.find(t, Step, "", 3).At
-			for i := range s.events {
-				if s.events[i].At > from {
-					s.events[i].At += Spared
-				}
-			}
-		}, TooLong, 3, true},
-		{"never served again", func(t *testing.T, s *story) {
-			from := s.find(t, Step, "", 3).At
-			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == OK && e.Who == "api" && e.At > from })
-		}, TooLong, 3, false},
-		{"a failure of what was spared", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 1, Text: "frozen"})
-		}, Unexcused, 3, false},
-		{"a failure without a reason", func(t *testing.T, s *story) { s.find(t, Failed, "db", 1).Text = "" }, Wordless, 1, false},
-		{"a reason that says something else", func(t *testing.T, s *story) { s.find(t, Failed, "db", 1).Text = "it rains" }, Wordless, 1, false},
-		{"fails, and says what it lacks", func(t *testing.T, s *story) {
-			s.find(t, Step, "", 1).Faults[0].Lacks = []string{"database"}
-			s.find(t, Failed, "db", 1).Text = "no database"
-		}, Wordless, 1, false},
-		{"nobody is told", func(t *testing.T, s *story) {
-			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Failed })
-		}, Untold, 1, false},
-		{"nobody looked", func(t *testing.T, s *story) {
-			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Running && e.Who == "qpidd" })
-		}, Unjudged, 0, true},
-		{"nobody read back", func(t *testing.T, s *story) {
-			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Final && e.Who == "rows" })
-		}, Unjudged, 0, false},
-		{"nobody looked at the disk", func(t *testing.T, s *story) {
-			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Mounted })
-		}, Unjudged, 0, true},
-		{"somebody was blind", func(t *testing.T, s *story) {
-			s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Blind, Who: "db"})
-		}, Unjudged, 3, false},
-		{"a client that was never served", func(t *testing.T, s *story) {
-			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == OK && e.Who == "api" })
-		}, Unjudged, 0, true},
-	} {
+	for _, c := range spoils {
 		t.Run(c.name, func(t *testing.T) {
 			s := well()
 			c.spoil(t, s)
@@ -291,6 +294,32 @@ func TestFinds(t *testing.T) {
 				t.Errorf("want %q in step %d, got %v", c.class, c.step, v.Problems)
 			}
 		})
+	}
+}
+
+// A storm of faults that excuse all they can excuses no damage.
+func TestStormExcusesNoDamage(t *testing.T) {
+	damage := []Class{Lost, Doubled, Torn, Stray, ReadBack, TwoServers, TwoMounts, StrayMount, TwoHolders, StrayHolder, TooEarly}
+	all := Fault{Kind: "storm", Restart: everything, Handicapped: everything, Move: true, Fence: []string{"node1", "node2", "node3"}, Cleanup: true, Mute: true, Bound: time.Hour}
+	found := map[Class]bool{}
+	for _, c := range spoils {
+		if !slices.Contains(damage, c.class) {
+			continue
+		}
+		s := well()
+		c.spoil(t, s)
+		for i := range s.events {
+			if s.events[i].Kind == Step {
+				s.events[i].Faults = []Fault{all, all, all, all}
+			}
+		}
+		if v := Judge(s.events); v.Count(c.class) == 0 {
+			t.Errorf("%s: not found, but %v", c.name, v.Problems)
+		}
+		found[c.class] = true
+	}
+	if len(found) != len(damage) {
+		t.Errorf("of %v only %v was done", damage, found)
 	}
 }
 
