@@ -43,6 +43,9 @@ func (a *agent) start(ctx context.Context, r *ocf.Request) error {
 			return err
 		}
 	}
+	if err := a.unique(ctx, r); err != nil {
+		return err
+	}
 	r.Step("mounting %s", a.device)
 	err = a.mount(ctx, r, s)
 	after, seen := a.look(ctx)
@@ -138,6 +141,23 @@ func (a *agent) settled(ctx context.Context) (state, error) {
 			return s, ctx.Err()
 		}
 	}
+}
+
+// unique refuses a LABEL or UUID that more than one device has: which of them would be mounted is chance.
+func (a *agent) unique(ctx context.Context, r *ocf.Request) error {
+	twins, err := filesystem.Twins(ctx, a.device)
+	if err != nil {
+		r.Log.Warn("it is not known whether another device has the same name", "device", a.device, "error", err)
+	}
+	why, certain := filesystem.Doubt(a.device, twins)
+	switch {
+	case why == "":
+	case certain && r.Action == ocf.ValidateAll:
+		r.Log.Warn(why)
+	case !certain:
+		return ocf.Errorf(ocf.Generic, "%s", why)
+	}
+	return nil
 }
 
 // prepared looks at what is on a block device, and checks it where run_fsck asks for that.
@@ -238,8 +258,24 @@ func (a *agent) validate(ctx context.Context, r *ocf.Request) error {
 	if err != nil {
 		return ocf.Errorf(ocf.Generic, "cannot tell what is mounted on %s: %w", a.dir, err)
 	}
+	if !filesystem.Binds(a.options) {
+		atBoot, err := filesystem.AtBoot(ctx, "/", a.device, a.dir)
+		if err != nil {
+			r.Log.Warn("it is not known what systemd mounts at boot", "error", err)
+		}
+		for _, w := range atBoot {
+			r.Log.Warn(w)
+		}
+	}
+	doubt := a.unique(ctx, r)
 	if s.ours {
+		if doubt != nil {
+			r.Log.Warn("it is mounted, and the next start here will refuse: " + doubt.Error())
+		}
 		return nil
+	}
+	if doubt != nil {
+		return doubt
 	}
 	if err := a.ready(ctx, s); err != nil {
 		return err

@@ -106,20 +106,29 @@ func search(tag, value string) (string, error) {
 	if exists("/run/udev/control") {
 		return "", fmt.Errorf("no device has %s=%s: udev has no %s: %w", tag, value, link, fs.ErrNotExist)
 	}
+	var path string
+	if err := eachOf(tag, value, func(is string) bool { path = is; return false }); err != nil || path != "" {
+		return path, err
+	}
+	return "", fmt.Errorf("no device has %s=%s, and %s is not there: %w", tag, value, link, fs.ErrNotExist)
+}
+
+// eachOf looks at every device, and names those of a LABEL or UUID until it is told that this is enough.
+func eachOf(tag, value string, more func(path string) bool) error {
 	devices, err := os.ReadDir("/sys/class/block")
 	if err != nil {
-		return "", err
+		return err
 	}
 	for _, d := range devices {
 		if holders(d.Name()) { // part of another device (multipath, md), which shows the same
 			continue
 		}
 		path := "/dev/" + strings.ReplaceAll(d.Name(), "!", "/")
-		if sb, err := ReadSuperblock(path); err == nil && sb.Is(tag, value) {
-			return path, nil
+		if sb, err := ReadSuperblock(path); err == nil && sb.Is(tag, value) && !more(path) {
+			break
 		}
 	}
-	return "", fmt.Errorf("no device has %s=%s, and %s is not there: %w", tag, value, link, fs.ErrNotExist)
+	return nil
 }
 
 // Await waits for a device to appear, such as one that another resource has just made, and udev is about to.

@@ -37,6 +37,7 @@ type Pending struct {
 	Balancer *Rewrite // the load balancer's configuration on this node; nil if it is as it should be
 	Enabled  []string // units that systemd starts on this node at boot, as in [Plan]
 	Confined []string // what SELinux or AppArmor would keep services from on this node, as in [Plan]
+	Storage  []string // who else mounts the storage on this node, as in [Plan]
 	live     *pacemaker.Element
 	agents   map[string]*pacemaker.Element
 }
@@ -75,7 +76,7 @@ func (p *Pending) String() string {
 		units := strings.Join(p.Enabled, " ")
 		fmt.Fprintf(&b, "on this node systemd starts %s at boot, behind the cluster's back: systemctl disable %s\n", units, units)
 	}
-	for _, c := range p.Confined {
+	for _, c := range slices.Concat(p.Confined, p.Storage) {
 		fmt.Fprintf(&b, "on this node: %s\n", c)
 	}
 	return b.String()
@@ -107,7 +108,7 @@ func (a *Apply) Compare(ctx context.Context) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pending{Difference: built.Compare(live), Enabled: a.enabled("/"), Confined: a.confined(ctx, "/"), live: live, agents: agents}
+	p := &Pending{Difference: built.Compare(live), Enabled: a.enabled("/"), Confined: a.confined(ctx, "/"), Storage: a.disputed(ctx, "/"), live: live, agents: agents}
 	if file := a.BalancerFile(); file != "" {
 		if p.Balancer, err = a.lookAt(file); err != nil {
 			return nil, err

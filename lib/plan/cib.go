@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
+	"github.com/openstack-ocf/agents/lib/filesystem"
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/lib/systemd"
 )
@@ -67,6 +68,7 @@ func metadata(ctx context.Context, steps []Step) (map[string]*pacemaker.Element,
 type Plan struct {
 	Enabled  []string           `json:"enabled,omitempty"`  // units of the plan that systemd starts on this node at boot
 	Confined []string           `json:"confined,omitempty"` // what SELinux or AppArmor would keep services from on this node
+	Storage  []string           `json:"storage,omitempty"`  // who else mounts the storage on this node, or which device it would be is chance
 	Setup    []Step             `json:"setup"`              // of the cluster itself, once
 	Steps    []Step             `json:"commands"`           // in order
 	Notes    []string           `json:"notes"`              // what else is to do, as lines of a shell script
@@ -83,7 +85,7 @@ func (p *Plan) Script() string {
 		units := strings.Join(p.Enabled, " ")
 		fmt.Fprintf(&b, "# On this node systemd starts %s at boot, behind the cluster's back: systemctl disable --now %s\n\n", units, units)
 	}
-	for _, c := range p.Confined {
+	for _, c := range slices.Concat(p.Confined, p.Storage) {
 		fmt.Fprintf(&b, "# On this node: %s\n\n", c)
 	}
 	fmt.Fprintf(&b, "# A new cluster, once:\n%s\n", join(p.Setup, "\n"))
@@ -102,7 +104,7 @@ func (p *Plan) Script() string {
 // New makes the plan, and has everything checked by those who are to live with it: the agents, crm_verify, crm_simulate
 // and the load balancer. No cluster is needed, and nothing is changed.
 func New(ctx context.Context, cp *ControlPlane) (*Plan, error) {
-	p := &Plan{Enabled: cp.enabled("/"), Confined: cp.confined(ctx, "/"), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
+	p := &Plan{Enabled: cp.enabled("/"), Confined: cp.confined(ctx, "/"), Storage: cp.disputed(ctx, "/"), Setup: cp.Setup(), Steps: cp.Steps(), Notes: cp.Notes(), HAProxy: cp.BalancerConfig()}
 	if err := cp.checkBalancer(ctx); err != nil {
 		return nil, err
 	}
@@ -138,6 +140,24 @@ func (cp *ControlPlane) confined(ctx context.Context, root string) (list []strin
 			if c != "" && !slices.Contains(list, c) {
 				list = append(list, c)
 			}
+		}
+	}
+	return list
+}
+
+// disputed is what on this node else mounts the storage, and which other devices have its name. What cannot be looked at here is
+// left to the agents.
+func (cp *ControlPlane) disputed(ctx context.Context, root string) (list []string) {
+	for _, s := range cp.storage {
+		device, err := filesystem.ParseDevice(s.device.s)
+		if err != nil || filesystem.Binds(s.options.s) {
+			continue
+		}
+		atBoot, _ := filesystem.AtBoot(ctx, root, device, s.directory.s)
+		list = append(list, atBoot...)
+		twins, _ := filesystem.Twins(ctx, device)
+		if why, _ := filesystem.Doubt(device, twins); why != "" {
+			list = append(list, why)
 		}
 	}
 	return list

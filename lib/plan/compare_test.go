@@ -138,6 +138,31 @@ func TestConfined(t *testing.T) {
 	}
 }
 
+// TestDisputed: and who else would mount the storage, here a unit that is enabled.
+func TestDisputed(t *testing.T) {
+	root := t.TempDir()
+	for path, text := range map[string]string{
+		"srv-db.mount": "[Mount]\nWhat=/dev/of-nobody\nWhere=/srv/db\n", "multi-user.target.wants/srv-db.mount": "",
+	} {
+		path = filepath.Join(root, "etc/systemd/system", path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cp := &ControlPlane{storage: []storage{{device: word{s: "/dev/of-nobody"}, directory: word{s: "/srv/other"}}, {device: word{s: "/dev/of-nobody-else"}, directory: word{s: "/srv/another"}}}}
+	p := &Pending{Difference: &Difference{}, Storage: cp.disputed(t.Context(), root)}
+	const want = "systemd mounts /dev/of-nobody on /srv/db at boot, behind the cluster's back ("
+	if got := p.String(); !strings.HasPrefix(got, "nothing is left to do\non this node: "+want) || len(p.Storage) != 1 {
+		t.Errorf("%q", got)
+	}
+	if got := (&Plan{Storage: p.Storage}).Script(); !strings.HasPrefix(got, "# On this node: "+want) {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestMislabelled: and of a unit's program that it would not run in its own domain.
 func TestMislabelled(t *testing.T) {
 	root := t.TempDir()
