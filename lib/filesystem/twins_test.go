@@ -29,7 +29,9 @@ G:systemd
 func TestTwinsByUdev(t *testing.T) {
 	const byUUID, byLabel = "disk/by-uuid/477d7458-36d2-4da3-a85f-1ffa0f1d0c48", `disk/by-label/my\x20data`
 	plain := func(serial string) string { return fmt.Sprintf(ext, "", serial, "ext4", 1) }
-	with := func(priority int) string { return fmt.Sprintf(ext, fmt.Sprintf("L:%d\n", priority), fmt.Sprint("x", priority), "ext4", 1) }
+	with := func(priority int) string {
+		return fmt.Sprintf(ext, fmt.Sprintf("L:%d\n", priority), fmt.Sprint("x", priority), "ext4", 1)
+	}
 	btrfs := fmt.Sprintf(ext, "", "x", "btrfs", 1)
 	for name, c := range map[string]struct {
 		files   map[string]string

@@ -54,7 +54,9 @@ func TestTwins(t *testing.T) {
 
 	udev(t, uuid, h.device, "")
 	udev(t, uuid, clone, "")
-	t.Cleanup(func() { box.Sh(t, "rm -f /dev/disk/by-uuid/%s; rmdir --ignore-fail-on-non-empty /dev/disk/by-uuid /dev/disk", uuid) })
+	t.Cleanup(func() {
+		box.Sh(t, "rm -f /dev/disk/by-uuid/%s; rmdir --ignore-fail-on-non-empty /dev/disk/by-uuid /dev/disk", uuid)
+	})
 	box.Sh(t, "mkdir -p /dev/disk/by-uuid; ln -s %s /dev/disk/by-uuid/%s", clone, uuid)
 	both("with udev")
 	link := h.With("device", "/dev/disk/by-uuid/"+uuid)
