@@ -252,7 +252,7 @@ func roundTrip(ctx context.Context, s *goamqp.Session, _ *Answer) error {
 		return fmt.Errorf("opening amq.direct for sending: %w", err)
 	}
 	msg := &goamqp.Message{Properties: &goamqp.MessageProperties{Subject: &key}, Value: key}
-	if err := out.Send(ctx, msg, nil); err != nil {
+	if err := Send(ctx, out, msg); err != nil {
 		return fmt.Errorf("sending through amq.direct: %w", err)
 	}
 	back, err := in.Receive(ctx, nil)

@@ -31,6 +31,8 @@ import (
 	"sync"
 
 	amqp "github.com/Azure/go-amqp"
+
+	ocfamqp "github.com/openstack-ocf/agents/lib/amqp"
 )
 
 // The exchange that requests go to and replies come from, and the subject the
@@ -188,7 +190,7 @@ func (c *Client) request(ctx context.Context, op string, body map[string]any, ea
 	c.n++
 	id := strconv.FormatUint(c.n, 10)
 	to := agent
-	err := c.out.Send(ctx, &amqp.Message{
+	err := ocfamqp.Send(ctx, c.out, &amqp.Message{
 		Properties: &amqp.MessageProperties{Subject: &to, ReplyTo: &c.replyTo, CorrelationID: id},
 		ApplicationProperties: map[string]any{
 			"x-amqp-0-10.app-id": "qmf2",
@@ -196,11 +198,8 @@ func (c *Client) request(ctx context.Context, op string, body map[string]any, ea
 			"method":             "request",
 		},
 		Value: body,
-	}, nil)
+	})
 	if err != nil {
-		if ctx.Err() != nil { // go-amqp words it as an error of the peer's if there was no credit
-			err = ctx.Err()
-		}
 		return fmt.Errorf("sending: %w", err)
 	}
 	for {

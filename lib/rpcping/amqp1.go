@@ -121,7 +121,7 @@ func (w *wire) ask(ctx context.Context, a *Answer, target string, msg *goamqp.Me
 	msg.Header = &goamqp.MessageHeader{TTL: max(time.Until(deadline), time.Millisecond)}
 	out, err := w.NewSender(w.step, target, nil)
 	if err == nil {
-		err = out.Send(w.step, msg, nil)
+		err = amqp.Send(w.step, out, msg)
 	}
 	if err != nil {
 		a.link(w.step, err)

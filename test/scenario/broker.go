@@ -10,6 +10,7 @@ import (
 
 	"github.com/Azure/go-amqp"
 
+	ocfamqp "github.com/openstack-ocf/agents/lib/amqp"
 	"github.com/openstack-ocf/agents/lib/qmf"
 	"github.com/openstack-ocf/agents/test/broker"
 	"github.com/openstack-ocf/agents/test/cluster"
@@ -91,7 +92,7 @@ func DurableQueue(ctx context.Context, conn *amqp.Conn, session *amqp.Session, n
 func SendNumber(ctx context.Context, to *amqp.Sender, n int) error {
 	m := amqp.NewMessage([]byte(strconv.Itoa(n)))
 	m.Header = &amqp.MessageHeader{Durable: true}
-	return to.Send(ctx, m, nil)
+	return ocfamqp.Send(ctx, to, m)
 }
 
 // NumberIn is what SendNumber has put into a message.
