@@ -63,10 +63,13 @@ const crmFeatureSet = "OCF_RESKEY_crm_feature_set"
 // its commit c9877a055a on, between 2.0.4 (feature set 3.3.0) and 2.0.5 (3.6.1): 3.6.0 is what both sides of it call
 // themselves. An older one makes 1 of them and has the service restarted. Who gives no feature set is no Pacemaker: ocf-tester, drbd-reactor and a script
 // take 0 alone for healthy.
-func knowsDegraded(featureSet string) bool {
+func knowsDegraded(featureSet string) bool { return runBy(featureSet, 3, 6, 1) }
+
+// runBy tells whether who runs the agent is a Pacemaker of at least this feature set.
+func runBy(featureSet string, least ...int) bool {
 	var major, minor, patch int
 	n, _ := fmt.Sscanf(featureSet, "%d.%d.%d", &major, &minor, &patch)
-	return n >= 2 && slices.Compare([]int{major, minor, patch}, []int{3, 6, 1}) >= 0
+	return n >= 2 && slices.Compare([]int{major, minor, patch}, least) >= 0
 }
 
 // undegraded is what a degraded service's code is but for the handicap.

@@ -25,7 +25,7 @@
 //		}
 //	}
 //
-//	func main() { ocf.Main(New()) }
+//	func main() { ocf.Main(New) }
 //
 // An action returns nil for success, or an error made by [Errorf] whose code
 // is the exit code and whose text is the exit reason that an operator reads in

@@ -25,6 +25,7 @@ type Request struct {
 	unparsed map[string]error // by parameter
 	step     atomic.Pointer[string]
 	secrets  []string
+	watched  *watched
 }
 
 // Probe tells whether this is a monitor that asks whether the resource runs

@@ -25,15 +25,19 @@ type Call struct {
 	Stdout io.Writer
 	Stderr io.Writer
 	Stdin  io.Reader // only looked at, to tell an operator's terminal from the cluster
+
+	env     map[string]string // Env, where it has been read already
+	watched *watched          // of a monitor that stays
+	spent   time.Duration     // of its timeout, by the questions before
 }
 
 // Main runs the agent as this process was called, and exits.
-func Main(a Agent) {
+func Main(declare func() Agent) {
 	ctx := context.Background()
 	if len(os.Args) > 1 && changes(os.Args[1]) {
 		ctx, _ = signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
 	}
-	code := Run(ctx, a, Call{Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Stdin: os.Stdin})
+	code := Stay(ctx, declare, Call{Args: os.Args[1:], Env: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Stdin: os.Stdin})
 	os.Exit(int(code))
 }
 
@@ -70,8 +74,12 @@ func Run(ctx context.Context, a Agent, c Call) Code {
 		return OK
 	}
 
-	env := environ(c.Env)
+	env := c.env
+	if env == nil {
+		env = environ(c.Env)
+	}
 	r := newRequest(a.Name, action, env)
+	r.watched, r.Timeout = c.watched, r.Timeout-c.spent
 	for _, p := range a.Parameters {
 		if v := env["OCF_RESKEY_"+p.Name]; p.Secret && v != "" {
 			r.secrets = append(r.secrets, v)

@@ -129,6 +129,11 @@ func (a *agent) named(k *rtnl.Conn, nic string, link rtnl.Link) bool {
 
 // monitor is levels 0 and 10.
 func (a *agent) monitor(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error {
+	if r.Stays() { // whatever changes from here on is an event to look again
+		if events, err := rtnl.Open(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR); err == nil {
+			r.Release(events)
+		}
+	}
 	address, link, err := a.served(k)
 	switch {
 	case err != nil:

@@ -34,10 +34,11 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 		}
 		young := ocf.CodeOf(err) == ocf.Generic && !errors.Is(err, errFrozen) && list.young() && time.Now().Before(settled)
 		changed := (errors.Is(err, errChanged) || ocf.CodeOf(err) == ocf.Generic && (list.ended() || a.joined(ctx, s, list))) && time.Now().Before(replaced)
-		list.Close()
 		if !young && !changed {
+			list.release(r)
 			return err
 		}
+		list.Close()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -210,6 +210,15 @@ func (list instances) Close() {
 	}
 }
 
+// release closes all, once r is done with them.
+func (list instances) release(r *ocf.Request) {
+	for _, in := range list {
+		for _, p := range in.processes() {
+			r.Release(p)
+		}
+	}
+}
+
 // current is the one to look at; nil if there is none.
 func (list instances) current() *instance {
 	if len(list) == 0 {

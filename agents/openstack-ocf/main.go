@@ -21,7 +21,7 @@ var version = "devel"
 
 func main() {
 	if agent, ok := find(filepath.Base(os.Args[0])); ok {
-		ocf.Main(agent())
+		ocf.Main(agent)
 	}
 	if len(os.Args) == 1 && os.Getenv("CRM_alert_version") != "" { // Pacemaker calls it as its alert agent
 		os.Args = append(os.Args, "alert")

@@ -20,6 +20,11 @@ import (
 )
 
 func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
+	if r.Stays() { // whatever is mounted or unmounted from here on is an event to look again
+		if changes, err := mount.Watch(); err == nil {
+			r.Release(changes)
+		}
+	}
 	s, err := a.look(ctx)
 	if err != nil {
 		return ocf.Errorf(ocf.Generic, "cannot tell whether %s is in use here: %w", a.device, err)

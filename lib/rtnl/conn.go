@@ -35,14 +35,14 @@ func Open(groups ...int) (*Conn, error) {
 		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g))
 	}
 	if err != nil {
-		c.Close()
+		_ = c.Close()
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
 	return c, nil
 }
 
 // Close ends the connection.
-func (c *Conn) Close() { _ = unix.Close(c.fd) }
+func (c *Conn) Close() error { return unix.Close(c.fd) }
 
 // Enter takes the calling goroutine into a network namespace that has a name (ip-netns(8)), for the rest of its life. The
 // error is fs.ErrNotExist if there is none.

@@ -171,7 +171,7 @@ func (of Of) Monitor(ctx context.Context, r *ocf.Request) error {
 	p, err := d.find(ctx, r)
 	switch {
 	case p != nil:
-		defer p.Close()
+		defer r.Release(p)
 		err = d.Ask(ctx, r, p)
 	case err == nil:
 		err = d.Absent(r)
