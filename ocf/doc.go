@@ -33,6 +33,9 @@
 // `ocf-exit-reason:` line for every exit that is not 0, turns a panic into exit
 // 1 with a reason, and writes logs and traces where the cluster wants them.
 //
+// A recurring monitor that finds its resource well stays and asks again, and at
+// once when what it watches has ended: see [Stay] and [Request.Release].
+//
 // The API promises what a tag v0 does: names may still change from one minor version to the next, and the changelog says
 // so; what an agent does on the wire (meta-data, exit codes, environment) is the standard's and stays.
 //
