@@ -323,7 +323,7 @@ func (s *scene) admit(ctx context.Context, a *scenario.Actor, hands *sync.WaitGr
 		return []*client{{name: "calls", pause: 200 * time.Millisecond, close: func() { _ = tokens.Close() }, do: tokens.Put}}, nil
 	case "haproxy":
 		api := scenario.Versions(dial, "http://"+apiAddress+"/")
-		return []*client{{name: "api", pause: 50 * time.Millisecond, close: func() { _ = api.Close() }, do: api.Put}}, nil
+		return []*client{{name: "api", pause: 100 * time.Millisecond, close: func() { _ = api.Close() }, do: api.Put}}, nil
 	}
 	return nil, fmt.Errorf("%s has no client", a.ID)
 }
@@ -506,9 +506,8 @@ func load() (average float64) {
 const (
 	calm       = 3 * time.Second
 	calmForgot = time.Second
-	// While things move it is looked again soon, and less often while all is well: each look makes two processes.
-	lookWhileMoving = 250 * time.Millisecond
-	lookWhileCalm   = 500 * time.Millisecond
+	// Each look makes a process, or two.
+	lookAgainIn = 500 * time.Millisecond
 )
 
 // recovered returns when all has been well for so long, with nothing left to do and all clients served; or, when nothing has
@@ -516,10 +515,10 @@ const (
 func (s *scene) recovered(ctx context.Context, calm time.Duration) error {
 	last, since, good := "", time.Now(), time.Time{}
 	for {
-		now, err, again := "", s.wellNow(ctx), lookWhileCalm
+		now, err := "", s.wellNow(ctx)
 		switch {
 		case err != nil:
-			now, good, again = err.Error(), time.Time{}, lookWhileMoving
+			now, good = err.Error(), time.Time{}
 		case good.IsZero():
 			good = time.Now()
 		case time.Since(good) > calm:
@@ -531,7 +530,7 @@ func (s *scene) recovered(ctx context.Context, calm time.Duration) error {
 		if err != nil && (time.Since(since) > stalled || ctx.Err() != nil) {
 			return err
 		}
-		sleep(ctx, again)
+		sleep(ctx, lookAgainIn)
 	}
 }
 
