@@ -64,7 +64,7 @@ const (
 	saysKilled = `SIGKILL|killed|has just died|no .* runs` // a monitor finds it gone, and nobody knows how
 	saysFrozen = `frozen|stopped by a signal`
 	saysLacks  = `database does not answer|broker|message bus|server` // of who stands behind what was struck, while it is away
-	saysBroken = `no-such-option`
+	saysBroken = `no-such-option|no ':' or '=' in the assignment`
 	saysTerm   = `no .* runs|SIGTERM|ended|exited|shutdown|shut down|stopping|died`
 )
 
