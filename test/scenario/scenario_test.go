@@ -284,6 +284,10 @@ func TestTwoDaemons(t *testing.T) {
 	if found := look(); len(found) != 1 || found[0].PID != pids[0] {
 		t.Fatalf("found %v, of %v", found, pids)
 	}
+	became := []cluster.Process{{PID: pids[1], Exe: "watched-d"}} // other-d, which was watched-d when it was looked at
+	if found := processes(became, w.executables, w.belongs); len(found) > 0 {
+		t.Errorf("%v is another program by now", found)
+	}
 	first, ok := w.Now()
 	if err := w.Err(); err != nil || !ok || w.Started() != 1 {
 		t.Errorf("%v, %v, %d started", err, first, w.Started())

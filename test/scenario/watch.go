@@ -322,6 +322,11 @@ func processes(all []cluster.Process, executables []string, belongs func(proc st
 		if asked(proc) || !belongs(proc) {
 			continue
 		}
+		// It may be another program by now: a server's copy of itself, as a crash makes one, becomes addr2line.
+		exe, err := os.Readlink(proc + "/exe")
+		if err != nil || !slices.Contains(executables, filepath.Base(strings.TrimSuffix(exe, " (deleted)"))) {
+			continue
+		}
 		if start, err := startTime(p.PID); err == nil {
 			found = append(found, Daemon{Node: p.Node, PID: pidInside(proc), host: p.PID, start: start})
 		}
