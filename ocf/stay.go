@@ -22,7 +22,8 @@ const longestStay = 10 * time.Second
 // half of its timeout, or ten seconds.
 //
 // Pacemaker's executor does one thing at a time for a resource, but kills a recurring monitor when it is to do another
-// (since 1.1.12), so that nothing but a deeper monitor has to wait. The first monitor after a start, a cleanup or a change does not stay, for
+// (since 1.1.12), so that nothing but a deeper monitor has to wait; but not for a notify, so that no monitor of a clone with
+// notify=true stays. The first monitor after a start, a cleanup or a change does not stay, for
 // its answer is waited for: the one before it must have ended just an interval ago, with the same answer.
 //
 // declare makes the agent anew for each time that it asks.
@@ -73,7 +74,7 @@ func newStay(c Call) *stay {
 	case changes(r.Action):
 		_ = os.Remove(s.mark)
 		return nil
-	case r.Action != Monitor, r.Level > 0, s.interval <= 0, s.longest <= 0:
+	case r.Action != Monitor, r.Level > 0, s.interval <= 0, s.longest <= 0, r.Meta("notify") == "true":
 		return nil
 	}
 	return s

@@ -63,7 +63,7 @@ type stayCall struct {
 	action, featureSet, level string
 	interval, timeout, markOf time.Duration
 	ago                       time.Duration
-	unmarked                  bool
+	unmarked, notify          bool
 }
 
 func (c stayCall) make(t *testing.T, s *stayer) (code Code, said string) {
@@ -79,13 +79,14 @@ func (c stayCall) make(t *testing.T, s *stayer) (code Code, said string) {
 	code = Stay(t.Context(), s.declare, Call{Args: []string{c.action}, Stdout: &out, Stderr: &out, Env: []string{
 		"HA_RSCTMP=" + dir, "OCF_RESOURCE_INSTANCE=db", "OCF_RESKEY_crm_feature_set=" + c.featureSet, "OCF_CHECK_LEVEL=" + c.level,
 		fmt.Sprint("OCF_RESKEY_CRM_meta_interval=", c.interval.Milliseconds()), fmt.Sprint("OCF_RESKEY_CRM_meta_timeout=", c.timeout.Milliseconds()),
+		fmt.Sprint("OCF_RESKEY_CRM_meta_notify=", c.notify),
 	}})
 	return code, out.String()
 }
 
 // repeated is a monitor whose predecessor ended an interval ago.
 func repeated(interval, timeout time.Duration) stayCall {
-	return stayCall{Monitor, "3.16.2", "0", interval, timeout, interval, interval, false}
+	return stayCall{action: Monitor, featureSet: "3.16.2", level: "0", interval: interval, timeout: timeout, markOf: interval, ago: interval}
 }
 
 // A monitor that repeats another one asks until half of its time is over, and leaves a mark for the next only then.
@@ -152,6 +153,7 @@ func TestDoesNotStay(t *testing.T) {
 		"begun anew, later":        func(c *stayCall) { c.ago = 2 * interval },
 		"other interval":           func(c *stayCall) { c.markOf = 5 * time.Second },
 		"probe":                    func(c *stayCall) { c.interval, c.markOf = 0, 0 },
+		"a clone with notify":      func(c *stayCall) { c.notify = true },
 		"level 10":                 func(c *stayCall) { c.level = "10" },
 		"no timeout":               func(c *stayCall) { c.timeout = 0 },
 		"Pacemaker 1.1.10":         func(c *stayCall) { c.featureSet = "3.0.7" },

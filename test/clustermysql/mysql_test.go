@@ -64,6 +64,7 @@ func TestMySQL(t *testing.T) {
 	}
 	t.Run("degraded", func(t *testing.T) { degraded(t, s) })
 	t.Run("secret", func(t *testing.T) { secret(t, s) })
+	t.Run("a monitor stays", func(t *testing.T) { stays(t, s) })
 	t.Run("audit", func(t *testing.T) { audit(t, s) })
 }
 
