@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,11 +25,13 @@ const (
 
 	// listen is for how long the network is asked who has the address: who has, answers within milliseconds.
 	listen = 500 * time.Millisecond
-	// listenFirst is for how long the first monitor after a start asks: on a busy node Pacemaker starts what comes next in the
-	// group only when it has ended. Who answers later is told by the one after it.
+	// listenFirst is for how long the first monitor after a start asks, where nobody else does: Pacemaker may start what comes next
+	// in the group only when it has ended. Who answers later is told by the one after it.
 	listenFirst = 50 * time.Millisecond
 	// first is how long after the address was added a monitor may be that one.
 	first = 20 * time.Second
+	// second is how long after that level 10 has asked for itself, at its usual interval.
+	second = 90 * time.Second
 )
 
 // in makes an action of one that asks the kernel, in the network namespace that is meant.
@@ -142,13 +148,76 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error
 		return ocf.Errorf(ocf.NotRunning, "%s is not on this node", a.ip)
 	}
 	err = a.well(*address, link)
-	if err == nil && r.Level >= 10 {
+	teller := r.Meta(teller) != ""
+	switch {
+	case err != nil || teller:
+	case r.Level >= 10:
 		err = a.alone(r, k, *address, link)
+	case !r.Probe() && age(*address) < second:
+		_, err = a.heard(r, *address, link)
 	}
 	if !r.Probe() && link.Carrier() && ocf.CodeOf(err) != ocf.Generic && a.arpRefresh > 0 {
 		a.announce(ctx, r, k, *address, link, a.arpRefresh)
 	}
+	if teller {
+		a.hear(r, k, *address, link)
+	}
 	return err
+}
+
+// age is for how long the address has been there.
+func age(address rtnl.Address) time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return second
+	}
+	return time.Duration(now.Nano()) - address.Made
+}
+
+// answer is the file in which who tells the network of an address leaves who else answered for it: of which address, by when it was
+// made, and the MAC; "?" is not known yet, "-" nobody.
+func (a *agent) answer(r *ocf.Request) string {
+	return filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".answer")
+}
+
+// leave writes it.
+func (a *agent) leave(r *ocf.Request, address rtnl.Address, who string) error {
+	return os.WriteFile(a.answer(r), fmt.Appendf(nil, "%d %s", address.Made, who), 0o600)
+}
+
+// hear asks the network who else has the address, and leaves the answer.
+func (a *agent) hear(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) {
+	who := "-"
+	mac, err := a.other(r, k, link, listen)
+	switch now, _, gone := a.served(k); {
+	case gone != nil || now == nil || now.Made != address.Made: // it was stopped meanwhile
+		return
+	case err != nil:
+		who = "?"
+	case mac != nil:
+		who = mac.String()
+	}
+	if err := a.leave(r, address, who); err != nil {
+		r.Log.Warn("who else has the address is not told to the monitors", "error", err)
+	}
+}
+
+// heard is what was left by who tells the network of this address; asks is false if nobody does.
+func (a *agent) heard(r *ocf.Request, address rtnl.Address, link rtnl.Link) (asks bool, err error) {
+	b, _ := os.ReadFile(a.answer(r))
+	made, who, _ := strings.Cut(string(b), " ")
+	switch {
+	case made != strconv.FormatInt(int64(address.Made), 10):
+		return false, nil
+	case who == "?" || who == "-":
+		return true, nil
+	}
+	return true, a.shared(who, link)
+}
+
+// shared says that another host has the address. To restart ours would not help.
+func (a *agent) shared(mac string, link rtnl.Link) error {
+	return ocf.Errorf(ocf.Degraded, "another host, with MAC %s, has %s too: find it behind %s (a node that was not fenced?)", mac, a.ip, link.Name)
 }
 
 // well tells whether an address that is there can be reached.
@@ -170,11 +239,14 @@ func (a *agent) well(address rtnl.Address, link rtnl.Link) error {
 	return nil
 }
 
-// alone is level 10: another host that has the address is told by its hardware address. To restart ours would not help.
+// alone is level 10: another host that has the address is told by its hardware address. Right after a start the process that tells
+// the network asks in its place, and level 0 says what it has heard.
 func (a *agent) alone(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) error {
 	within := listen
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil && time.Duration(now.Nano())-address.Made < first {
+	if age(address) < first {
+		if asks, err := a.heard(r, address, link); asks {
+			return err
+		}
 		within = listenFirst
 	}
 	mac, err := a.other(r, k, link, within)
@@ -182,8 +254,9 @@ func (a *agent) alone(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link r
 	case err != nil:
 		return failed(err, "cannot ask the network who has %s", a.ip)
 	case mac != nil:
-		return ocf.Errorf(ocf.Degraded, "another host, with MAC %s, has %s too: find it behind %s (a node that was not fenced?)", mac, a.ip, link.Name)
+		return a.shared(mac.String(), link)
 	}
+	_ = os.Remove(a.answer(r)) // whoever had it has it no more
 	return nil
 }
 

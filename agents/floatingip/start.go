@@ -20,6 +20,9 @@ import (
 // settle is for how long a start waits for the carrier of an interface that it has switched on.
 const settle = 8 * time.Second
 
+// teller is what the process that tells the network is known by, beside the parameters that it has from the start.
+const teller = "of_start"
+
 // start puts the address where it belongs, and tells the network.
 func (a *agent) start(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error {
 	events, err := rtnl.Open(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV6_IFADDR) // from now on, so that none is missed
@@ -142,21 +145,25 @@ func (a *agent) detected(ctx context.Context, r *ocf.Request, k, events *rtnl.Co
 // first is not left out for the start to send: to close a packet socket takes the kernel longer than all else of a start.
 func (a *agent) tell(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) {
 	if a.background && neighbour.Can(link) {
+		if now, _, err := a.served(k); err == nil && now != nil {
+			_ = a.leave(r, *now, "?") // else the first monitor asks
+		}
 		err := a.repeat(r, a.arpCount)
 		if err == nil {
 			return
 		}
+		_ = os.Remove(a.answer(r))
 		r.Log.Warn("the network is told by the start itself", "error", err)
 	}
 	a.announce(ctx, r, k, address, link, a.arpCount)
 }
 
-// repeat starts the process that tells the network n times: a monitor, which does so by arp_count_refresh, and never
-// adds an address.
+// repeat starts the process that tells the network n times, and then asks it who else has the address: a monitor, which tells by
+// arp_count_refresh, and never adds an address.
 func (a *agent) repeat(r *ocf.Request, n int) error {
 	lasts := time.Duration(n*a.arpInterval)*time.Millisecond + time.Minute
 	env := []string{
-		"OCF_RESKEY_arp_count_refresh=" + strconv.Itoa(n), "OCF_CHECK_LEVEL=0", "OCF_RESKEY_CRM_meta_interval=1",
+		"OCF_RESKEY_arp_count_refresh=" + strconv.Itoa(n), "OCF_CHECK_LEVEL=0", "OCF_RESKEY_CRM_meta_interval=1", "OCF_RESKEY_CRM_meta_" + teller + "=true",
 		"OCF_RESKEY_CRM_meta_timeout=" + strconv.FormatInt(lasts.Milliseconds(), 10),
 	}
 	for _, was := range os.Environ() {

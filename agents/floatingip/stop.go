@@ -34,6 +34,7 @@ func (a *agent) stop(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error {
 	if a.ip.Is6() && a.unpreferred {
 		_ = k.RemoveLabel(a.ip, uint32(a.addrLabel)) // that of an address that is not here does nothing
 	}
+	_ = os.Remove(a.answer(r))
 	if mine, err = a.here(k); err == nil && len(mine) > 0 {
 		err = ocf.Errorf(ocf.Generic, "%s was removed, and is here again: find out who adds it", list(k, mine))
 	}

@@ -56,8 +56,7 @@ func TestIPv6(t *testing.T) {
 			h.hasNot(ip6)
 			h.Want(ocf.Monitor, ocf.NotRunning)
 			h.With("nodad", "true").Start()
-			h.Monitor(0, ocf.OK)
-			h.Monitor(10, ocf.Degraded, "another host, with MAC "+h.mac("lan", "lan0")+", has 2001:db8::10 too")
+			h.Await(10*time.Second, 10, ocf.Degraded, "another host, with MAC "+h.mac("lan", "lan0")+", has 2001:db8::10 too")
 		}},
 		{"found out later that another host has it", func(h *host) {
 			box.Sh(h.T, "ip -n lan addr add %s/64 dev lan0 nodad; ip addr add %[1]s/64 dev eth0", ip6)
