@@ -23,6 +23,9 @@ const (
 	again = 500 * time.Millisecond
 )
 
+// unsubscribed marks that nobody listens for the service on its bus.
+type unsubscribed struct{ error }
+
 // answers asks the service over its bus for a sign of life: nil; ocf.Degraded if it is
 // the bus that does not answer; errNoWitness if there is none to ask.
 func (c *conversation) answers(ctx context.Context) error {
@@ -106,7 +109,11 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 				return answer, ocf.Errorf(ocf.Degraded, "%s.%s is not subscribed; %s was edited after the start: restart it (%s)", c.decl.Bus.Topic, c.host, filepath.Base(file), file)
 			}
 		}
-		failed := ocf.Errorf(ocf.Generic, "%s", answer.Reason())
+		reason := errors.New(answer.Reason())
+		if answer.State == rpcping.NoRoute {
+			reason = unsubscribed{reason}
+		}
+		failed := ocf.Errorf(ocf.Generic, "%w", reason)
 		if c.r.Action == ocf.Start {
 			return answer, failed // start asks again by itself
 		}

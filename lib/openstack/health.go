@@ -137,10 +137,15 @@ func isSettled(row error) bool { return row == nil || ocf.CodeOf(row) == ocf.Deg
 //	none            0                degraded   failed           errNoWitness
 //
 // (1) if the process is so young that it need not have reported yet.
+//
+// One that is not subscribed while its database does not answer at all is degraded: it waits for that, and subscribes then. No
+// start waits with it: the cluster restarts a database of its own only when the start is over.
 func weigh(row, bus error, young bool) error {
 	asked := !errors.Is(bus, errNoWitness)
 	late := !isSettled(row) && !errors.Is(row, errNoWitness)
 	switch {
+	case errors.As(row, new(away)) && errors.As(bus, new(unsubscribed)):
+		return ocf.Errorf(ocf.Degraded, "%v; %v", row, bus) // no longer away: there is nothing to wait for
 	case asked && bus != nil && late:
 		return ocf.Errorf(ocf.CodeOf(bus), "%w; and %w", bus, row)
 	case asked && bus != nil:

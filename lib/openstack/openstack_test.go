@@ -399,6 +399,8 @@ func TestWeigh(t *testing.T) {
 	broker := ocf.Errorf(ocf.Degraded, "the broker does not answer")
 	silent := ocf.Errorf(ocf.Generic, "silence")
 	late := errors.New("late")
+	gone := ocf.Errorf(ocf.Degraded, "the database does not answer: %w", away{errors.New("nothing listens there")})
+	unheard := ocf.Errorf(ocf.Generic, "%w", unsubscribed{errors.New("not subscribed")})
 	for _, c := range []struct {
 		row, bus error
 		young    bool
@@ -412,6 +414,10 @@ func TestWeigh(t *testing.T) {
 		{database, broker, false, ocf.Degraded},
 		{database, silent, false, ocf.Generic},
 		{database, errNoWitness, false, ocf.Degraded},
+		{database, unheard, false, ocf.Generic},
+		{gone, silent, false, ocf.Generic},
+		{gone, unheard, false, ocf.Degraded},
+		{late, unheard, false, ocf.Generic},
 		{late, nil, false, ocf.Degraded},
 		{late, nil, true, ocf.OK},
 		{late, broker, false, ocf.Degraded},
@@ -427,6 +433,9 @@ func TestWeigh(t *testing.T) {
 		if got := weigh(c.row, c.bus, c.young); ocf.CodeOf(got) != c.want {
 			t.Errorf("row %v, bus %v, young %v: got %v, want %s", c.row, c.bus, c.young, got, c.want)
 		}
+	}
+	if got := weigh(gone, unheard, false); errors.As(got, new(away)) {
+		t.Errorf("a start waits for it: %v", got)
 	}
 	if got := weigh(errNoWitness, errNoWitness, false); !errors.Is(got, errNoWitness) {
 		t.Errorf("nobody to ask: got %v", got)

@@ -100,6 +100,14 @@ func TestNova(t *testing.T) {
 			p.db.Start()
 			s.Await(20*time.Second, 0, ocf.OK)
 		}},
+		{"database dead at a start", func(s *box.Agent) {
+			s.Want(ocf.Stop, ocf.OK)
+			p.db.Kill()
+			s.Start() // it does not wait until the service gives up, and fails then: it is no start that brings the database back
+			s.Monitor(0, ocf.Degraded, "its database does not answer", "connection refused")
+			p.db.Start()
+			s.Await(time.Minute, 0, ocf.OK)
+		}},
 		{"reports late, and answers", func(s *box.Agent) {
 			reports(s.T, p.db.Open("nova"), queries["nova"], "node1", s.Name) // lately, whatever happened in the rows above
 			p.db.Exec("CREATE TRIGGER nova.late BEFORE UPDATE ON nova.services FOR EACH ROW SET NEW.last_seen_up = OLD.last_seen_up")
