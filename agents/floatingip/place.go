@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -148,8 +149,25 @@ func (a *agent) validateAll(ctx context.Context, r *ocf.Request) error {
 	if r.Level < 10 {
 		return nil
 	}
-	return a.in(func(_ context.Context, _ *ocf.Request, k *rtnl.Conn) error {
-		_, _, err := a.place(k)
-		return err
+	return a.in(func(_ context.Context, r *ocf.Request, k *rtnl.Conn) error {
+		_, link, err := a.place(k)
+		if nic, _ := a.where(); err != nil || nic != "" {
+			return err
+		}
+		routes, err := k.Routes(a.family())
+		if err != nil {
+			return failed(err, "cannot ask the kernel for routes")
+		}
+		// Another interface in the same network: the order of the kernel's routes decides, which another node may have otherwise.
+		chosen := choose(routes, a.ip, a.prefix, link.Index)
+		others := slices.DeleteFunc(slices.Clone(routes), func(o rtnl.Route) bool { return o.Index == link.Index })
+		if o := choose(others, a.ip, a.prefix, 0); o != nil && chosen != nil && o.To == chosen.To {
+			other, err := k.LinkByIndex(o.Index)
+			if err != nil {
+				return failed(err, "cannot ask the kernel for interface %d", o.Index)
+			}
+			r.Log.Warn(fmt.Sprintf("%s and %s are both in the network of %s by the routes, and %s is taken: set nic", link.Name, other.Name, a.ip, link.Name))
+		}
+		return nil
 	})(ctx, r)
 }

@@ -115,7 +115,8 @@ func (a *agent) check(r *ocf.Request) error {
 // local says that only one node at a time can use such a file system.
 func (a *agent) local() bool {
 	switch a.fstype {
-	case "nfs", "nfs4", "efs", "smbfs", "cifs", "none", "gfs2", "glusterfs", "ceph", "ocfs2", "overlay", "overlayfs", "tmpfs", "cvfs", "lustre":
+	case "nfs", "nfs4", "efs", "smbfs", "cifs", "none", "gfs2", "glusterfs", "ceph", "ocfs2", "overlay", "overlayfs", "tmpfs", "cvfs", "lustre",
+		"sshfs", "smb3", "9p", "virtiofs", "beegfs", "beegfs_nodev", "davfs", "fuse":
 		return false
 	}
 	return !strings.HasPrefix(a.fstype, "fuse.")

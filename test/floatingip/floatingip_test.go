@@ -141,6 +141,22 @@ func TestFaults(t *testing.T) {
 			h.Start()
 			h.Monitor(10, ocf.OK)
 		}},
+		{"two interfaces in its network", func(h *host) { // resource-agents issues 1963 and 2001
+			warned := func(a *box.Agent, want bool) {
+				h.T.Helper()
+				r := a.Call(ocftest.Call{Action: ocf.ValidateAll, Level: 10}, ocf.OK)
+				if strings.Contains(r.Stderr, "are both in the network of 192.0.2.10 by the routes, and ") != want {
+					h.T.Errorf("warned: %t, want %t: %s", !want, want, r)
+				}
+			}
+			warned(h.Agent, false)
+			box.Sh(h.T, "ip link add eth1 type veth peer name lan1 netns lan; ip addr add 192.0.2.3/24 dev eth1 metric 101; ip link set eth1 up")
+			h.T.Cleanup(func() { box.Sh(h.T, "ip link del eth1") })
+			warned(h.Agent, true)
+			warned(h.With("nic", "eth0"), false)
+			box.Sh(h.T, "ip addr flush dev eth1; ip addr add 192.0.2.129/25 dev eth1") // of another network
+			warned(h.Agent, false)
+		}},
 		{"a label, in either way", func(h *host) {
 			h.With("iflabel", "vip").Start()
 			h.has("brd 192.0.2.255 scope global secondary eth0:vip")

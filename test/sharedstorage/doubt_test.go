@@ -114,3 +114,15 @@ func TestFstab(t *testing.T) {
 	write(h.device + " /mnt ext4 noauto 0 0")
 	h.warned(h.Agent)
 }
+
+// TestCloned: several nodes may mount what a server gives them, by sshfs too (resource-agents issue 1665), and no disk.
+func TestCloned(t *testing.T) {
+	h := newHost(t)
+	clone := h.With("CRM_meta_clone", "0", "CRM_meta_clone_max", "2")
+	for fstype, device := range map[string]string{"sshfs": "backup@192.0.2.1:/srv", "virtiofs": "shared", "beegfs": "beegfs_nodev", "fuse": "sshfs#192.0.2.1:/srv"} {
+		clone.With("fstype", fstype, "device", device).Call(ocftest.Call{Action: ocf.ValidateAll}, ocf.OK)
+	}
+	for _, fstype := range []string{"ext4", "btrfs", "zfs"} {
+		clone.With("fstype", fstype).Call(ocftest.Call{Action: ocf.ValidateAll}, ocf.NotConfigured, "a clone of "+fstype)
+	}
+}

@@ -176,6 +176,23 @@ func faults() []box.Row[*host] {
 			none.Want(ocf.Monitor, ocf.OK)
 			none.Want(ocf.Stop, ocf.OK)
 		}},
+		{"the directories above missing too", func(h *host) { // resource-agents issue 1370
+			defer os.RemoveAll("/run/of-nobody")
+			none := h.With("directory", "/run/of-nobody/a/b")
+			none.Want(ocf.Monitor, ocf.NotRunning)
+			none.Want(ocf.Stop, ocf.OK)
+			none.Want(ocf.Start, ocf.OK)
+			none.Want(ocf.Monitor, ocf.OK)
+			none.Want(ocf.Stop, ocf.OK)
+		}},
+		{"a neighbour whose name begins like it", func(h *host) { // resource-agents pull request 2041
+			box.Sh(h.T, "mkdir -p '%[1]s2'; mount -t tmpfs none '%[1]s2'", dir)
+			defer box.Sh(h.T, "umount '%s2'", dir)
+			h.Want(ocf.Monitor, ocf.NotRunning)
+			h.Start()
+			h.Stop()
+			box.Sh(h.T, "mountpoint '%s2'", dir)
+		}},
 		{"a file in its place", func(h *host) {
 			defer os.Remove("/run/of-nobody")
 			box.Sh(h.T, "touch /run/of-nobody")
