@@ -425,6 +425,24 @@ func (s *scene) draw(n int, at where) (acts []act, gaps []time.Duration) {
 	return acts, gaps
 }
 
+// together adds to the faults of a step what they excuse only because they overlap.
+func (s *scene) together(acts []act) {
+	striking, away := 0, map[string]bool{}
+	for i := range acts {
+		if len(acts[i].Restart) > 0 {
+			striking++
+		}
+		for _, n := range acts[i].Fence {
+			away[n] = true
+		}
+		// One may strike the start after another; if that fails, Pacemaker has the group move. And where the majority is away, all that
+		// runs on the others is stopped.
+		if len(acts[i].Restart) > 0 && striking > 1 || len(acts[i].Fence) > 0 && len(away) > 1 {
+			acts[i].Restart, acts[i].Move = s.services, true
+		}
+	}
+}
+
 // step is the faults that are drawn for it, and the wait for all to be well again. An error says that it never was.
 func (s *scene) step(ctx context.Context, n int) error {
 	if s.Enough.Err() != nil {
@@ -445,16 +463,7 @@ func (s *scene) step(ctx context.Context, n int) error {
 	if s.Claim != nil && !s.Claim(len(acts)) {
 		return errEnough
 	}
-	// One may strike the start after another; if that fails, Pacemaker has the group move.
-	striking := 0
-	for i := range acts {
-		if len(acts[i].Restart) == 0 {
-			continue
-		}
-		if striking++; striking > 1 {
-			acts[i].Restart, acts[i].Move = s.services, true
-		}
-	}
+	s.together(acts)
 	step := check.Event{Kind: check.Step, N: n, Load: load()}
 	said := fmt.Sprintf("step %d: ", n)
 	for i, a := range acts {

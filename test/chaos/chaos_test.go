@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -225,6 +226,32 @@ func TestDraw(t *testing.T) {
 	same, _ := drawn(7, 1)
 	if reflect.DeepEqual(other, same) {
 		t.Error("another seed draws the same")
+	}
+}
+
+// Faults that overlap may excuse more than each of them.
+func TestTogether(t *testing.T) {
+	s := &scene{services: []string{"db", "qpidd", "haproxy"}}
+	kill := act{Fault: check.Fault{Kind: "kill", Restart: []string{"haproxy"}}}
+	cut := func(node string) act {
+		return act{Fault: check.Fault{Kind: "power cut", Fence: []string{node}}}
+	}
+	for _, c := range []struct {
+		acts  []act
+		moves bool
+	}{
+		{[]act{kill}, false},
+		{[]act{kill, cut("node2")}, false},
+		{[]act{kill, kill}, true},
+		{[]act{cut("node2"), kill, kill}, true},
+		{[]act{cut("node2"), cut("node2")}, false},
+		{[]act{cut("node2"), cut("node3")}, true},
+	} {
+		s.together(c.acts)
+		moves := slices.ContainsFunc(c.acts, func(a act) bool { return a.Move && slices.Equal(a.Restart, s.services) })
+		if moves != c.moves {
+			t.Errorf("%+v: all may move: %v, want %v", c.acts, moves, c.moves)
+		}
 	}
 }
 

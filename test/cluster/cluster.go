@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -273,18 +274,37 @@ func (c *Cluster) HeldBy(ctx context.Context, addr string) ([]string, error) {
 	return c.where(func(n *Node) (bool, error) { return n.holds(ctx, addr) })
 }
 
-// where returns the names of the nodes that are on and have something.
+// where returns the names of the nodes that are on and have something. One after the other is asked, and what moves meanwhile is seen on two
+// nodes that never had it at once: of several only those count, but for the last, that still have it when the last had it.
 func (c *Cluster) where(has func(*Node) (bool, error)) (at []string, err error) {
 	for _, n := range c.nodes {
-		here, err := has(n)
-		if err != nil && !errors.Is(err, ErrOff) {
+		here, err := hasOn(n, has)
+		if err != nil {
 			return at, err
 		}
 		if here {
 			at = append(at, n.Name)
 		}
 	}
+	for i := len(at) - 2; i >= 0; i-- {
+		still, err := hasOn(c.Node(at[i]), has)
+		if err != nil {
+			return at, err
+		}
+		if !still {
+			at = slices.Delete(at, i, i+1)
+		}
+	}
 	return at, nil
+}
+
+// hasOn is false for a node that is off.
+func hasOn(n *Node, has func(*Node) (bool, error)) (bool, error) {
+	here, err := has(n)
+	if errors.Is(err, ErrOff) {
+		return false, nil
+	}
+	return here, err
 }
 
 // numbers are a shared disk's device numbers, by node.

@@ -246,3 +246,42 @@ func TestMissing(t *testing.T) {
 		t.Errorf("an empty root: %v", err)
 	}
 }
+
+// What moves while one node after the other is asked was never on two.
+func TestWhere(t *testing.T) {
+	c := &Cluster{nodes: []*Node{{Name: "node1"}, {Name: "node2"}, {Name: "node3"}}}
+	for _, row := range []struct {
+		name string
+		has  func(asked int, node string) (bool, error)
+		want []string
+	}{
+		{"nowhere", func(int, string) (bool, error) { return false, nil }, nil},
+		{"on one", func(_ int, node string) (bool, error) { return node == "node2", nil }, []string{"node2"}},
+		{"on two at once", func(_ int, node string) (bool, error) { return node != "node2", nil }, []string{"node1", "node3"}},
+		{"on all", func(int, string) (bool, error) { return true, nil }, []string{"node1", "node2", "node3"}},
+		{"moves while it is looked for", func(asked int, node string) (bool, error) {
+			return node == "node1" && asked == 1 || node == "node3", nil
+		}, []string{"node3"}},
+		{"dies while it is looked for", func(asked int, node string) (bool, error) {
+			if node == "node1" && asked > 1 {
+				return false, ErrOff
+			}
+			return node != "node2", nil
+		}, []string{"node3"}},
+		{"is off", func(_ int, node string) (bool, error) {
+			if node == "node1" {
+				return false, ErrOff
+			}
+			return node == "node2", nil
+		}, []string{"node2"}},
+	} {
+		asked := 0
+		at, err := c.where(func(n *Node) (bool, error) {
+			asked++
+			return row.has(asked, n.Name)
+		})
+		if err != nil || !reflect.DeepEqual(at, row.want) {
+			t.Errorf("%s: %v, want %v; %v", row.name, at, row.want, err)
+		}
+	}
+}
