@@ -164,6 +164,7 @@ func (a *agent) repeat(r *ocf.Request, n int) error {
 	lasts := time.Duration(n*a.arpInterval)*time.Millisecond + time.Minute
 	env := []string{
 		"OCF_RESKEY_arp_count_refresh=" + strconv.Itoa(n), "OCF_CHECK_LEVEL=0", "OCF_RESKEY_CRM_meta_interval=1", "OCF_RESKEY_CRM_meta_" + teller + "=true",
+		"OCF_RESKEY_crm_feature_set=", // not the cluster's own, so that it does not stay
 		"OCF_RESKEY_CRM_meta_timeout=" + strconv.FormatInt(lasts.Milliseconds(), 10),
 	}
 	for _, was := range os.Environ() {
