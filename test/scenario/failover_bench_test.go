@@ -376,21 +376,21 @@ func (t *theatre) account(b *testing.B) {
 	}
 }
 
-// tell prints what came of it.
+// tell prints what came of it, on standard output: of a benchmark's log go test shows ten lines.
 func (t *theatre) tell(b *testing.B, picture string) {
 	b.Helper()
 	t.account(b)
 	load, _ := os.ReadFile("/proc/loadavg")
 	rows := failover.Table(t.runs)
-	b.Logf("seconds without SQL; ratios to %q; parts of the run in the middle; load average %s\n%s", shell, strings.TrimSpace(string(load)), failover.Text(rows, shell))
+	fmt.Printf("\nseconds without SQL; ratios to %q; parts of the run in the middle; load average %s\n%s\n", shell, strings.TrimSpace(string(load)), failover.Text(rows, shell))
 	for _, r := range rows {
 		if x := failover.Ratio(rows, r.Fault, native, mixed); r.Group == native && x > 0 {
-			b.Logf("%s: native takes %.2f of %q", r.Fault, x, mixed)
+			fmt.Printf("%s: native takes %.2f of %q\n", r.Fault, x, mixed)
 		}
 	}
 	if len(t.bare) > 0 {
 		slices.Sort(t.bare)
-		b.Logf("a bare server, from exec to SQL after a kill -9: %.2f s (median of %d)", t.bare[len(t.bare)/2].Seconds(), len(t.bare))
+		fmt.Printf("a bare server, from exec to SQL after a kill -9: %.2f s (median of %d)\n", t.bare[len(t.bare)/2].Seconds(), len(t.bare))
 	}
 	b.ReportMetric(0, "ns/op") // of several things together: says nothing
 	file := cmp.Or(os.Getenv("FAILOVER_SVG"), "../../"+picture)
