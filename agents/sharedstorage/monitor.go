@@ -26,6 +26,9 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 		}
 	}
 	s, err := a.look(ctx)
+	if err == nil && !s.ours && r.Stays() { // one that stays sees an unmount before it is over
+		s, err = a.settled(ctx)
+	}
 	if err != nil {
 		return ocf.Errorf(ocf.Generic, "cannot tell whether %s is in use here: %w", a.device, err)
 	}

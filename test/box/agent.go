@@ -141,6 +141,27 @@ func (a *Agent) recurring(level int) ocftest.Call {
 	return ocftest.Call{Action: ocf.Monitor, Interval: 10 * time.Second, Level: level, Timeout: a.Watch}
 }
 
+// Stays sees that a monitor which the cluster repeats stays, and that what happens then is found when it happens, and not an interval
+// later.
+func (a *Agent) Stays(happens func(), code ocf.Code, words ...string) {
+	a.T.Helper()
+	c := ocftest.Call{Action: ocf.Monitor, Interval: 8 * time.Second, Timeout: 40 * time.Second}
+	a.Call(c, ocf.OK)
+	time.Sleep(c.Interval) // as the cluster does
+	repeated := a.Go(c)
+	select {
+	case r := <-repeated:
+		a.T.Fatalf("it does not stay: %s", r)
+	case <-time.After(time.Second):
+	}
+	happens()
+	r := <-repeated
+	if r.Code != code || r.Elapsed > c.Interval*3/4 {
+		a.T.Errorf("want exit %d at once, after %v: %s", code, r.Elapsed, r)
+	}
+	r.Says(a.T, "monitor", words...)
+}
+
 // Validate is a Call of validate-all at level 10, which looks at the host too.
 func (a *Agent) Validate(code ocf.Code, words ...string) {
 	a.T.Helper()

@@ -58,6 +58,10 @@ func TestFaults(t *testing.T) {
 			h.Monitor(0, ocf.NotRunning, "192.0.2.10 is not on this node")
 			h.Start()
 		}},
+		{"removed while a monitor stays", func(h *host) {
+			h.Start()
+			h.Stays(func() { box.Sh(h.T, "ip addr del %s/24 dev eth0", ip4) }, ocf.NotRunning, "192.0.2.10 is not on this node")
+		}},
 		{"added by somebody", func(h *host) {
 			box.Sh(h.T, "ip addr add %s/24 dev eth0", ip4)
 			h.Monitor(0, ocf.OK)

@@ -344,6 +344,10 @@ func faults() []box.Row[*host] {
 			h.Start()
 			h.Stop()
 		}},
+		{"unmounted while a monitor stays", func(h *host) {
+			h.Start()
+			h.Stays(func() { box.Sh(h.T, "umount '%s'", dir) }, ocf.NotRunning, dir)
+		}},
 		{"mounted in another mount namespace", func(h *host) {
 			h.Start()
 			other := h.namespace()
