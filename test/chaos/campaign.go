@@ -428,16 +428,18 @@ func (s *scene) draw(n int, at where) (acts []act, gaps []time.Duration) {
 // together adds to the faults of a step what they excuse only because they overlap.
 func (s *scene) together(acts []act) {
 	striking, away := 0, map[string]bool{}
-	for i := range acts {
-		if len(acts[i].Restart) > 0 {
+	for _, a := range acts {
+		if len(a.Restart)+len(a.Handicapped) > 0 {
 			striking++
 		}
-		for _, n := range acts[i].Fence {
+		for _, n := range a.Fence {
 			away[n] = true
 		}
-		// One may strike the start after another; if that fails, Pacemaker has the group move. And where the majority is away, all that
-		// runs on the others is stopped.
-		if len(acts[i].Restart) > 0 && striking > 1 || len(acts[i].Fence) > 0 && len(away) > 1 {
+	}
+	for i, a := range acts {
+		// One may strike the start after another, or what it handicaps cannot start; Pacemaker has the group move then. And where the
+		// majority is away, all that runs on the others is stopped.
+		if len(a.Restart) > 0 && striking > 1 || len(a.Fence) > 0 && len(away) > 1 {
 			acts[i].Restart, acts[i].Move = s.services, true
 		}
 	}

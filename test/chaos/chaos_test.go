@@ -236,6 +236,7 @@ func TestTogether(t *testing.T) {
 	cut := func(node string) act {
 		return act{Fault: check.Fault{Kind: "power cut", Fence: []string{node}}}
 	}
+	broken := act{Fault: check.Fault{Kind: "break and mend the configuration", Handicapped: []string{"haproxy"}}}
 	for _, c := range []struct {
 		acts  []act
 		moves bool
@@ -243,6 +244,8 @@ func TestTogether(t *testing.T) {
 		{[]act{kill}, false},
 		{[]act{kill, cut("node2")}, false},
 		{[]act{kill, kill}, true},
+		{[]act{kill, broken}, true},
+		{[]act{broken, broken}, false},
 		{[]act{cut("node2"), kill, kill}, true},
 		{[]act{cut("node2"), cut("node2")}, false},
 		{[]act{cut("node2"), cut("node3")}, true},
