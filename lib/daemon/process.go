@@ -301,6 +301,9 @@ func (p *Process) Exiting() bool {
 	return err == nil && st.Exiting() && p.Alive()
 }
 
+// Ended says whether the process has ended or is ending: it hangs up before the kernel has taken it apart.
+func (p *Process) Ended() bool { return !p.Alive() || p.Exiting() }
+
 // FrozenGroup is the control group (version 2) that the process is frozen with, "" if it is not: cgroup.freeze, systemctl
 // freeze. Its state does not tell.
 func (p *Process) FrozenGroup() string {

@@ -173,6 +173,9 @@ func (of Of) Monitor(ctx context.Context, r *ocf.Request) error {
 	case p != nil:
 		defer r.Release(p)
 		err = d.Ask(ctx, r, p)
+		if err != nil && p.Ended() {
+			err = d.orStarved(r, err)
+		}
 	case err == nil:
 		err = d.Absent(r)
 	}
@@ -251,10 +254,15 @@ func (d Daemon) Absent(r *ocf.Request) error {
 	if _, err := d.program(); err != nil {
 		return err
 	}
-	if err := d.starved(r); err != nil {
-		return ocf.Errorf(ocf.NotRunning, "%w: %w", err, d.NotRunning())
+	return d.orStarved(r, d.NotRunning())
+}
+
+// orStarved is dead, an answer about a service that has died, with the lack of memory before it if that was the cause.
+func (d Daemon) orStarved(r *ocf.Request, dead error) error {
+	if cause := d.starved(r); cause != nil {
+		return ocf.Errorf(ocf.CodeOf(dead), "%w: %w", cause, dead)
 	}
-	return d.NotRunning()
+	return dead
 }
 
 // Ask asks the process all questions up to the request's level.

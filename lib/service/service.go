@@ -104,7 +104,7 @@ func (s Service) NotRunning() error {
 func Thawed(p *daemon.Process) error {
 	st, err := p.Stat()
 	if err != nil {
-		return ocf.Errorf(ocf.NotRunning, "%s has just ended", p)
+		return ocf.Errorf(ocf.NotRunning, "%s has just died", p)
 	}
 	if st.State == 't' {
 		return ocf.Errorf(ocf.Generic, "%s is frozen (held by a debugger%s): it answers nobody", p, Debugger(p))
@@ -197,7 +197,7 @@ func Because(p *daemon.Process, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case !p.Alive(), p.Exiting(): // it hangs up before the kernel has taken it apart
+	case p.Ended():
 		return ocf.Errorf(ocf.Generic, "%s has just died: see its log", p)
 	}
 	if frozen := Thawed(p); frozen != nil {

@@ -37,9 +37,16 @@ func TestOutOfMemory(t *testing.T) {
 			h.want(ocf.Start, ocf.OK)
 			pid := h.sh("pgrep -o -x memcached")
 			h.sh("echo %s >/run/memory/%s/cgroup.procs", pid, group)
-			h.until("the kernel has killed it", func() bool { // whatever it takes memory for
-				return h.sh("timeout 1 bash -c 'for i in 1 2 3 4; do exec 3<>/dev/tcp/127.0.0.1/11211; done' 2>/dev/null; kill -0 %s 2>/dev/null || echo gone", pid) == "gone"
+			var dying ocftest.Result
+			h.until("the kernel has killed it as it is asked", func() bool { // whatever it takes memory for
+				dying = h.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: h.params})
+				return dying.Code != ocf.OK || h.sh("timeout 1 bash -c 'for i in 1 2 3 4; do exec 3<>/dev/tcp/127.0.0.1/11211; done' 2>/dev/null; kill -0 %s 2>/dev/null || echo gone", pid) == "gone"
 			})
+			for _, words := range cause {
+				if dying.Code != ocf.OK && !strings.Contains(dying.Stderr, words) {
+					t.Errorf("of one that dies as it is asked, without %q: %s", words, dying)
+				}
+			}
 			h.until("nothing of it is left", func() bool {
 				return h.run(context.Background(), ocftest.Call{Action: ocf.Monitor, Params: h.params}).Code == ocf.NotRunning
 			})
