@@ -159,15 +159,12 @@ func parentOf(server *daemon.Process) daemon.Test {
 	return func(_ context.Context, p *daemon.Process) (bool, error) { return p.PID == parent, nil }
 }
 
+// wrappersWith is one identity for all wrappers: each costs a stop two looks at all processes.
 func wrappersWith(tests ...daemon.Test) []daemon.Identity {
-	var list []daemon.Identity
-	for _, w := range wrappers {
-		list = append(list, daemon.Identity{
-			Name: w, Executables: []string{"sh", "dash", "bash", "busybox"},
-			Test: daemon.All(daemon.Script(w), daemon.Any(tests...)),
-		})
-	}
-	return list
+	return []daemon.Identity{{
+		Name: wrappers[0], Executables: []string{"sh", "dash", "bash", "busybox"},
+		Test: daemon.All(daemon.Script(wrappers...), daemon.Any(tests...)),
+	}}
 }
 
 // plain is a wrapper that names neither data nor option file.

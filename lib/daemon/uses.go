@@ -41,10 +41,10 @@ func Any(tests ...Test) Test {
 	}
 }
 
-// Script matches an interpreter (sh, python3) that runs the script with this base name: its first argument
+// Script matches an interpreter (sh, python3) that runs a script with one of these base names: its first argument
 // that is no option, or the first word of a title the service gave itself ("neutron-server: rpc worker"). Where
 // Python's setproctitle has but read the title, the whole command line is one argument, joined by spaces.
-func Script(name string) Test {
+func Script(names ...string) Test {
 	return func(ctx context.Context, p *Process) (bool, error) {
 		args, err := p.Cmdline(ctx)
 		if err != nil {
@@ -54,7 +54,7 @@ func Script(name string) Test {
 			return false, nil
 		}
 		title := strings.FieldsFunc(args[0], func(r rune) bool { return r == ' ' || r == ':' })
-		if len(title) > 0 && filepath.Base(title[0]) == name {
+		if len(title) > 0 && slices.Contains(names, filepath.Base(title[0])) {
 			return true, nil
 		}
 		if len(args) == 1 {
@@ -62,7 +62,7 @@ func Script(name string) Test {
 		}
 		for _, arg := range args[min(1, len(args)):] {
 			if !strings.HasPrefix(arg, "-") {
-				return filepath.Base(arg) == name, nil
+				return slices.Contains(names, filepath.Base(arg)), nil
 			}
 		}
 		return false, nil
