@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"math"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -185,6 +187,31 @@ func TestFrom(t *testing.T) {
 	}
 }
 
+// changesAt begins to watch. What it returns is called after a change: nothing was told before, the change is, and a wait without one
+// ends with its context.
+func changesAt(t *testing.T) func(change string) {
+	t.Helper()
+	changes, err := Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait := func(long time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), long)
+		defer cancel()
+		return changes.Wait(ctx)
+	}
+	if err := wait(10 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("before any change: %v", err)
+	}
+	return func(change string) {
+		t.Helper()
+		defer changes.Close()
+		if err := wait(30 * time.Second); err != nil {
+			t.Errorf("%s is not told: %v", change, err)
+		}
+	}
+}
+
 // Real mounts, in a mount namespace of the test's own.
 func TestReal(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -229,7 +256,9 @@ func TestReal(t *testing.T) {
 		}
 	}
 	before := on(data)
+	watched := changesAt(t)
 	mount("store one", data, "tmpfs", 0, "size=1m")
+	watched("a mount")
 	defer func() { _ = unix.Unmount(data, unix.MNT_DETACH) }()
 	if m := on(data); m.Point != data || m.Source != "store one" || m.FSType != "tmpfs" || m.Root || m.System || m.ReadOnly {
 		t.Errorf("%+v", m)
@@ -237,7 +266,9 @@ func TestReal(t *testing.T) {
 	if s, err := Usage(t.Context(), data); err != nil || s.Total != 1<<20 {
 		t.Errorf("%+v, %v", s, err)
 	}
+	watched = changesAt(t)
 	mount("", data, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
+	watched("a remount")
 	if m := on(data); !m.ReadOnly {
 		t.Errorf("remounted read-only: %+v", m)
 	}
@@ -256,11 +287,13 @@ func TestReal(t *testing.T) {
 			t.Errorf("%+v is of %s: %v, %v", m, device, got, err)
 		}
 	}
+	watched = changesAt(t)
 	for range 2 {
 		if err := unix.Unmount(data, unix.MNT_DETACH); err != nil {
 			t.Fatal(err)
 		}
 	}
+	watched("an unmount")
 	if m := on(data); m != before {
 		t.Errorf("unmounted: %+v, want %+v", m, before)
 	}
