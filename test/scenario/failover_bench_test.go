@@ -84,8 +84,10 @@ func open(b *testing.B, groups []*composition) *theatre {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if percent := os.Getenv("FAILOVER_LOAD_THRESHOLD"); percent != "" {
-		cfg.Properties = map[string]string{"load-threshold": percent}
+	cfg.Properties = map[string]string{}
+	for property := range strings.FieldsFuncSeq(os.Getenv("FAILOVER_PROPERTIES"), func(r rune) bool { return r == ',' }) {
+		name, value, _ := strings.Cut(property, "=")
+		cfg.Properties[name] = value
 	}
 	c := cluster.New(b, cfg)
 	t := &theatre{}
@@ -324,7 +326,8 @@ func hog(b *testing.B, n int) {
 
 // BenchmarkFailover is every fault that a fail-over is for, on one cluster and the same data, by groups that take turns:
 // the address, the storage and the database by shell agents, by ours, and the database alone by ours. FAILOVER_N says how many
-// turns (3), FAILOVER_FAULTS and FAILOVER_GROUPS which, separated by commas, FAILOVER_SVG the file for the picture.
+// turns (3), FAILOVER_FAULTS and FAILOVER_GROUPS which, FAILOVER_PROPERTIES what the cluster's properties are besides
+// (node-action-limit=16), separated by commas, FAILOVER_SVG the file for the picture.
 func BenchmarkFailover(b *testing.B) {
 	b.Run("quiet", func(b *testing.B) { benchmarkFailover(b, "", "bin/failover.svg") })
 	b.Run("two hogs", func(b *testing.B) {
