@@ -70,26 +70,25 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 	return status, nil
 }
 
-// batch says which packages are tested side by side. Those under test/ boot clusters, and mostly wait for them: two at a time,
-// the longest first. Where OpenStack's services start, packages are built, or outages are held against bounds, a small machine has
-// no more to give.
+// batch says which packages are tested side by side. Those under test/ boot clusters, and mostly wait for them: three at a time,
+// the longest first. Where OpenStack's services start, or packages are built, a small machine has no more to give.
 func batch(packages []string) []struct{ flags, packages []string } {
-	var side, long, pairs, alone []string
+	var side, long, clusters, alone []string
 	for _, pkg := range packages {
 		_, name, ok := strings.Cut(pkg, "/test/")
 		switch {
 		case !ok:
 			side = append(side, pkg)
-		case slices.Contains([]string{"chaos", "clusternova", "openstack", "osagents", "packaging"}, name):
+		case slices.Contains([]string{"clusternova", "openstack", "osagents", "packaging"}, name):
 			alone = append(alone, pkg)
-		case slices.Contains([]string{"clusterqpidd", "scenario", "swap"}, name):
+		case slices.Contains([]string{"chaos", "clusterqpidd", "scenario", "swap"}, name):
 			long = append(long, pkg)
 		default:
-			pairs = append(pairs, pkg)
+			clusters = append(clusters, pkg)
 		}
 	}
 	slices.Reverse(long) // swap takes twice as long as the next
-	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=2"}, append(long, pairs...)}, {[]string{"-p=1"}, alone}}
+	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=3"}, append(long, clusters...)}, {[]string{"-p=1"}, alone}}
 }
 
 // retry runs what failed once more, where that is little: on a noisy machine a cluster may miss a deadline. What
