@@ -60,7 +60,8 @@ func (a *agent) preflushed(ctx context.Context, r *ocf.Request, s settings) bool
 		r.Step("having dirty pages written before the stop")
 		flush, cancel := context.WithTimeout(ctx, d)
 		defer cancel()
-		if left, err := c.Preflush(flush, 64); err != nil {
+		const enough = 64 // pages; those are written in no time
+		if left, err := c.Preflush(flush, enough); err != nil || left > enough {
 			r.Log.Info("preflush ended early", "pages_left", left, "error", err)
 		}
 	}

@@ -236,7 +236,7 @@ func (c *Conn) Preflush(ctx context.Context, enough int64) (left int64, err erro
 		return dirty, err
 	}
 	for _, set := range []string{"innodb_io_capacity_max", "innodb_io_capacity"} {
-		// Older servers do not have the first. What neither may be set by is told by the next.
+		// An error is no matter: old servers do not have the first, and whoever may set neither may not set what follows.
 		_ = c.Exec(ctx, "set "+set, "SET GLOBAL "+set+"=GREATEST(@@GLOBAL."+set+", ?)", flushRate)
 	}
 	if err := c.Exec(ctx, "set innodb_max_dirty_pages_pct", "SET GLOBAL innodb_max_dirty_pages_pct=0"); err != nil {
