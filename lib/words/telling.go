@@ -13,10 +13,10 @@ const (
 	telling = `(?i)error|fatal|critical|emerg|cannot|can't|could ?n[o']t|unable|fail|denied|refused|abort|panic|exception|invalid|unknown|bad |no space|no such|not found|already|corrupt|signal|^>>> `
 	// What a log line begins with: date and time as in RFC 3339, more or less, the number of a thread or process, the
 	// level, and of oslo.log's lines the logger and the request. crm_mon has no room for it.
-	// Redis has the number and the role of the process first, and puts a sign for the level.
-	head = `^(?:\d+:[A-Z] \d\d? \w{3} \d{4} \d\d:\d\d:\d\d\.\d+ [-.*#] (?:Warning: )?|\*\*\* FATAL CONFIG FILE ERROR .*|\s*\[?\d{4}-?\d\d-?\d\d[T ]\s*\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+(?:\d+\s+)?(?:\[\w+\]\s+)*(?:[A-Z]+ [\w.]+ \[[^\]]*\] |(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?(?:Unexpected error: )?)`
+	// Redis has the number and the role of the process first, and puts a sign for the level; HAProxy has the level first.
+	head = `^(?:\[(?:ALERT|EMERG)\]\s+(?:\d+/\d+ )?\(\d+\) : (?:config : )?|\d+:[A-Z] \d\d? \w{3} \d{4} \d\d:\d\d:\d\d\.\d+ [-.*#] (?:Warning: )?|\*\*\* FATAL CONFIG FILE ERROR .*|\s*\[?\d{4}-?\d\d-?\d\d[T ]\s*\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+(?:\d+\s+)?(?:\[\w+\]\s+)*(?:[A-Z]+ [\w.]+ \[[^\]]*\] |(?:critical|error|fatal|CRITICAL|ERROR|FATAL)\s+)?(?:Unexpected error: )?)`
 	// How logs mark the level of a line.
-	marked = `(?i)\[error\]|\[critical\]|\[system\]| error | critical | fatal | # warning: `
+	marked = `(?i)\[error\]|\[critical\]|^\[alert\]|^\[emerg\]|\[system\]| error | critical | fatal | # warning: `
 	// The levels, among what stands before a message, that no daemon dies of.
 	harmless = `(?i)(?:^|[\s\[])(?:note|notice|warning|info|debug|trace)(?:[\]\s:]|$)`
 	// What somebody says who has found nothing to do; EL's mariadb-prepare-db-dir says it before each start, and goes on about

@@ -87,6 +87,19 @@ func TestTelling(t *testing.T) {
 			[]string{"", "*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***", "Reading the configuration file, at line 1", ">>> 'dir /run/redis-data'", "No such file or directory"},
 			[]string{">>> 'dir /run/redis-data'", "No such file or directory"},
 		},
+		{
+			"HAProxy sums up what it said", // an older one has a time before the number of its process
+			[]string{
+				"[NOTICE]   (496) : haproxy version is 2.6.12-1+deb12u4",
+				"[ALERT]    (496) : config : parsing [/etc/haproxy/haproxy.cfg:12] : unknown keyword 'no-such-option' in 'frontend' section",
+				"[ALERT] 332/025512 (496) : Starting frontend main: cannot bind socket [0.0.0.0:80]",
+				"[ALERT]    (496) : config : Fatal errors found in configuration.",
+			},
+			[]string{
+				"parsing [/etc/haproxy/haproxy.cfg:12] : unknown keyword 'no-such-option' in 'frontend' section",
+				"Starting frontend main: cannot bind socket [0.0.0.0:80]", "Fatal errors found in configuration.",
+			},
+		},
 	} {
 		if got := Telling(c.lines); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)

@@ -121,6 +121,32 @@ TimeoutStopSec=5min
 	})
 }
 
+// TestBrokenConfiguration: the reason in crm_mon, 128 bytes of it, names what the service does not understand.
+func TestBrokenConfiguration(t *testing.T) {
+	n := boot(t)
+	for _, c := range []struct{ agent, program, unit, file, line, names string }{
+		{"haproxy", "haproxy", "haproxy.service", "/etc/haproxy/haproxy.cfg", "no-such-option x", "haproxy.cfg:"},
+		{"redis", "redis-server", "redis-server.service", "/etc/redis/redis.conf", "no-such-option x", ""},
+		{"mysql-shared-storage", "mariadbd", "mariadb.service", "/etc/mysql/mariadb.conf.d/99-local.cnf", "[mysqld]\nno-such-option=x", ""},
+	} {
+		t.Run(c.agent, func(t *testing.T) {
+			needs(t, c.program, c.program)
+			params := ocftest.Params{}
+			if c.agent == "mysql-shared-storage" {
+				params["shared_storage"] = "false"
+			}
+			h := on(t, n, c.agent, c.unit, params)
+			h.sh("printf '%s\n' >>%s", c.line, c.file)
+			r := h.want(ocf.Start, ocf.Generic)
+			_, reason, _ := strings.Cut(r.Stderr, "ocf-exit-reason:")
+			reason, _, _ = strings.Cut(reason, "\n")
+			if shown := reason[:min(len(reason), 128)]; !strings.Contains(shown, "no-such-option") || !strings.Contains(shown, c.names) {
+				t.Errorf("crm_mon shows %q", shown)
+			}
+		})
+	}
+}
+
 // killsFirst has the next start of a program end by SIGKILL, and later ones be as they are. dir is one that it may write to.
 func (h *host) killsFirst(dir, program string) {
 	h.Helper()
