@@ -28,7 +28,7 @@ func (a *agent) daemon(ctx context.Context, r *ocf.Request) service.Daemon {
 			Name: "MySQL server", On: s.datadir, Identity: a.identity(r, s),
 			Answers: func(ctx context.Context) error { return a.answers(ctx, r, s, nil) },
 		},
-		Unusable: unusable, Unit: a.unit, Logs: []string{s.log}, User: s.user, Group: s.group,
+		Unusable: unusable, Unit: a.unit, Logs: []string{s.log}, User: s.user, Group: s.group, Stalled: stalled,
 		Binary: func() (string, error) { return a.program(r) },
 		Guard:  func(ctx context.Context) error { return a.guard(ctx, r, s) },
 		Launch: func(ctx context.Context, binary string) (daemon.Command, error) { return a.launch(ctx, r, s, binary) },
@@ -71,6 +71,10 @@ func (a *agent) daemon(ctx context.Context, r *ocf.Request) service.Daemon {
 	}
 	return d
 }
+
+// stalled is longer than a server waits for a lock of Aria's files (30 s, without a word). MariaDB locks itself up where a SIGTERM comes
+// at a certain moment of its start, in one of five tries, and does not end by another one.
+const stalled = 40 * time.Second
 
 // program is the binary that a start runs. To a monitor one that is named may be on the storage, which is not here then.
 func (a *agent) program(r *ocf.Request) (string, error) {

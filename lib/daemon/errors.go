@@ -30,7 +30,7 @@ type DiedError struct {
 	After  time.Duration  // since it was started
 	Status string         // "exit status 1", "signal: killed"
 	Signal syscall.Signal // that ended it; 0: it ended by itself
-	By     error          // whom the kernel killed for lack of memory, if the caller knows
+	By     error          // a *HungError, or whom the kernel killed for lack of memory, if the caller knows
 	Words  []string       // the informative lines it logged since this start, oldest first, at most 5
 	Logs   []string       // the files they are from, for those who want to read more
 }

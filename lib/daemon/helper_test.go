@@ -38,6 +38,16 @@ func init() {
 	runtime.LockOSThread()
 }
 
+// work reads a little, again and again.
+func work([]string) error {
+	for {
+		if _, err := os.ReadFile("/proc/self/comm"); err != nil {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 var helpers map[string]func(args []string) error
 
 func init() {
@@ -46,6 +56,8 @@ func init() {
 		"stubborn": stubborn,
 		"die":      die,
 		"freeze":   func([]string) error { return unix.Kill(os.Getpid(), unix.SIGSTOP) },
+		"hang":     func([]string) error { return unix.Pause() },
+		"work":     work,
 		"report":   report,
 		"fork":     fork,
 		"respawn":  respawn,

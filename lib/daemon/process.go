@@ -39,6 +39,7 @@ type Stat struct {
 	Flags     uint64
 	Threads   int
 	StartTime uint64 // in ticks (1/100 s) since boot
+	CPU       uint64 // that all its threads have used, in ticks
 }
 
 // Dead says whether nothing of the process is left but its exit status. A zombie whose other threads live is
@@ -80,14 +81,16 @@ func parseStat(b []byte) (Stat, error) {
 			return Stat{}, fmt.Errorf("stat line %.80q: %w", b, err)
 		}
 	}
+	var user, system uint64
 	for _, n := range []struct {
 		text string
 		to   *uint64
-	}{{f[6], &s.Flags}, {f[19], &s.StartTime}} {
+	}{{f[6], &s.Flags}, {f[11], &user}, {f[12], &system}, {f[19], &s.StartTime}} {
 		if *n.to, err = strconv.ParseUint(n.text, 10, 64); err != nil {
 			return Stat{}, fmt.Errorf("stat line %.80q: %w", b, err)
 		}
 	}
+	s.CPU = user + system
 	return s, nil
 }
 

@@ -15,7 +15,7 @@ import (
 
 func TestParseStat(t *testing.T) {
 	const rest = " S 1 4242 4241 0 -1 4194560 100 0 0 0 5 6 0 0 20 0 31 0 123456 1000 200 18446744073709551615 0"
-	want := Stat{PID: 4243, Comm: "mysqld", State: 'S', PPID: 1, PGID: 4242, Session: 4241, Flags: 4194560, Threads: 31, StartTime: 123456}
+	want := Stat{PID: 4243, Comm: "mysqld", State: 'S', PPID: 1, PGID: 4242, Session: 4241, Flags: 4194560, Threads: 31, StartTime: 123456, CPU: 11}
 	for _, comm := range []string{"mysqld", "a b", "((x)", ") S 1 2 3", "", "\n", "(deleted)"} {
 		want.Comm = comm
 		if got, err := parseStat([]byte("4243 (" + comm + ")" + rest + "\n")); err != nil || got != want {

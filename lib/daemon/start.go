@@ -51,6 +51,8 @@ type Command struct {
 	Forks *Identity
 	// KillUnready kills what was started if the context ends before it is ready.
 	KillUnready bool
+	// Stalled is how long the daemon may do nothing (see Idle) before it is ready; then it is killed. 0 is for ever. Not with Forks.
+	Stalled time.Duration
 	// Log gets warnings, such as of a limit that could not be raised; nil drops them.
 	Log *slog.Logger
 }
@@ -121,6 +123,8 @@ type starting struct {
 	fate    *fate
 	last    error // the last answer
 	looks   int   // in a row at which it was frozen
+	idle    Idle
+	hung    error // why it was killed
 }
 
 // wait asks whether the daemon is ready until one of four things happens: it is, it died, it froze, the time is up.
@@ -141,6 +145,9 @@ func (s *starting) wait(ctx context.Context, ready func(context.Context) error) 
 		case <-frozen.C:
 			if err := s.frozen(ctx); err != nil {
 				return nil, err
+			}
+			if s.Forks == nil && s.hung == nil {
+				s.hung = s.idle.KillIdle(s.process, s.Stalled)
 			}
 		case <-ask.C:
 			answer = make(chan error, 1)
@@ -171,7 +178,7 @@ func asks(ctx context.Context, ready func(context.Context) error) error {
 
 func (s *starting) died(ctx context.Context, how ending) error {
 	return &DiedError{
-		Name: s.Name, PID: s.pid, After: time.Since(s.began), Status: how.status, Signal: how.signal,
+		Name: s.Name, PID: s.pid, After: time.Since(s.began), Status: how.status, Signal: how.signal, By: s.hung,
 		Words: s.words.last(ctx), Logs: s.words.names(),
 	}
 }

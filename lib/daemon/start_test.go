@@ -223,6 +223,33 @@ func TestStartFrozen(t *testing.T) {
 	}
 }
 
+// One that does nothing before it is ready is killed; one that works is waited for.
+func TestStartHung(t *testing.T) {
+	notYet := func(context.Context) error { return errors.New("not yet") }
+	s := newSite(t)
+	c := s.command("hang")
+	c.Stalled = 300 * time.Millisecond
+	_, err := Start(s.ctx, c, notYet)
+	var died *DiedError
+	if !errors.As(err, &died) || !died.Killed() || !errors.As(died.By, new(*HungError)) || !strings.Contains(err.Error(), "it did nothing for") {
+		t.Fatalf("err = %v, want a DiedError for it hung", err)
+	}
+	s.gone()
+	c = s.command("work")
+	c.Stalled = 5 * time.Second
+	began := time.Now()
+	p, err := Start(s.ctx, c, func(context.Context) error {
+		if time.Since(began) < c.Stalled*3/2 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+}
+
 // An answer that comes from another than the daemon, which is dead.
 func TestStartDeadButReady(t *testing.T) {
 	s := newSite(t)

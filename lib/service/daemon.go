@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/ocf"
@@ -34,6 +35,9 @@ type Daemon struct {
 	User, Group string
 	// Launch prepares this node for the daemon, and says how it is started.
 	Launch func(ctx context.Context, binary string) (daemon.Command, error)
+	// Stalled is how long the process may do nothing before it serves (see [daemon.Idle]): then it hangs, is killed, and started
+	// once more. 0 is for ever, for what waits for others.
+	Stalled time.Duration
 	// Started is asked once the service serves; its error fails the start.
 	Started func(ctx context.Context) error
 
@@ -100,7 +104,9 @@ func (of Of) Start(ctx context.Context, r *ocf.Request) error {
 			if err := d.guard(ctx); err != nil {
 				return daemon.Command{}, err
 			}
-			return d.Launch(ctx, binary)
+			c, err := d.Launch(ctx, binary)
+			c.Stalled = d.Stalled
+			return c, err
 		})
 	}
 	if err != nil || d.Started == nil {

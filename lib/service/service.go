@@ -4,6 +4,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -238,7 +239,7 @@ func (s Service) Start(ctx context.Context, r *ocf.Request, launch func(context.
 // Launch starts a daemon as launch says, which checks what must be so on this
 // node, and waits until it is ready. After a death launch checks again, for what
 // the daemon said last was said without knowing that its storage went away: what
-// it finds now comes first. A daemon that was killed is started once more, if
+// it finds now comes first. A daemon that was killed, also by us because it hung, is started once more, if
 // there is as much time left as it had: Pacemaker would ban its group from the
 // node until somebody comes.
 func Launch(ctx context.Context, r *ocf.Request, launch func(context.Context) (daemon.Command, error), ready func(context.Context) error) (*daemon.Process, error) {
@@ -260,7 +261,7 @@ func Launch(ctx context.Context, r *ocf.Request, launch func(context.Context) (d
 			return nil, ocf.Errorf(ocf.Generic, "%w", err)
 		}
 		if died.Killed() {
-			died.By = killed(began, "", program)
+			died.By = cmp.Or(died.By, killed(began, "", program))
 		}
 		if ctx.Err() != nil {
 			return nil, ocf.Errorf(ocf.Generic, "%w", err)

@@ -124,7 +124,7 @@ func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
 		r.Step("waiting for the %s, which systemd starts by %s, to serve", d.Name, d.Unit)
 		for again := false; ; again = true {
 			began, kernel, said := time.Now(), oom.Now(), daemon.Words(d.Logs...)
-			err := d.runUnit(ctx, r)
+			hung, err := d.runUnit(ctx, r)
 			var died *systemd.JobError
 			if !errors.As(err, &died) || ctx.Err() != nil {
 				return err
@@ -133,7 +133,7 @@ func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
 				died.Words = strings.Join(words, " | ")
 			}
 			if died.Killed() {
-				died.By = killed(kernel, d.Unit, d.Identity.Executables...)
+				died.By = cmp.Or(hung, killed(kernel, d.Unit, d.Identity.Executables...))
 			}
 			err = ocf.Errorf(ocf.Generic, "%w", died)
 			if cause = d.guard(ctx); cause != nil { // what it said last it said without knowing of its storage
@@ -147,13 +147,23 @@ func (d Daemon) startUnit(ctx context.Context, r *ocf.Request) error {
 	})
 }
 
-// runUnit starts the unit's job, and follows it until the process is frozen, which does not thaw by waiting.
-func (d Daemon) runUnit(ctx context.Context, r *ocf.Request) error {
-	return whileThawed(ctx, d.thawed, func(ctx context.Context) error {
+// runUnit starts the unit's job, and follows it until the process is frozen, which does not thaw by waiting. hung is why it killed
+// the process, if it did.
+func (d Daemon) runUnit(ctx context.Context, r *ocf.Request) (hung, err error) {
+	var idle daemon.Idle
+	thawed := func(ctx context.Context) error {
+		if p, _ := d.hinted().Find(ctx); p != nil {
+			hung = cmp.Or(hung, idle.KillIdle(p, d.Stalled))
+			_ = p.Close()
+		}
+		return d.thawed(ctx)
+	}
+	err = whileThawed(ctx, thawed, func(ctx context.Context) error {
 		job := make(chan error, 1)
 		go func() { job <- systemd.Do(ctx, "start", d.Unit) }()
 		return d.follow(ctx, r, job)
 	})
+	return hung, err
 }
 
 // follow waits until the service serves, or its unit's job has failed, or its

@@ -21,7 +21,7 @@ import (
 )
 
 func TestByUnit(t *testing.T) {
-	box.ByUnit(t, "killed once while it starts", "frozen by SIGSTOP", "storage unmounted lazily under the server", "port taken", "ignores SIGTERM", "uninterruptible sleep",
+	box.ByUnit(t, "killed once while it starts", "hangs as it starts", "frozen by SIGSTOP", "storage unmounted lazily under the server", "port taken", "ignores SIGTERM", "uninterruptible sleep",
 		"stop during start", "two starts at once", "started by hand, with another pid file")
 }
 
@@ -38,6 +38,24 @@ func TestFaults(t *testing.T) {
 				h.T.Errorf("start: %s", r)
 			}
 			h.Running()
+		}},
+		{"hangs as it starts", func(h *host) { // as MariaDB does where a SIGTERM comes at a certain moment
+			const script = "/run/init.sql"
+			defer os.Remove(script)
+			box.Sh(h.T, "mkfifo -m 666 %s", script)
+			p := h.With("additional_parameters", "--init-file="+script)
+			start := p.Go(ocftest.Call{Action: ocf.Start, Timeout: 4 * time.Minute})
+			box.Until(h.T, "it waits for somebody to write", func() bool {
+				return slices.ContainsFunc(serving(), func(pid int) bool {
+					at, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
+					return string(at) == "wait_for_partner"
+				})
+			})
+			box.Sh(h.T, "echo 'SELECT 1;' >%[1]s.new; chmod 644 %[1]s.new; mv %[1]s.new %[1]s", script)
+			if r := <-start; r.Code != ocf.OK || !strings.Contains(r.Stderr, "it hung: it did nothing for 4") || !strings.Contains(r.Stderr, "started once more") {
+				h.T.Errorf("start: %s", r)
+			}
+			p.Running()
 		}},
 		{"killed whenever it starts", func(h *host) {
 			start := h.Go(ocftest.Call{Action: ocf.Start, Timeout: h.Limit})
