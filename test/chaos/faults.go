@@ -64,7 +64,7 @@ const (
 	saysKilled = `SIGKILL|killed|has just died|no .* runs|without its master` // a monitor finds it gone, and nobody knows how
 	saysFrozen = `frozen|stopped by a signal`
 	saysLacks  = `database does not answer|broker|message bus|server|Cannot assign requested address|start the floating IP first` // of who stands behind what was struck, while it is away
-	saysBroken = `no-such-option|no ':' or '=' in the assignment`
+	saysBroken = `no-such-option|no ':' or '=' in the assignment|cannot read configuration file`
 	saysTerm   = `no .* runs|SIGTERM|ended|exited|shutdown|shut down|stopping|died`
 )
 
