@@ -294,26 +294,61 @@ func (a *Apply) keep(now, to *pacemaker.Element) (way string, err error) {
 	return "openstack-ocf apply --undo " + filepath.Base(base), nil
 }
 
-// running names what of the file does not run. What failed or is degraded, and runs all the same, is only told.
+// promotionTime is how long a replicated service may take, after a first start, until an instance of it is promoted: which one may be,
+// their monitors find out between them, and until then the cluster has nothing to do.
+const promotionTime = 2 * time.Minute
+
+// running names what of the file does not run, when whoever is to be promoted has had the time for it. What failed or is degraded, and
+// runs all the same, is only told.
 func (a *Apply) running(ctx context.Context) error {
-	st, err := pacemaker.ReadStatus(ctx)
-	if err != nil {
-		return err
+	whole, cancel := context.WithTimeout(ctx, promotionTime)
+	defer cancel()
+	for {
+		st, err := pacemaker.ReadStatus(ctx)
+		if err != nil {
+			return err
+		}
+		stopped := a.stopped(st)
+		await := len(stopped) > 0 && !slices.ContainsFunc(stopped, func(id string) bool { return !slices.Contains(a.promotedIPs(), id) })
+		if await {
+			select {
+			case <-time.After(500 * time.Millisecond):
+				continue
+			case <-whole.Done():
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the wait was interrupted: %w", context.Cause(ctx))
+		}
+		for _, f := range st.Failures {
+			a.Say("%s on %s: %s", f.Operation, f.Node, f.Reason)
+		}
+		if len(stopped) > 0 {
+			return fmt.Errorf("%s: not running", strings.Join(stopped, ", "))
+		}
+		return nil
 	}
-	for _, f := range st.Failures {
-		a.Say("%s on %s: %s", f.Operation, f.Node, f.Reason)
-	}
-	var stopped []string
+}
+
+// stopped are the resources of the file that do not run.
+func (a *Apply) stopped(st *pacemaker.Status) (ids []string) {
 	for _, s := range a.Steps() {
 		runs := slices.ContainsFunc(st.Instances(s.Makes), func(r pacemaker.Resource) bool { return r.Active })
 		if s.kind == resource && !runs {
-			stopped = append(stopped, s.Makes)
+			ids = append(ids, s.Makes)
 		}
 	}
-	if len(stopped) > 0 {
-		return fmt.Errorf("%s: not running", strings.Join(stopped, ", "))
+	return ids
+}
+
+// promotedIPs are the addresses that are started where an instance was promoted.
+func (cp *ControlPlane) promotedIPs() (ids []string) {
+	for _, s := range cp.services {
+		if s.run.s == asPromotable && s.ip.s != "" {
+			ids = append(ids, cp.floating(s.ip.s, "").id)
+		}
 	}
-	return nil
+	return ids
 }
 
 // save puts text that may hold secrets on the disk.
