@@ -60,6 +60,13 @@ func Find() (path string, err error) {
 	return "", nil
 }
 
+// Replicates says whether the qpidd at path has its module ha.
+func Replicates(path string) bool {
+	// It loads its modules, and shows their options among its own.
+	out, err := exec.Command(path, "--help").Output()
+	return err == nil && bytes.Contains(out, []byte("--ha-cluster"))
+}
+
 // Script is the stand-in.
 func Script() []byte { return bytes.Clone(standIn) }
 

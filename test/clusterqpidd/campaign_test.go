@@ -195,26 +195,19 @@ func (c *campaign) linkCut(ctx context.Context, rng *rand.Rand, node string) err
 	if c.watch.Now()[node].Primary() {
 		node = c.others(node)[0]
 	}
-	console, done, err := Console(ctx, c.Cluster, c.Node(node))
-	if err != nil {
-		return nil // there is nothing to cut
-	}
-	defer done()
-	ha, err := console.HA(ctx)
-	if err != nil || ha.Status.Primary() {
-		return nil
-	}
-	_ = console.SetBrokersURL(ctx, "amqp:tcp:127.0.0.1:9")
+	mend := func(context.Context) error { return nil }
 	for other, status := range c.watch.Now() {
-		if status.Primary() {
-			_ = c.sever(ctx, other, node)
+		if status.Primary() && other != node {
+			if back, _ := Part(ctx, c.Cluster, c.Node(other), c.Node(node)); back != nil { // else there was nothing to cut
+				mend = back
+			}
 		}
 	}
 	select {
 	case <-time.After(long):
 	case <-ctx.Done():
 	}
-	_ = console.SetBrokersURL(ctx, ha.BrokersURL)
+	_ = mend(ctx)
 	return nil
 }
 

@@ -5,6 +5,6 @@
 // It needs a real qpidd (environment variable QPIDD, else PATH) for whatever says that messages survive; with the
 // stand-in of package broker the rest of it runs: roles, promotion scores, reasons, time to service.
 //
-// Its parts are of use elsewhere: [Queue] is a broker as its clients see it, [Service] how scenario deploys one, and
-// [Watch] looks at the brokers of a replicated cluster from outside of it.
+// Its parts are of use elsewhere: [Queue] is a broker as its clients see it, [Watch] looks at the brokers of a replicated
+// cluster from outside of it, and [Part] parts two of them; `make chaos` uses the latter two.
 package clusterqpidd

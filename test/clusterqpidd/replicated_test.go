@@ -2,7 +2,6 @@ package clusterqpidd
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -312,30 +311,10 @@ func (s *stage) cut(t *testing.T, primary, backup string) (was string) {
 	if err := s.console(t, backup).SetBrokersURL(step(t), "amqp:tcp:127.0.0.1:9"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sever(step(t), primary, backup); err != nil {
+	if err := Sever(step(t), s.Cluster, s.Node(primary), s.Node(backup)); err != nil {
 		t.Fatal(err)
 	}
 	return ha.BrokersURL
-}
-
-// sever closes the connection that a backup has to the primary.
-func (s *stage) sever(ctx context.Context, primary, backup string) error {
-	c, done, err := Console(ctx, s.Cluster, s.Node(primary))
-	if err != nil {
-		return err
-	}
-	defer done()
-	conns, err := c.Query(ctx, "org.apache.qpid.broker", "connection")
-	if err != nil {
-		return err
-	}
-	for _, conn := range conns {
-		if strings.Contains(conn.Name, "-"+s.Node(backup).Addr+":") {
-			_, err := c.Call(ctx, conn.Name, "close", nil)
-			return err
-		}
-	}
-	return fmt.Errorf("no connection is %s's: %v", backup, conns)
 }
 
 // durable puts count durable messages into a queue of that name.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,8 @@ type Watch struct {
 	primary map[string]reign        // by node
 	story   []string
 	wrong   []error
+	told    []string // the primaries that were told last
+	tell    func(nodes []string)
 	changed chan struct{}
 }
 
@@ -109,12 +112,61 @@ func Console(ctx context.Context, c *cluster.Cluster, n *cluster.Node) (*qmf.Cli
 	return console, func() { _ = conn.Close() }, nil
 }
 
+// Part has a backup lose its primary, and find no other one until mend is called.
+func Part(ctx context.Context, c *cluster.Cluster, primary, backup *cluster.Node) (mend func(context.Context) error, err error) {
+	console, done, err := Console(ctx, c, backup)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ha, err := console.HA(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ha.Status.Primary() {
+		return nil, fmt.Errorf("the broker of %s is no backup", backup.Name)
+	}
+	mend = func(ctx context.Context) error { // one that was started anew has its own
+		console, done, err := Console(ctx, c, backup)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return console.SetBrokersURL(ctx, ha.BrokersURL)
+	}
+	if err := console.SetBrokersURL(ctx, "amqp:tcp:127.0.0.1:9"); err != nil {
+		return mend, err
+	}
+	return mend, Sever(ctx, c, primary, backup)
+}
+
+// Sever closes the connection that a backup has to the primary.
+func Sever(ctx context.Context, cl *cluster.Cluster, primary, backup *cluster.Node) error {
+	c, done, err := Console(ctx, cl, primary)
+	if err != nil {
+		return err
+	}
+	defer done()
+	conns, err := c.Query(ctx, "org.apache.qpid.broker", "connection")
+	if err != nil {
+		return err
+	}
+	for _, conn := range conns {
+		if strings.Contains(conn.Name, "-"+backup.Addr+":") {
+			_, err := c.Call(ctx, conn.Name, "close", nil)
+			return err
+		}
+	}
+	return fmt.Errorf("no connection is %s's: %v", backup.Name, conns)
+}
+
 func (w *Watch) heard(node string, ha qmf.HA, asked, answered time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.set(node, ha.Status)
 	if !ha.Status.Primary() {
 		delete(w.primary, node)
+		w.announce()
 		return
 	}
 	r, ok := w.primary[node]
@@ -124,10 +176,50 @@ func (w *Watch) heard(node string, ha qmf.HA, asked, answered time.Time) {
 	r.till = asked
 	w.primary[node] = r
 	for other, o := range w.primary {
-		if other != node && o.from.Before(r.till) && r.from.Before(o.till) {
+		if other != node && o.overlaps(r) {
 			w.wrong = append(w.wrong, fmt.Errorf("%s: the brokers of %s and %s are both primary", w.clock(), node, other))
 		}
 	}
+	w.announce()
+}
+
+func (r reign) overlaps(o reign) bool { return o.from.Before(r.till) && r.from.Before(o.till) }
+
+// Tell has somebody told from now on which nodes' brokers are primary, at each change, and at once which are now. They are several
+// only if they surely were at the same time: one that has stopped answering meanwhile is none once another one is.
+func (w *Watch) Tell(tell func(nodes []string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tell, w.told = tell, nil
+	tell(nil)
+	w.announce()
+}
+
+func (w *Watch) announce() {
+	if w.tell == nil {
+		return
+	}
+	if now := w.primaries(); !slices.Equal(now, w.told) {
+		w.told = now
+		w.tell(now)
+	}
+}
+
+// primaries are the node whose broker was heard last as primary, and those whose were so at the same time.
+func (w *Watch) primaries() (nodes []string) {
+	var last reign
+	for _, r := range w.primary {
+		if r.till.After(last.till) {
+			last = r
+		}
+	}
+	for node, r := range w.primary {
+		if r == last || r.overlaps(last) {
+			nodes = append(nodes, node)
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 func (w *Watch) forget(node string, err error) {
@@ -137,6 +229,7 @@ func (w *Watch) forget(node string, err error) {
 		w.set(node, "")
 	}
 	delete(w.primary, node)
+	w.announce()
 }
 
 func (w *Watch) set(node string, status qmf.HAStatus) {

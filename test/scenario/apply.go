@@ -93,6 +93,16 @@ func (s *Stage) quote(text string) {
 	}
 }
 
+// parameters are options as a file has them.
+func parameters(options []string) string {
+	var list []string
+	for _, o := range options {
+		name, value, _ := strings.Cut(o, "=")
+		list = append(list, name+": "+value)
+	}
+	return strings.Join(list, ", ")
+}
+
 // describe is the control plane as a file for openstack-ocf: packaging/examples/rdo.yaml on the cluster's own network.
 func (s *Stage) describe(services []Service) string {
 	var nodes, disks, list, apis []string
@@ -113,10 +123,13 @@ func (s *Stage) describe(services []Service) string {
 		}
 		item := fmt.Sprintf("{name: %s, agent: %s", service.ID, strings.TrimPrefix(service.Agent, "ocf:openstack:"))
 		if len(service.Options) > 0 {
-			item += ", parameters: {" + strings.ReplaceAll(strings.Join(service.Options, ", "), "=", ": ") + "}"
+			item += ", parameters: {" + parameters(service.Options) + "}"
 		}
 		if service.Clone {
 			item += ", run: clone"
+		}
+		if service.IP != "" {
+			item += ", run: promotable, ip: " + service.IP
 		}
 		list = append(list, item+"}")
 		apis = append(apis, service.APIs...)

@@ -56,6 +56,29 @@ func Broker() (Service, broker.Kind, error) {
 	return s, broker.StandIn, nil
 }
 
+// ReplicatedIP is the address of the replicated broker that is promoted.
+const ReplicatedIP = "10.76.0.101"
+
+// ReplicatedBroker is a broker on every node beside the group, each with a store of its own: one is promoted and has an address, and
+// the others have what it has. The error says what is missing.
+func ReplicatedBroker() (Service, error) {
+	path, err := broker.Find()
+	if err != nil {
+		return Service{}, err
+	}
+	if path == "" || !broker.Replicates(path) {
+		return Service{}, errors.New("needs qpidd with its module ha")
+	}
+	return Service{
+		ID: "qpidd", Agent: "ocf:openstack:qpidd", Speaks: "AMQP", Unit: "messages", Diskless: true, IP: ReplicatedIP,
+		// It writes a page to its store 10 ms after the last message in it, and not 500: only then is a durable one acknowledged.
+		Options: []string{"user=daemon", "binary=" + path, "store=linearstore", "additional_parameters=--journal-flush-timeout=10ms"},
+		Daemon:  []string{"qpidd"},
+		Files:   []cluster.File{{Path: "/etc/qpid/qpidd.conf", Content: brokerConf}},
+		Ledger:  func(dial Dialer) (Ledger, error) { return &amqpLedger{dial: dial, addr: ReplicatedIP + ":5672"}, nil },
+	}, nil
+}
+
 // DialAMQP connects to a broker.
 func DialAMQP(ctx context.Context, dial Dialer, addr string) (*amqp.Conn, *amqp.Session, error) {
 	c, err := dial(ctx, "tcp", addr)

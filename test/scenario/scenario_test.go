@@ -262,6 +262,32 @@ func everything() (all []cluster.Process) {
 	return all
 }
 
+// Of a clone every node may have one daemon, and no node two.
+func TestDaemonsOfAClone(t *testing.T) {
+	w := &Watch{executables: []string{"watched-d"}, clone: true, looks: 1, changed: make(chan struct{})}
+	w.now = []Daemon{{Node: "node1", PID: 1}, {Node: "node2", PID: 1}}
+	if w.several(w.now) || !w.several(append(w.now, Daemon{Node: "node2", PID: 2})) {
+		t.Error("one on each of two nodes are right, and two on one are not")
+	}
+	if d, ok := w.NowOn("node2"); !ok || d.Node != "node2" {
+		t.Errorf("on node2: %v, %v", d, ok)
+	}
+	if d, ok := w.NowOn("node3"); ok {
+		t.Errorf("on node3: %v", d)
+	}
+	if d, err := w.WaitOther(t.Context(), Daemon{Node: "node2", PID: 9}); err != nil || d != w.now[1] {
+		t.Errorf("in place of another on node2: %v, %v", d, err)
+	}
+}
+
+// What a service's options are in a file; a value may have a sign of its own.
+func TestParameters(t *testing.T) {
+	const want = "user: daemon, additional_parameters: --journal-flush-timeout=10ms"
+	if got := parameters([]string{"user=daemon", "additional_parameters=--journal-flush-timeout=10ms"}); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // The watch sees two daemons on one disk, whoever started them, and none that is another's or on another disk.
 func TestTwoDaemons(t *testing.T) {
 	dir := t.TempDir()

@@ -44,6 +44,8 @@ type Service struct {
 	Diskless bool
 	// Clone says that it runs on every node, beside the group. Nobody watches it, and no act happens to it.
 	Clone bool
+	// IP says that it is a promotable clone beside the group, and the address of whichever instance is promoted.
+	IP    string
 	APIs  []string      // that it balances, by their names in a control plane's description
 	Pause time.Duration // between two tries of its client; 0: 5 ms
 	// Fill puts data on the new disk, mounted at dir on the node; nil: none is needed.
@@ -236,6 +238,8 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	var watch *Watch
 	switch {
 	case service.Clone: // more than one is right
+	case service.IP != "":
+		watch = NewCloneWatch(s.Cluster, service.Daemon...)
 	case service.Script != "":
 		watch = NewScriptWatch(s.Cluster, service.Script, service.Daemon...)
 	default:
@@ -246,11 +250,24 @@ func (s *Stage) Enter(ctx context.Context, service Service) (*Actor, error) {
 	a := &Actor{Service: service, Writer: Write(ledger, service.Pause), Watch: watch, ledger: ledger}
 	s.Actors = append(s.Actors, a)
 	if watch != nil {
-		if _, err := watch.WaitOther(ctx, Daemon{}); err != nil {
-			return nil, err
+		for _, node := range service.stands(s.Cluster) {
+			if _, err := watch.WaitOther(ctx, Daemon{Node: node}); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return a, a.WaitServed(ctx, time.Now())
+}
+
+// stands are the nodes that each have a daemon of their own; "" is one on whatever node.
+func (service Service) stands(c *cluster.Cluster) (nodes []string) {
+	if service.IP == "" {
+		return []string{""}
+	}
+	for _, n := range c.Nodes() {
+		nodes = append(nodes, n.Name)
+	}
+	return nodes
 }
 
 func (service Service) setup(ctx context.Context, s *Stage) error {
@@ -286,7 +303,7 @@ func (s *Stage) Settled(ctx context.Context) error {
 		return err
 	}
 	for _, a := range s.Actors {
-		if a.Clone {
+		if a.Clone || a.IP != "" {
 			continue
 		}
 		if _, err := s.Cluster.WaitRunning(ctx, a.ID); err != nil {

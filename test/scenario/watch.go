@@ -66,6 +66,7 @@ type Watch struct {
 	device      string // "" for a service that has nothing on a disk
 	executables []string
 	belongs     func(proc string) bool // of these executables, the service's
+	clone       bool                   // each node has one of its own
 	cancel      context.CancelFunc
 	done        chan struct{}
 
@@ -149,12 +150,24 @@ func runs(proc, script string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return filepath.Base(word) == script })
 }
 
+// NewCloneWatch starts to watch for the first process of each daemon, of which every node may have one, until Stop.
+func NewCloneWatch(c *cluster.Cluster, executables ...string) *Watch {
+	w := newWatch(c, "", executables, leads)
+	w.clone = true
+	return w.start()
+}
+
 func watch(c *cluster.Cluster, device string, executables []string, belongs func(string) bool) *Watch {
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &Watch{
-		cluster: c, device: device, executables: executables, belongs: belongs,
-		cancel: cancel, done: make(chan struct{}), changed: make(chan struct{}),
-	}
+	return newWatch(c, device, executables, belongs).start()
+}
+
+func newWatch(c *cluster.Cluster, device string, executables []string, belongs func(string) bool) *Watch {
+	return &Watch{cluster: c, device: device, executables: executables, belongs: belongs, done: make(chan struct{}), changed: make(chan struct{})}
+}
+
+func (w *Watch) start() *Watch {
+	var ctx context.Context
+	ctx, w.cancel = context.WithCancel(context.Background())
 	go w.run(ctx)
 	return w
 }
@@ -188,7 +201,7 @@ func (w *Watch) look(found []Daemon) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks++
-	if len(found) > 1 && !slices.Equal(found, w.now) {
+	if w.several(found) && !slices.Equal(found, w.now) {
 		w.wrong = append(w.wrong, fmt.Errorf("%s: %d of %s at once: %v", clock(), len(found), w.what(), found))
 	}
 	for _, d := range found {
@@ -204,6 +217,18 @@ func (w *Watch) look(found []Daemon) {
 		close(w.changed)
 		w.changed = make(chan struct{})
 	}
+}
+
+// several says whether there are more daemons than there may be.
+func (w *Watch) several(found []Daemon) bool {
+	if !w.clone {
+		return len(found) > 1
+	}
+	at := map[string]bool{}
+	for _, d := range found {
+		at[d.Node] = true
+	}
+	return len(at) < len(found)
 }
 
 // mounts takes in where the device is mounted.
@@ -274,21 +299,37 @@ func (w *Watch) Started() int {
 }
 
 // Now returns the daemon that is there now, false if there is none.
-func (w *Watch) Now() (Daemon, bool) {
+func (w *Watch) Now() (Daemon, bool) { return w.NowOn("") }
+
+// NowOn is the daemon that is on a node now, false if there is none; "" is any node.
+func (w *Watch) NowOn(node string) (Daemon, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.now) == 0 {
-		return Daemon{}, false
+	if here := on(node, w.now); len(here) > 0 {
+		return here[0], true
 	}
-	return w.now[0], true
+	return Daemon{}, false
 }
 
-// WaitOther returns the daemon that has taken the place of old; that of none if old is the zero value.
+func on(node string, list []Daemon) (here []Daemon) {
+	for _, d := range list {
+		if node == "" || d.Node == node {
+			here = append(here, d)
+		}
+	}
+	return here
+}
+
+// WaitOther returns the daemon that has taken the place of old; that of none if old is the zero value. Of a clone, old's node is
+// where.
 func (w *Watch) WaitOther(ctx context.Context, old Daemon) (Daemon, error) {
 	for {
 		w.mu.Lock()
 		now, changed := w.now, w.changed
 		w.mu.Unlock()
+		if w.clone {
+			now = on(old.Node, now)
+		}
 		if len(now) == 1 && now[0] != old {
 			return now[0], nil
 		}
