@@ -210,8 +210,13 @@ func (j *judge) see() {
 		switch e.Kind {
 		case Running:
 			looked[e.Who] = true
-			if len(e.Daemons) > 1 {
+			if j.tooMany(e) {
 				j.say(j.at(e.At), TwoServers, "%d of %s at once: %v", len(e.Daemons), e.Who, e.Daemons)
+			}
+		case Promoted:
+			looked["who is promoted of "+e.Who] = true
+			if len(e.Nodes) > 1 {
+				j.say(j.at(e.At), TwoServers, "%s is promoted on %s at once", e.Who, strings.Join(e.Nodes, " and "))
 			}
 		case Mounted:
 			looked["disk of "+e.Who] = true
@@ -219,15 +224,15 @@ func (j *judge) see() {
 				j.say(j.at(e.At), TwoMounts, "the disk of %s is mounted on %s at once", e.Who, strings.Join(e.Nodes, " and "))
 			}
 		case Held:
-			looked["the address"] = true
+			looked[address(e.Who)] = true
 			if len(e.Nodes) > 1 {
-				j.say(j.at(e.At), TwoHolders, "the address is on %s at once", strings.Join(e.Nodes, " and "))
+				j.say(j.at(e.At), TwoHolders, "%s is on %s at once", address(e.Who), strings.Join(e.Nodes, " and "))
 			}
 		case Blind:
 			j.say(j.at(e.At), Unjudged, "%s: %s", e.Who, e.Text)
 		}
 	}
-	if !looked["the address"] {
+	if !looked[address("")] {
 		j.say(0, Unjudged, "nobody has looked who has the address")
 	}
 	for _, s := range j.services {
@@ -237,7 +242,43 @@ func (j *judge) see() {
 		if s.Disk && !looked["disk of "+s.ID] {
 			j.say(0, Unjudged, "nobody has looked who has the disk of %s mounted", s.ID)
 		}
+		if s.Everywhere != nil && !looked["who is promoted of "+s.ID] {
+			j.say(0, Unjudged, "nobody has looked who is promoted of %s", s.ID)
+		}
+		if s.Everywhere != nil && !looked[address(s.ID)] {
+			j.say(0, Unjudged, "nobody has looked who has %s", address(s.ID))
+		}
 	}
+}
+
+// address is that of a replicated service, or the group's.
+func address(who string) string {
+	if who == "" {
+		return "the address"
+	}
+	return "the address of " + who
+}
+
+// service is the one with that ID; the zero value is none.
+func (j *judge) service(id string) Service {
+	for _, s := range j.services {
+		if s.ID == id {
+			return s
+		}
+	}
+	return Service{}
+}
+
+// tooMany says whether there are more daemons than there may be: of a replicated service each node has one.
+func (j *judge) tooMany(e Event) bool {
+	if j.service(e.Who).Everywhere == nil {
+		return len(e.Daemons) > 1
+	}
+	at := map[string]bool{}
+	for _, d := range e.Daemons {
+		at[d.Node] = true
+	}
+	return len(at) < len(e.Daemons)
 }
 
 // early finds what was started elsewhere when the node that had it was neither fenced, nor vouched for, nor back.
@@ -245,7 +286,7 @@ func (j *judge) early() {
 	const late = 5 * time.Second // a fencing that was under way
 	has := map[string][]string{} // the nodes that have a service, a disk, or the address
 	for i, e := range j.events {
-		what, nodes := where(e)
+		what, nodes := j.where(e)
 		if what != "" {
 			has[what] = nodes
 		}
@@ -263,7 +304,7 @@ func (j *judge) early() {
 			lost[what] = slices.Contains(nodes, e.Node)
 		}
 		for _, k := range j.events[i:] {
-			what, nodes := where(k)
+			what, nodes := j.where(k)
 			if k.At >= known || !lost[what] {
 				continue
 			}
@@ -275,10 +316,15 @@ func (j *judge) early() {
 	}
 }
 
-// where is what an event says of where something is.
-func where(e Event) (what string, nodes []string) {
+// where is what an event says of where something is. A replicated service is where it is promoted.
+func (j *judge) where(e Event) (what string, nodes []string) {
 	switch e.Kind {
+	case Promoted:
+		return e.Who, e.Nodes
 	case Running:
+		if j.service(e.Who).Everywhere != nil {
+			return "", nil
+		}
 		for _, d := range e.Daemons {
 			nodes = append(nodes, d.Node)
 		}
@@ -286,7 +332,7 @@ func where(e Event) (what string, nodes []string) {
 	case Mounted:
 		return "the disk of " + e.Who, e.Nodes
 	case Held:
-		return "the address", e.Nodes
+		return address(e.Who), e.Nodes
 	}
 	return "", nil
 }
@@ -353,7 +399,7 @@ func (j *judge) numbers(client string, s Service) {
 		}
 	default:
 		j.Tallies[client] = t
-		if s.Disk { // else it keeps nothing
+		if s.Disk || s.Everywhere != nil { // else it keeps nothing
 			j.say(0, Unjudged, "%s: nothing was read back", client)
 		}
 		return
@@ -419,6 +465,27 @@ type excuse struct {
 	lacks   []*regexp.Regexp
 }
 
+// restarts says whether the instance of a service on a node may be restarted.
+func (x excuse) restarts(id, node string) bool { return x.restart[id] || x.restart[Instance(id, node)] }
+
+// moves says whether a service may be somewhere else than where it was.
+func (x excuse) moves(s Service, was string) bool {
+	if s.Everywhere != nil {
+		return x.restarts(s.ID, was)
+	}
+	return x.move
+}
+
+// touches says whether any instance of a service may be.
+func (x excuse) touches(id string) bool {
+	for name := range x.restart {
+		if service, _, _ := strings.Cut(name, "@"); service == id {
+			return true
+		}
+	}
+	return false
+}
+
 func (j *judge) excuse(r *Result) excuse {
 	x := excuse{restart: map[string]bool{}, less: map[string]bool{}, fence: map[string]bool{}}
 	for _, f := range r.Faults {
@@ -455,52 +522,83 @@ func (j *judge) compile(r *Result, f Fault, words []string) (list []*regexp.Rege
 	return list
 }
 
+// seen is what was to be seen of the services, from the beginning up to some moment of a step.
+type seen struct {
+	last     map[string][]Daemon // by service
+	all      map[string]map[Daemon]bool
+	starts   map[string]map[string]int // in the step, by service and node
+	promoted map[string][]string       // nodes
+	before   map[string]string         // the node that a service was on when the step began
+	mounted  map[string][]string
+	held     map[string][]string // by the service whose address it is; "" is the group's
+}
+
+// take takes an event in.
+func (v *seen) take(e Event, within, replicated bool) {
+	switch e.Kind {
+	case Running:
+		v.last[e.Who] = e.Daemons
+		if v.all[e.Who] == nil {
+			v.all[e.Who], v.starts[e.Who] = map[Daemon]bool{}, map[string]int{}
+		}
+		for _, d := range e.Daemons {
+			if within && !v.all[e.Who][d] {
+				v.starts[e.Who][d.Node]++
+			}
+			if !within && !replicated {
+				v.before[e.Who] = d.Node
+			}
+			v.all[e.Who][d] = true
+		}
+	case Promoted:
+		v.promoted[e.Who] = e.Nodes
+		if !within && len(e.Nodes) > 0 {
+			v.before[e.Who] = e.Nodes[0]
+		}
+	case Mounted:
+		v.mounted[e.Who] = e.Nodes
+	case Held:
+		v.held[e.Who] = append([]string{}, e.Nodes...)
+	}
+}
+
+// at is where a service is: "" if that is nowhere, or not to be told.
+func (v *seen) at(s Service) string {
+	if s.Everywhere != nil {
+		if len(v.promoted[s.ID]) == 0 {
+			return ""
+		}
+		return v.promoted[s.ID][0]
+	}
+	if len(v.last[s.ID]) == 0 {
+		return ""
+	}
+	return v.last[s.ID][0].Node
+}
+
 // step judges one of them by what its faults excuse.
 func (j *judge) step(r *Result) {
 	x := j.excuse(r)
-	starts, last, before := map[string]int{}, map[string][]Daemon{}, map[string]string{}
-	seen := map[string]map[Daemon]bool{}
-	mounted := map[string][]string{}
-	var held []string
+	v := &seen{
+		map[string][]Daemon{}, map[string]map[Daemon]bool{}, map[string]map[string]int{}, map[string][]string{}, map[string]string{}, map[string][]string{}, map[string][]string{},
+	}
 	settled := false
 	for _, e := range j.events {
 		if e.At >= r.To {
 			break
 		}
 		within := e.At >= r.From
-		switch e.Kind {
-		case Running:
-			last[e.Who] = e.Daemons
-			if seen[e.Who] == nil {
-				seen[e.Who] = map[Daemon]bool{}
-			}
-			for _, d := range e.Daemons {
-				if within && !seen[e.Who][d] {
-					starts[e.Who]++
-				}
-				if !within {
-					before[e.Who] = d.Node
-				}
-				seen[e.Who][d] = true
-			}
-		case Mounted:
-			mounted[e.Who] = e.Nodes
-		case Held:
-			held = append([]string{}, e.Nodes...)
-		}
+		v.take(e, within, j.service(e.Who).Everywhere != nil)
 		if within {
 			settled = settled || e.Kind == Settled
 			j.happened(r, x, e)
 		}
 	}
 	for _, s := range j.services {
-		if n := starts[s.ID]; n > 0 && !x.restart[s.ID] {
-			j.say(r.N, Restarted, "%s was started %d times, which nothing excuses", s.ID, n)
-		} else if n > startsPerFault*len(r.Faults) {
-			j.say(r.N, Restarted, "%s was started %d times for %d faults", s.ID, n, len(r.Faults))
-		}
-		if now := last[s.ID]; len(now) > 0 && before[s.ID] != "" && now[0].Node != before[s.ID] && !x.move {
-			j.say(r.N, Moved, "%s was on %s and is on %s now", s.ID, before[s.ID], now[0].Node)
+		j.starts(r, x, s, v.starts[s.ID])
+		was, is := v.before[s.ID], v.at(s)
+		if was != "" && is != "" && was != is && !x.moves(s, was) {
+			j.say(r.N, Moved, "%s was on %s and is on %s now", s.ID, was, is)
 		}
 		for _, client := range s.Clients {
 			j.outage(r, x, s.ID, client)
@@ -510,26 +608,76 @@ func (j *judge) step(r *Result) {
 		j.say(r.N, NotBack, "it was not all well at the end")
 		return
 	}
-	j.rest(r, x, last, mounted, held)
+	j.rest(r, x, v)
+}
+
+// starts judges how often a service was started, of a replicated one each instance.
+func (j *judge) starts(r *Result, x excuse, s Service, at map[string]int) {
+	most := startsPerFault * len(r.Faults)
+	judge := func(what string, n int, may bool) {
+		if n > 0 && !may {
+			j.say(r.N, Restarted, "%s was started %d times, which nothing excuses", what, n)
+		} else if n > most {
+			j.say(r.N, Restarted, "%s was started %d times for %d faults", what, n, len(r.Faults))
+		}
+	}
+	all := 0
+	for _, node := range slices.Sorted(maps.Keys(at)) {
+		all += at[node]
+		if s.Everywhere != nil {
+			judge(s.ID+" on "+node, at[node], x.restarts(s.ID, node))
+		}
+	}
+	if s.Everywhere == nil {
+		judge(s.ID, all, x.restart[s.ID])
+	}
 }
 
 // rest judges how things are when all is quiet.
-func (j *judge) rest(r *Result, x excuse, last map[string][]Daemon, mounted map[string][]string, held []string) {
-	for _, s := range j.services {
-		now := last[s.ID]
+func (j *judge) rest(r *Result, x excuse, v *seen) {
+	for i, s := range j.services {
+		now := v.last[s.ID]
+		if s.Everywhere != nil {
+			j.restReplicated(r, s, v)
+			continue
+		}
 		if len(now) != 1 {
 			j.say(r.N, NotBack, "of %s there is %v in the end", s.ID, now)
 			continue
 		}
-		if at := mounted[s.ID]; s.Disk && (len(at) != 1 || at[0] != now[0].Node) {
+		if at := v.mounted[s.ID]; s.Disk && (len(at) != 1 || at[0] != now[0].Node) {
 			j.say(r.N, StrayMount, "the disk of %s is mounted on %v, and the service is on %s", s.ID, at, now[0].Node)
 		}
-		if s.ID == j.services[0].ID && held != nil && (len(held) != 1 || held[0] != now[0].Node) {
-			j.say(r.N, StrayHolder, "the address is on %v, and %s is on %s", held, s.ID, now[0].Node)
+		if i == 0 {
+			j.holds(r, s, "", v)
 		}
 	}
 	if x.told && len(r.Failures) == 0 {
 		j.say(r.N, Untold, "%s: Pacemaker shows no failure", r.Faults[0].Kind)
+	}
+}
+
+func (j *judge) restReplicated(r *Result, s Service, v *seen) {
+	var at []string
+	for _, d := range v.last[s.ID] {
+		at = append(at, d.Node)
+	}
+	slices.Sort(at)
+	if !slices.Equal(at, s.Everywhere) {
+		j.say(r.N, NotBack, "%s is on %v in the end, and not on %v", s.ID, at, s.Everywhere)
+	}
+	if len(v.promoted[s.ID]) != 1 {
+		j.say(r.N, NotBack, "%s is promoted on %v in the end", s.ID, v.promoted[s.ID])
+		return
+	}
+	j.holds(r, s, s.ID, v)
+}
+
+// holds judges whether an address is where the service is that it belongs to.
+func (j *judge) holds(r *Result, s Service, whose string, v *seen) {
+	held, is := v.held[whose], v.at(s)
+	if held != nil && (len(held) != 1 || held[0] != is) {
+		j.say(r.N, StrayHolder, "%s is on %v, and %s is on %s", address(whose), held, s.ID, is)
 	}
 }
 
@@ -572,7 +720,7 @@ func (j *judge) failure(r *Result, x excuse, e Event) {
 		words = slices.Concat(x.words, x.lacks)
 	}
 	switch {
-	case ours && !x.restart[e.Who] && !(x.less[e.Who] && degraded(e.Code)):
+	case ours && !x.restarts(e.Who, e.Node) && !((x.less[e.Who] || x.touches(e.Who)) && degraded(e.Code)):
 		j.say(r.N, Unexcused, "%s %s on %s (%d): %s", e.Who, e.Action, e.Node, e.Code, e.Text)
 	case ours && x.mute && (e.Text == "" || strings.HasPrefix(e.Text, interrupted)):
 	case ours && e.Text == "":
@@ -602,7 +750,7 @@ func (j *judge) outage(r *Result, x excuse, id, client string) {
 	longest = max(longest, r.To-before)
 	r.Outages[client] = longest
 	bound := Spared
-	if x.restart[id] || x.less[id] {
+	if x.touches(id) || x.less[id] {
 		bound = max(bound, x.bound)
 	}
 	switch {

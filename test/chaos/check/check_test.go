@@ -386,6 +386,148 @@ func TestLetsPass(t *testing.T) {
 	}
 }
 
+// replicated is a history of a broker that every node has an instance of: the promoted one on node1 is killed, and then the node of a
+// backup loses its power.
+func replicated() *story {
+	s := &story{}
+	nodes := []string{"node1", "node2", "node3"}
+	s.add(Event{Kind: Setup, Service: []Service{
+		{ID: "db", Disk: true, Clients: []string{"rows", "pairs"}},
+		{ID: "haproxy", Clients: []string{"api"}},
+		{ID: "qpidd", Clients: []string{"messages"}, Everywhere: nodes},
+	}})
+	s.add(Event{Kind: Mounted, Who: "db", Nodes: []string{"node3"}})
+	s.add(Event{Kind: Held, Nodes: []string{"node3"}})
+	s.add(Event{Kind: Running, Who: "db", Daemons: []Daemon{{"node3", 1}}})
+	s.add(Event{Kind: Running, Who: "haproxy", Daemons: []Daemon{{"node3", 2}}})
+	n := 0
+	brokers := func(pids ...int) {
+		var list []Daemon
+		for i, pid := range pids {
+			if pid > 0 {
+				list = append(list, Daemon{nodes[i], pid})
+			}
+		}
+		s.add(Event{Kind: Running, Who: "qpidd", Daemons: list})
+	}
+	promoted := func(nodes ...string) {
+		s.add(Event{Kind: Promoted, Who: "qpidd", Nodes: nodes})
+		s.add(Event{Kind: Held, Who: "qpidd", Nodes: nodes})
+	}
+	brokers(1, 1, 1)
+	promoted("node1")
+	s.serve(&n)
+	s.add(Event{Kind: Step, N: 1, Faults: []Fault{{Kind: "kill", Target: "qpidd", Node: "node1", Restart: []string{Instance("qpidd", "node1")}, Bound: 20 * time.Second, Words: []string{"killed"}, Told: true}}})
+	brokers(0, 1, 1)
+	promoted()
+	s.add(Event{Kind: Failed, Who: "qpidd", Node: "node1", Action: "monitor", Code: 7, Text: "killed by SIGKILL"})
+	promoted("node2")
+	brokers(3, 1, 1)
+	s.serve(&n)
+	s.add(Event{Kind: Settled, N: 1})
+	s.serve(&n)
+	s.add(Event{Kind: Step, N: 2, Faults: []Fault{{Kind: "power cut", Node: "node1", Restart: []string{Instance("qpidd", "node1")}, Fence: []string{"node1"}, Bound: 20 * time.Second}}})
+	s.add(Event{Kind: Off, Node: "node1"})
+	s.serve(&n)
+	s.add(Event{Kind: Fenced, Node: "node1"})
+	brokers(0, 1, 1)
+	brokers(4, 1, 1)
+	s.serve(&n)
+	s.add(Event{Kind: Settled, N: 2})
+	s.serve(&n)
+	s.add(Event{Kind: Over})
+	var numbers []int
+	for i := range n {
+		numbers = append(numbers, i+1)
+	}
+	s.add(Event{Kind: Final, Who: "rows", Numbers: slices.Clone(numbers)})
+	s.add(Event{Kind: Final, Who: "pairs", Numbers: slices.Clone(numbers), Others: slices.Clone(numbers)})
+	return s
+}
+
+// One broker that is promoted and two that are not are as it should be; what is not, is found in its step.
+func TestReplicated(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(*testing.T, *story)
+		class Class // "": nothing is wrong
+		step  int   // and others may follow from it
+	}{
+		{"all is well", func(*testing.T, *story) {}, "", 0},
+		{"all of it may restart", func(t *testing.T, s *story) { s.find(t, Step, "", 1).Faults[0].Restart = []string{"qpidd"} }, "", 0},
+		{"a backup is missed, and that is told", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Failed, Who: "qpidd", Node: "node2", Code: 191, Text: "2 of 3 are in step"})
+		}, "", 0},
+		{"message lost", func(t *testing.T, s *story) { s.find(t, Received, "messages", 4).Kind = Dropped }, Lost, 1},
+		{"two promoted", func(t *testing.T, s *story) { s.find(t, Promoted, "qpidd", 3).Nodes = []string{"node2", "node3"} }, TwoServers, 1},
+		{"two brokers on one node", func(t *testing.T, s *story) {
+			e := s.find(t, Running, "qpidd", 3)
+			e.Daemons = append(e.Daemons, e.Daemons[2])
+		}, TwoServers, 1},
+		{"two have its address", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Held, "qpidd", 3), Event{Kind: Held, Who: "qpidd", Nodes: []string{"node1", "node2"}})
+			s.insert(s.find(t, Step, "", 2), Event{Kind: Held, Who: "qpidd", Nodes: []string{"node2"}})
+		}, TwoHolders, 1},
+		{"its address is elsewhere", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Fenced, "", 1), Event{Kind: Held, Who: "qpidd", Nodes: []string{"node3"}})
+		}, StrayHolder, 2},
+		{"nobody is promoted in the end", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Fenced, "", 1), Event{Kind: Promoted, Who: "qpidd"})
+		}, NotBack, 2},
+		{"a backup is missing in the end", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "qpidd", 5), Event{Kind: Running, Who: "qpidd", Daemons: []Daemon{{"node1", 4}, {"node2", 1}}})
+		}, NotBack, 2},
+		{"another is promoted, though a backup was struck", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Fenced, "", 1), Event{Kind: Promoted, Who: "qpidd", Nodes: []string{"node3"}})
+			s.insert(s.find(t, Fenced, "", 1), Event{Kind: Held, Who: "qpidd", Nodes: []string{"node3"}})
+		}, Moved, 2},
+		{"the group may move, and the broker may not", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 2).Faults[0].Move = true
+			s.insert(s.find(t, Fenced, "", 1), Event{Kind: Promoted, Who: "qpidd", Nodes: []string{"node3"}})
+			s.insert(s.find(t, Fenced, "", 1), Event{Kind: Held, Who: "qpidd", Nodes: []string{"node3"}})
+		}, Moved, 2},
+		{"promoted before the node was fenced", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 2).Faults[0].Restart = []string{"qpidd"}
+			s.find(t, Off, "", 1).Node = "node2"
+			s.insert(s.find(t, Off, "", 1), Event{Kind: Promoted, Who: "qpidd", Nodes: []string{"node3"}})
+			s.insert(s.find(t, Fenced, "", 1), Event{Kind: Held, Who: "qpidd", Nodes: []string{"node3"}})
+		}, TooEarly, 2},
+		{"another instance was restarted", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "qpidd", 2), Event{Kind: Running, Who: "qpidd", Daemons: []Daemon{{"node2", 9}, {"node3", 1}}})
+		}, Restarted, 1},
+		{"another instance has failed", func(t *testing.T, s *story) {
+			s.insert(s.find(t, Running, "qpidd", 2), Event{Kind: Failed, Who: "qpidd", Node: "node2", Code: 1, Text: "killed"})
+		}, Unexcused, 1},
+		{"degraded, and nobody has touched it", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 2).Faults[0].Restart = nil
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Running && slices.Contains(e.Daemons, Daemon{"node1", 4}) })
+			s.find(t, Running, "qpidd", 4).Daemons = []Daemon{{"node1", 3}, {"node2", 1}, {"node3", 1}}
+			s.insert(s.find(t, Fenced, "", 1), Event{Kind: Failed, Who: "qpidd", Node: "node2", Code: 191, Text: "2 of 3 are in step"})
+		}, Unexcused, 2},
+		{"nobody asked who is promoted", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Promoted })
+		}, Unjudged, 0},
+		{"nobody looked at its address", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Held && e.Who == "qpidd" })
+		}, Unjudged, 0},
+		{"nobody has received anything", func(t *testing.T, s *story) {
+			s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == Received })
+		}, Unjudged, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := replicated()
+			c.spoil(t, s)
+			v := Judge(s.events)
+			switch i := slices.IndexFunc(v.Problems, func(p Problem) bool { return p.Class == c.class && p.Step == c.step }); {
+			case c.class == "" && len(v.Problems) > 0:
+				t.Error(v.Problems)
+			case c.class != "" && (i < 0 || len(v.Problems) != 1 && slices.Contains([]Class{Lost, Moved, Restarted, Unexcused, StrayHolder}, c.class)):
+				t.Errorf("want %q in step %d, got %v", c.class, c.step, v.Problems)
+			}
+		})
+	}
+}
+
 // Verdicts add up.
 func TestSum(t *testing.T) {
 	bad := well()

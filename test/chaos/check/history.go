@@ -29,14 +29,15 @@ const (
 	Final    Kind = "final"    // what a service holds in the end: Numbers, and of pairs their second halves in Others
 
 	// What is seen from outside of all nodes, whatever Pacemaker believes.
-	Running Kind = "running" // the daemons of a service, at each change
-	Mounted Kind = "mounted" // the nodes that have a service's disk mounted, at each change
-	Held    Kind = "held"    // the nodes that have the group's address, at each change
-	Blind   Kind = "blind"   // what could not be looked at
-	Fenced  Kind = "fenced"  // Node was switched off by the cluster
-	Failed  Kind = "failed"  // Pacemaker's line of a failed action
-	Off     Kind = "off"     // Node is about to lose its power by a fault: the cluster does not know
-	On      Kind = "on"      // Node is about to boot, and knows itself that nothing runs there
+	Running  Kind = "running"  // the daemons of a service, at each change
+	Promoted Kind = "promoted" // the nodes whose instance of a replicated service says that it is the one, at each change
+	Mounted  Kind = "mounted"  // the nodes that have a service's disk mounted, at each change
+	Held     Kind = "held"     // the nodes that have the group's address, or that of a replicated service, at each change
+	Blind    Kind = "blind"    // what could not be looked at
+	Fenced   Kind = "fenced"   // Node was switched off by the cluster
+	Failed   Kind = "failed"   // Pacemaker's line of a failed action
+	Off      Kind = "off"      // Node is about to lose its power by a fault: the cluster does not know
+	On       Kind = "on"       // Node is about to boot, and knows itself that nothing runs there
 
 	// What the campaign does.
 	Setup   Kind = "setup"   // Services: what there is to be judged
@@ -85,13 +86,21 @@ type Service struct {
 	Disk bool `json:"disk,omitempty"`
 	// Forgets says that what it was given is gone after a restart.
 	Forgets bool `json:"forgets,omitempty"`
+	// Everywhere are the nodes that each have an instance of it, one of which is promoted: it is beside the group, and has an address
+	// of its own. Of what is in the group there is one instance.
+	Everywhere []string `json:"everywhere,omitempty"`
 }
+
+// Instance is a replicated service's instance on a node, in what a fault excuses.
+func Instance(id, node string) string { return id + "@" + node }
 
 // Fault is what was done, and what it excuses. All else is held against the cluster.
 type Fault struct {
-	Kind    string   `json:"kind"`
-	Target  string   `json:"target,omitempty"` // a resource, or a node
-	Node    string   `json:"node,omitempty"`   // that it was done on
+	Kind   string `json:"kind"`
+	Target string `json:"target,omitempty"` // a resource, or a node
+	Node   string `json:"node,omitempty"`   // that it was done on
+	// Restart are the services that may be restarted; of a replicated one all of its instances, or one (see [Instance]). Where the
+	// promoted one may be, another one may be promoted; all else that is somewhere else than before needs Move.
 	Restart []string `json:"restart,omitempty"`
 	Move    bool     `json:"move,omitempty"`
 	Fence   []string `json:"fence,omitempty"` // these nodes may be fenced
