@@ -22,6 +22,7 @@ import (
 	"github.com/openstack-ocf/agents/test/broker"
 	"github.com/openstack-ocf/agents/test/chaos/check"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/clusterqpidd"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -50,15 +51,22 @@ type Group struct {
 	Native      bool // ocf:openstack:floating-ip and shared-storage, in place of IPaddr2 and Filesystem
 	Consoleauth bool // nova-consoleauth is in it
 	Units       bool // what has a systemd unit is run by that
+	// Replicated has the broker on every node beside the group, one of them promoted, at an address of its own.
+	Replicated bool
 }
 
 // GroupOf is the group of a campaign that nobody has chosen.
 func GroupOf(seed int) Group {
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
-	return Group{Native: rng.IntN(2) == 0, Consoleauth: rng.IntN(2) == 0, Units: rng.IntN(3) == 0}
+	g := Group{Native: rng.IntN(2) == 0, Consoleauth: rng.IntN(2) == 0, Units: rng.IntN(3) == 0}
+	if rng.IntN(4) == 0 {
+		_, err := scenario.ReplicatedBroker()
+		g.Replicated = err == nil
+	}
+	return g
 }
 
-// ParseGroup reads words: native, consoleauth and units; plain is none of them.
+// ParseGroup reads words: native, consoleauth, units and replicated; plain is none of them.
 func ParseGroup(words string) (g Group, err error) {
 	for _, w := range strings.Split(words, ",") {
 		switch w {
@@ -68,9 +76,11 @@ func ParseGroup(words string) (g Group, err error) {
 			g.Consoleauth = true
 		case "units":
 			g.Units = true
+		case "replicated":
+			g.Replicated = true
 		case "plain":
 		default:
-			return g, fmt.Errorf("%q is none of native, consoleauth, units, plain", w)
+			return g, fmt.Errorf("%q is none of native, consoleauth, units, replicated, plain", w)
 		}
 	}
 	return g, nil
@@ -81,7 +91,7 @@ func (g Group) String() string {
 	for _, w := range []struct {
 		is   bool
 		word string
-	}{{g.Native, "native"}, {g.Consoleauth, "consoleauth"}, {g.Units, "units"}} {
+	}{{g.Native, "native"}, {g.Consoleauth, "consoleauth"}, {g.Units, "units"}, {g.Replicated, "replicated"}} {
 		if w.is {
 			words = append(words, w.word)
 		}
@@ -97,6 +107,12 @@ func (g Group) Services() (list []scenario.Service, words []string) {
 		list[0] = scenario.ByUnit(list[0], "mariadb.service")
 		find = scenario.BrokerByUnit
 	}
+	if g.Replicated { // by the agent itself: the unit's options would have to say so
+		find = func() (scenario.Service, broker.Kind, error) {
+			b, err := scenario.ReplicatedBroker()
+			return b, broker.Real, err
+		}
+	}
 	if b, kind, err := find(); err != nil {
 		words = append(words, fmt.Sprintf("no broker: %v", err))
 	} else {
@@ -105,7 +121,7 @@ func (g Group) Services() (list []scenario.Service, words []string) {
 		}
 		list = append(list, b)
 	}
-	if g.Consoleauth && len(list) > 1 { // it needs the broker
+	if g.Consoleauth && len(list) > 1 && !g.Replicated { // it needs the broker, and looks for it at the group's address
 		if nova, _, err := scenario.Consoleauth(); err != nil {
 			words = append(words, fmt.Sprintf("no nova-consoleauth: %v", err))
 		} else {
@@ -129,10 +145,13 @@ type scene struct {
 	cluster  *cluster.Cluster
 	stage    *scenario.Stage
 	services []string // in the group's order
+	clone    string   // the service that every node has an instance of, beside the group; "" is none
 	history  *check.History
 	overseer *overseer
+	brokers  *clusterqpidd.Watch // of a replicated one; nil: there is none
 	clients  []*client
 	queue    *queue
+	kept     *queue // whose messages nobody takes out until the end; nil: there is none
 
 	cannot []string // kinds of faults
 
@@ -171,6 +190,10 @@ func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err e
 	}
 	defer func() { err = errors.Join(err, s.cluster.Close()) }()
 	defer s.stage.Close()
+	if s.clone != "" {
+		s.brokers = clusterqpidd.NewWatch(s.cluster)
+		defer s.brokers.Stop()
+	}
 	playing, stop := context.WithCancel(ctx)
 	var hands sync.WaitGroup
 	defer hands.Wait()
@@ -215,6 +238,7 @@ func (s *scene) missing() (words []string) {
 		{canStarve, []string{"run out of memory", "run out of memory during a start", "run out of memory during a stop", "a child runs out of memory"}, "the memory controller of cgroup 1"},
 		// ocf:heartbeat:Filesystem calls a frozen file system unmounted that the kernel has open, and will write to when the freeze ends.
 		{func() bool { return s.Group.Native }, []string{"freeze the storage"}, "a native group"},
+		{func() bool { return s.Group.Replicated }, replicatedKinds(), "a replicated group"},
 		{canLose, []string{"lose a few packets", "lose many packets", "slow network", "power cut without a BMC", "power cut with its BMC", "names that hang"}, "iptables and tc, with statistic and tbf"},
 	} {
 		if !c.can() {
@@ -246,6 +270,10 @@ func (s *scene) build(ctx context.Context) error {
 	}
 	for _, a := range s.stage.Actors {
 		a.Writer.Stop()
+		if a.IP != "" {
+			s.clone = a.ID
+			continue
+		}
 		s.services = append(s.services, a.ID)
 	}
 	return nil
@@ -260,6 +288,9 @@ func (s *scene) enter(ctx context.Context, hands *sync.WaitGroup) error {
 			return err
 		}
 		one := check.Service{ID: a.ID, Disk: !a.Diskless, Forgets: a.Forgets}
+		if a.ID == s.clone {
+			one.Everywhere = s.nodes()
+		}
 		for _, c := range clients {
 			c.history = s.history
 			one.Clients = append(one.Clients, c.name)
@@ -276,7 +307,11 @@ func (s *scene) enter(ctx context.Context, hands *sync.WaitGroup) error {
 	}
 	s.overseer = newOverseer(s.cluster, s.history)
 	hands.Go(func() { s.overseer.run(ctx) })
-	hands.Go(func() { watchAddress(ctx, s.cluster, s.history) })
+	hands.Go(func() { watchAddress(ctx, s.cluster, s.history, "", scenario.FloatingIP) })
+	if s.brokers != nil {
+		s.brokers.Tell(func(nodes []string) { s.history.Add(check.Event{Kind: check.Promoted, Who: s.clone, Nodes: nodes}) })
+		hands.Go(func() { watchAddress(ctx, s.cluster, s.history, s.clone, s.actor(s.clone).IP) })
+	}
 	waiting, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return s.allServed(waiting, time.Now())
@@ -315,9 +350,14 @@ func (s *scene) admit(ctx context.Context, a *scenario.Actor, hands *sync.WaitGr
 			},
 		}, nil
 	case "qpidd":
-		s.queue = &queue{dial: dial, history: s.history, received: map[int]bool{}, changed: time.Now()}
+		s.queue = &queue{dial: dial, addr: cmp.Or(a.IP, scenario.FloatingIP) + ":5672", name: "chaos", history: s.history, received: map[int]bool{}, changed: time.Now()}
 		hands.Go(func() { s.queue.consume(ctx) })
-		return []*client{{name: "messages", pause: 50 * time.Millisecond, close: s.queue.drop, do: s.queue.put}}, nil
+		clients := []*client{{name: "messages", pause: 50 * time.Millisecond, close: s.queue.drop, do: s.queue.put}}
+		if a.IP != "" { // whoever takes over is to have them all
+			s.kept = &queue{dial: dial, addr: s.queue.addr, name: "chaos-kept"}
+			clients = append(clients, &client{name: keptName, pause: 50 * time.Millisecond, close: s.kept.drop, do: s.kept.put})
+		}
+		return clients, nil
 	case "consoleauth":
 		tokens := scenario.Tokens(dial, 2*patience)
 		return []*client{{name: "calls", pause: 200 * time.Millisecond, close: func() { _ = tokens.Close() }, do: tokens.Put}}, nil
@@ -327,6 +367,9 @@ func (s *scene) admit(ctx context.Context, a *scenario.Actor, hands *sync.WaitGr
 	}
 	return nil, fmt.Errorf("%s has no client", a.ID)
 }
+
+// keptName is the client's whose messages stay in the queue.
+const keptName = "kept"
 
 func (s *scene) actor(id string) *scenario.Actor {
 	i := slices.IndexFunc(s.stage.Actors, func(a *scenario.Actor) bool { return a.ID == id })
@@ -343,7 +386,20 @@ func (s *scene) nodes() (names []string) {
 }
 
 // behind are the service and those that the group stops with it.
-func (s *scene) behind(id string) []string { return s.services[slices.Index(s.services, id):] }
+func (s *scene) behind(id string) []string {
+	if id == s.clone {
+		return []string{id}
+	}
+	return s.services[slices.Index(s.services, id):]
+}
+
+// everything is all services, those of the group first.
+func (s *scene) everything() []string {
+	if s.clone == "" {
+		return s.services
+	}
+	return slices.Concat(s.services, []string{s.clone})
+}
 
 // allServed returns when each client was acknowledged something that it asked for after t.
 func (s *scene) allServed(ctx context.Context, t time.Time) error {
@@ -371,8 +427,13 @@ func (s *scene) look(ctx context.Context) (at where, err error) {
 	if err != nil {
 		return at, err
 	}
-	if err := well(st, len(s.cluster.Nodes()), s.services); err != nil {
+	if err := s.well(st); err != nil {
 		return at, err
+	}
+	for _, r := range st.Resource(s.clone) {
+		if r.Role == promoted {
+			at.promoted = r.On[0].Name
+		}
 	}
 	at.active, at.dc = st.Running(s.services[0])[0], st.DC
 	for _, n := range s.cluster.Nodes() {
@@ -417,7 +478,9 @@ func (s *scene) draw(n int, at where) (acts []act, gaps []time.Duration) {
 			pick -= able[i].weight
 		}
 		// Of its own numbers, so that one fault does not change what the next one is.
-		acts = append(acts, able[i].draw(s, rand.New(rand.NewPCG(rng.Uint64(), uint64(n))), at))
+		a := able[i].draw(s, rand.New(rand.NewPCG(rng.Uint64(), uint64(n))), at)
+		s.beside(&a)
+		acts = append(acts, a)
 	}
 	for len(gaps) < len(acts) {
 		gaps = append(gaps, between(rng, 0, 4*time.Second))
@@ -427,22 +490,47 @@ func (s *scene) draw(n int, at where) (acts []act, gaps []time.Duration) {
 
 // together adds to the faults of a step what they excuse only because they overlap.
 func (s *scene) together(acts []act) {
-	striking, away := 0, map[string]bool{}
+	group, clone, away := 0, 0, map[string]bool{}
 	for _, a := range acts {
-		if len(a.Restart)+len(a.Handicapped) > 0 {
-			striking++
+		touched := slices.Concat(a.Restart, a.Handicapped)
+		if slices.ContainsFunc(touched, s.has) {
+			group++
+		}
+		if slices.ContainsFunc(touched, s.ofClone) {
+			clone++
 		}
 		for _, n := range a.Fence {
 			away[n] = true
 		}
 	}
 	for i, a := range acts {
-		// One may strike the start after another, or what it handicaps cannot start; Pacemaker has the group move then. And where the
-		// majority is away, all that runs on the others is stopped.
-		if len(a.Restart) > 0 && striking > 1 || len(a.Fence) > 0 && len(away) > 1 {
-			acts[i].Restart, acts[i].Move = s.services, true
+		lost := len(a.Fence) > 0 && len(away) > 1 // where the majority is away, all that runs on the others is stopped
+		// One may strike the start after another, or what it handicaps cannot start; Pacemaker has the group move then.
+		if lost || group > 1 && slices.ContainsFunc(a.Restart, s.has) {
+			acts[i].Restart, acts[i].Move = slices.Concat(s.services, slices.DeleteFunc(slices.Clone(a.Restart), s.has)), true
+		}
+		// One may strike the broker that is promoted after another, or before the one that came back has everything.
+		if s.clone != "" && (lost || clone > 1 && slices.ContainsFunc(a.Restart, s.ofClone)) {
+			acts[i].Restart = append(slices.DeleteFunc(slices.Clone(acts[i].Restart), s.ofClone), s.clone)
 		}
 	}
+}
+
+// ofClone says whether what a fault names is the clone, or one of its instances.
+func (s *scene) ofClone(id string) bool {
+	id, _, _ = strings.Cut(id, "@")
+	return s.clone != "" && id == s.clone
+}
+
+// beside adds to a fault what it excuses of a service that is not in the group.
+func (s *scene) beside(a *act) {
+	if s.clone == "" {
+		return
+	}
+	for _, n := range a.Fence {
+		a.Restart = slices.Concat(a.Restart, []string{check.Instance(s.clone, n)})
+	}
+	a.Lacks = slices.Concat(a.Lacks, []string{saysBehind})
 }
 
 // step is the faults that are drawn for it, and the wait for all to be well again. An error says that it never was.
@@ -474,8 +562,14 @@ func (s *scene) step(ctx context.Context, n int) error {
 			said += ", and after " + gaps[i-1].Round(100*time.Millisecond).String() + " "
 		}
 		said += strings.TrimSpace(a.Kind + " " + a.Target)
+		if s.clone != "" && a.Target == s.clone {
+			said += " on " + a.Node
+		}
 	}
 	said += fmt.Sprintf("; active %s, DC %s", at.active, at.dc)
+	if at.promoted != "" {
+		said += ", promoted " + at.promoted
+	}
 	s.history.Add(step)
 	began := time.Now()
 	var hands sync.WaitGroup
@@ -551,7 +645,7 @@ func (s *scene) wellNow(ctx context.Context) error {
 		return err
 	}
 	s.overseer.note(st)
-	if err := well(st, len(s.cluster.Nodes()), s.services); err != nil {
+	if err := s.well(st); err != nil {
 		return err
 	}
 	if err := s.cluster.IdleSince(ctx, st); err != nil {
@@ -601,6 +695,11 @@ func (s *scene) count(ctx context.Context, stop func(), hands *sync.WaitGroup) e
 	}
 	stop()
 	hands.Wait()
+	if s.kept != nil {
+		list, err := s.kept.numbers(ctx)
+		errs = append(errs, err)
+		s.history.Add(check.Event{Kind: check.Final, Who: keptName, Numbers: list})
+	}
 	d, err := openDatabase(s.cluster.Dial, time.Minute)
 	if err != nil {
 		return err

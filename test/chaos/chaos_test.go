@@ -156,12 +156,12 @@ func (s *scene) atLeast(ctx context.Context, n int) error {
 
 // steal takes a message that is somebody else's.
 func (s *scene) steal(ctx context.Context) error {
-	conn, session, err := scenario.DialAMQP(ctx, s.cluster.Dial, amqpAddress)
+	conn, session, err := scenario.DialAMQP(ctx, s.cluster.Dial, s.queue.addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	r, err := session.NewReceiver(ctx, queueName, &amqp.ReceiverOptions{Credit: 5})
+	r, err := session.NewReceiver(ctx, s.queue.name, &amqp.ReceiverOptions{Credit: 5})
 	if err != nil {
 		return err
 	}
@@ -229,6 +229,58 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+// What is aimed at a broker beside the group leaves the group alone, and what is aimed at the group leaves the broker alone.
+func TestDrawReplicated(t *testing.T) {
+	at := where{active: "node2", dc: "node1", passive: []string{"node1", "node3"}, promoted: "node3"}
+	s := &scene{Config: Config{Seed: 7, Most: 1}, services: []string{"db", "haproxy"}, clone: "qpidd", cluster: &cluster.Cluster{}}
+	struck := 0
+	for step := range 2000 {
+		acts, _ := s.draw(step, at)
+		f := acts[0].Fault
+		brokers := slices.ContainsFunc(f.Restart, func(id string) bool { return strings.HasPrefix(id, "qpidd") })
+		group := slices.ContainsFunc(f.Restart, s.has)
+		if f.Target != "qpidd" {
+			if brokers && len(f.Fence) == 0 && f.Kind != "standby" && f.Kind != "kill an agent" {
+				t.Errorf("%+v restarts a broker", f)
+			}
+			continue
+		}
+		struck++
+		if group || f.Move || f.Node == "" || !brokers && len(f.Handicapped) == 0 {
+			t.Errorf("%+v", f)
+		}
+		for _, n := range f.Fence {
+			if !slices.Contains(f.Restart, check.Instance("qpidd", n)) {
+				t.Errorf("%+v does not excuse the broker of %s", f, n)
+			}
+		}
+	}
+	if struck < 200 {
+		t.Errorf("of 2000 faults %d are aimed at a broker", struck)
+	}
+}
+
+// The broker is replicated where that is asked for, and by a seed only where it can be.
+func TestGroups(t *testing.T) {
+	g, err := ParseGroup("units,replicated")
+	if err != nil || g != (Group{Units: true, Replicated: true}) || g.String() != "units,replicated" {
+		t.Errorf("%+v, %v", g, err)
+	}
+	if _, err := ParseGroup("twice"); err == nil {
+		t.Error("twice is a group")
+	}
+	_, missing := scenario.ReplicatedBroker()
+	count := 0
+	for seed := range 24 {
+		if GroupOf(seed).Replicated {
+			count++
+		}
+	}
+	if (missing == nil) != (count > 0) || count > 12 {
+		t.Errorf("%d of 24 campaigns have a replicated broker, though: %v", count, missing)
+	}
+}
+
 // Faults that overlap may excuse more than each of them.
 func TestTogether(t *testing.T) {
 	s := &scene{services: []string{"db", "qpidd", "haproxy"}}
@@ -258,6 +310,39 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// What overlaps in the group excuses nothing of the brokers beside it, nor the other way round.
+func TestTogetherReplicated(t *testing.T) {
+	s := &scene{services: []string{"db", "haproxy"}, clone: "qpidd"}
+	db := act{Fault: check.Fault{Kind: "kill", Restart: s.behind("db")}}
+	api := act{Fault: check.Fault{Kind: "kill", Restart: s.behind("haproxy")}}
+	broker := func(node string) act {
+		return act{Fault: check.Fault{Kind: "kill", Restart: []string{check.Instance("qpidd", node)}}}
+	}
+	cut := func(node string) act {
+		a := act{Fault: check.Fault{Kind: "power cut", Fence: []string{node}}}
+		s.beside(&a)
+		return a
+	}
+	for _, c := range []struct {
+		acts         []act
+		moves, whole bool
+	}{
+		{[]act{db, broker("node1")}, false, false},
+		{[]act{db, api, broker("node1")}, true, false},
+		{[]act{broker("node1"), broker("node2")}, false, true},
+		{[]act{broker("node1"), cut("node2")}, false, true},
+		{[]act{db, cut("node2")}, false, false},
+		{[]act{cut("node1"), cut("node2")}, true, true},
+	} {
+		s.together(c.acts)
+		moves := slices.ContainsFunc(c.acts, func(a act) bool { return a.Move })
+		whole := slices.ContainsFunc(c.acts, func(a act) bool { return slices.Contains(a.Restart, "qpidd") })
+		if moves != c.moves || whole != c.whole {
+			t.Errorf("%+v: all of the group may move: %v, want %v; all brokers may be restarted: %v, want %v", c.acts, moves, c.moves, whole, c.whole)
+		}
+	}
+}
+
 // What is not well is told, one thing at a time.
 func TestWell(t *testing.T) {
 	made := func(change func(*cluster.Status)) *cluster.Status {
@@ -272,8 +357,31 @@ func TestWell(t *testing.T) {
 		change(&s)
 		return &s
 	}
+	instance := func(node, role string) cluster.ResourceStatus {
+		r := cluster.ResourceStatus{ID: "broker", Role: role, Active: true, Managed: true}
+		r.On = append(r.On, struct {
+			Name string `xml:"name,attr"`
+		}{node})
+		return r
+	}
+	for want, roles := range map[string][]string{
+		"":                   {"Promoted", "Unpromoted"},
+		"of 2 instances":     {"Promoted"},
+		"map[Unpromoted:2]":  {"Unpromoted", "Unpromoted"},
+		"map[Promoted:2]":    {"Promoted", "Promoted"},
+		"broker is Stopping": {"Promoted", "Stopping"},
+	} {
+		err := well(made(func(s *cluster.Status) {
+			for i, role := range roles {
+				s.Resources = append(s.Resources, instance(s.Nodes[i].Name, role))
+			}
+		}), 2, []string{"db", "qpidd"}, "broker")
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
+			t.Errorf("%v: %s, want %q", roles, got, want)
+		}
+	}
 	services := []string{"db", "qpidd"}
-	if err := well(made(func(*cluster.Status) {}), 2, services); err != nil {
+	if err := well(made(func(*cluster.Status) {}), 2, services, ""); err != nil {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*cluster.Status){
@@ -287,7 +395,7 @@ func TestWell(t *testing.T) {
 		"managed false":    func(s *cluster.Status) { s.Resources[0].Managed = false },
 		"is on node2":      func(s *cluster.Status) { s.Resources[1].On[0].Name = "node2" },
 	} {
-		if err := well(made(change), 2, services); err == nil || !strings.Contains(err.Error(), want) {
+		if err := well(made(change), 2, services, ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}

@@ -72,9 +72,8 @@ func short(err error) string { return fmt.Sprintf("%.100s", err) }
 func (c *client) served(t time.Time) bool { return c.last.Load() > t.UnixNano() }
 
 const (
-	sqlAddress  = scenario.FloatingIP + ":3306"
-	amqpAddress = scenario.FloatingIP + ":5672"
-	apiAddress  = scenario.FloatingIP + ":8778"
+	sqlAddress = scenario.FloatingIP + ":3306"
+	apiAddress = scenario.FloatingIP + ":8778"
 	// patience is how long a client waits for an answer. It has the kernel give up a connection to an address that has moved.
 	patience = time.Second
 )
@@ -162,6 +161,8 @@ func (d *database) numbers(ctx context.Context, table string) ([]int, error) {
 // queue is the broker as a producer and a consumer use it, each over a connection of its own.
 type queue struct {
 	dial    scenario.Dialer
+	addr    string
+	name    string
 	history *check.History
 	conn    *amqp.Conn
 	send    *amqp.Sender
@@ -170,8 +171,6 @@ type queue struct {
 	received map[int]bool
 	changed  time.Time // when something came last
 }
-
-const queueName = "chaos"
 
 func (q *queue) drop() {
 	if q.conn != nil {
@@ -183,10 +182,10 @@ func (q *queue) drop() {
 // sender connects, and makes the queue if there is none.
 func (q *queue) sender(ctx context.Context) (err error) {
 	var session *amqp.Session
-	if q.conn, session, err = scenario.DialAMQP(ctx, q.dial, amqpAddress); err != nil {
+	if q.conn, session, err = scenario.DialAMQP(ctx, q.dial, q.addr); err != nil {
 		return err
 	}
-	q.send, err = scenario.DurableQueue(ctx, q.conn, session, queueName)
+	q.send, err = scenario.DurableQueue(ctx, q.conn, session, q.name)
 	return err
 }
 
@@ -223,14 +222,14 @@ func (q *queue) consume(ctx context.Context) {
 func (q *queue) receive(ctx context.Context) error {
 	connecting, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
-	conn, session, err := scenario.DialAMQP(connecting, q.dial, amqpAddress)
+	conn, session, err := scenario.DialAMQP(connecting, q.dial, q.addr)
 	if conn != nil {
 		defer func() { go conn.Close() }()
 	}
 	if err != nil {
 		return err
 	}
-	r, err := session.NewReceiver(connecting, queueName, &amqp.ReceiverOptions{Credit: 50})
+	r, err := session.NewReceiver(connecting, q.name, &amqp.ReceiverOptions{Credit: 50})
 	if err != nil {
 		return err
 	}
@@ -271,6 +270,42 @@ func (q *queue) drained(ctx context.Context) error {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// numbers takes all messages out, when nobody else does.
+func (q *queue) numbers(ctx context.Context) (list []int, err error) {
+	conn, session, err := scenario.DialAMQP(ctx, q.dial, q.addr)
+	if conn != nil {
+		defer func() { go conn.Close() }()
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := session.NewReceiver(ctx, q.name, &amqp.ReceiverOptions{Credit: 100})
+	if err != nil {
+		return nil, err
+	}
+	list = []int{}
+	for {
+		wait, cancel := context.WithTimeout(ctx, 5*patience)
+		m, err := r.Receive(wait, nil)
+		late := wait.Err() != nil
+		cancel()
+		if err != nil {
+			if late && ctx.Err() == nil {
+				return list, nil // that was the last
+			}
+			return nil, err
+		}
+		n, err := scenario.NumberIn(m)
+		if err != nil {
+			n = -1 // a message that nobody sent
+		}
+		list = append(list, n)
+		if err := r.AcceptMessage(ctx, m); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -33,7 +33,8 @@ var commandFaults = []fault{
 		return a
 	}},
 	{"break and mend the configuration", 2, func(s *scene, rng *rand.Rand, at where) act {
-		id := s.services[rng.IntN(len(s.services))]
+		all := s.everything()
+		id := all[rng.IntN(len(all))]
 		long := between(rng, time.Second, 12*time.Second)
 		a := act{Fault: check.Fault{
 			Kind: "break and mend the configuration", Target: id, Node: at.active, Handicapped: []string{id}, Bound: check.Spared, Words: []string{saysBroken},

@@ -21,6 +21,7 @@ import (
 type where struct {
 	active, dc string
 	passive    []string
+	promoted   string // where the clone is, if there is one
 }
 
 // act is a fault that was drawn. do has it strike, and takes back what would not go away by itself.
@@ -37,7 +38,7 @@ type fault struct {
 }
 
 // faults are all there are.
-var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults, scarceFaults, storageFaults, networkFaults, commandFaults)
+var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults, scarceFaults, storageFaults, networkFaults, commandFaults, replicatedFaults)
 
 // Kinds are the names of all faults.
 func Kinds() (names []string) {
@@ -70,13 +71,24 @@ const (
 
 // striking is a fault that befalls a service, and with it what stands behind it in the group.
 func (s *scene) striking(rng *rand.Rand, at where, kind string, bound time.Duration, words ...string) act {
-	id := s.services[rng.IntN(len(s.services))]
+	all := s.everything()
+	id := all[rng.IntN(len(all))]
+	if id == s.clone {
+		return s.strikingInstance(rng, at, kind, bound, words...)
+	}
 	return act{Fault: check.Fault{Kind: kind, Target: id, Node: at.active, Restart: s.behind(id), Bound: bound, Words: words, Lacks: []string{saysLacks}}}
 }
 
 // all is a fault that may stop and move all of the group.
 func (s *scene) all(at where, kind string, bound time.Duration, words ...string) act {
 	return act{Fault: check.Fault{Kind: kind, Node: at.active, Restart: s.services, Move: true, Bound: bound, Words: words, Lacks: []string{saysLacks}}}
+}
+
+// moves says that the group may be somewhere else after the fault, if it is the group's.
+func (s *scene) moves(a *act) {
+	if a.Target != s.clone {
+		a.Restart, a.Move = s.services, true
+	}
 }
 
 // on is a fault of a node: it may be fenced, and if it is the active one, the group is elsewhere then.
@@ -100,11 +112,24 @@ func someone(rng *rand.Rand, at where) string {
 	return at.passive[which%len(at.passive)]
 }
 
-// signal sends a signal to the service's daemon, if there is one.
-func (s *scene) signal(id string, sig syscall.Signal) error {
-	d, ok := s.actor(id).Watch.Now()
+// daemon is the one that a fault is aimed at.
+func (s *scene) daemon(f check.Fault) (scenario.Daemon, error) {
+	node := ""
+	if f.Target == s.clone {
+		node = f.Node
+	}
+	d, ok := s.actor(f.Target).Watch.NowOn(node)
 	if !ok {
-		return fmt.Errorf("%s does not run", id)
+		return d, fmt.Errorf("%s does not run", f.Target)
+	}
+	return d, nil
+}
+
+// signal sends a signal to the daemon that the fault is aimed at, if there is one.
+func (s *scene) signal(f check.Fault, sig syscall.Signal) error {
+	d, err := s.daemon(f)
+	if err != nil {
+		return err
 	}
 	return d.Signal(sig)
 }
@@ -114,7 +139,7 @@ func signals(kind string, sig syscall.Signal, bound time.Duration, told bool, wo
 	return func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, kind, bound, words...)
 		a.Told = told
-		a.do = func(context.Context) error { return s.signal(a.Target, sig) }
+		a.do = func(context.Context) error { return s.signal(a.Fault, sig) }
 		return a
 	}
 }
@@ -149,11 +174,11 @@ var serviceFaults = []fault{
 		a := s.striking(rng, at, "freeze for a moment", 30*time.Second, saysFrozen, saysKilled)
 		long := between(rng, 100*time.Millisecond, 3*time.Second)
 		a.do = func(ctx context.Context) error {
-			d, ok := s.actor(a.Target).Watch.Now()
-			if !ok {
-				return fmt.Errorf("%s does not run", a.Target)
+			d, err := s.daemon(a.Fault)
+			if err != nil {
+				return err
 			}
-			err := d.Signal(syscall.SIGSTOP)
+			err = d.Signal(syscall.SIGSTOP)
 			sleep(ctx, long)
 			_ = d.Signal(syscall.SIGCONT) // it may have been killed for it
 			return err
@@ -163,9 +188,9 @@ var serviceFaults = []fault{
 	{"kill a child", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "kill a child", 20*time.Second)
 		a.do = func(ctx context.Context) error {
-			d, ok := s.actor(a.Target).Watch.Now()
-			if !ok {
-				return fmt.Errorf("%s does not run", a.Target)
+			d, err := s.daemon(a.Fault)
+			if err != nil {
+				return err
 			}
 			return s.shell(ctx, d.Node, `for f in /proc/`+strconv.Itoa(d.PID)+`/task/*/children; do read -r c _ <$f && kill -9 $c; done; :`)
 		}
@@ -178,6 +203,7 @@ var serviceFaults = []fault{
 	{"freeze during a stop", 3, duringStop("freeze during a stop", signalled(syscall.SIGSTOP), saysFrozen, saysKilled)},
 	{"remove traces", 3, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "remove traces", 60*time.Second, `socket|pid file`)
+		s.whole(&a)
 		long := between(rng, 2*time.Second, 8*time.Second)
 		a.do = func(ctx context.Context) error {
 			err := s.shell(ctx, a.Node, "rm -rf "+files[a.Target].traces)
@@ -199,14 +225,17 @@ var serviceFaults = []fault{
 // breaking has a service not come up again on some nodes, for a while.
 func (s *scene) breaking(rng *rand.Rand, at where, kind string, bound time.Duration, nodes ...string) act {
 	a := s.striking(rng, at, kind, bound, saysKilled, saysBroken)
-	a.Restart, a.Move = s.services, true
+	s.moves(&a)
+	if a.Target == s.clone && len(nodes) == 1 {
+		nodes = []string{a.Node}
+	}
 	long := between(rng, 5*time.Second, 25*time.Second)
 	f := files[a.Target]
 	a.do = func(ctx context.Context) (err error) {
 		for _, n := range nodes {
 			err = errors.Join(err, s.shell(ctx, n, f.spoil()))
 		}
-		err = errors.Join(err, s.signal(a.Target, syscall.SIGKILL))
+		err = errors.Join(err, s.signal(a.Fault, syscall.SIGKILL))
 		sleep(ctx, long)
 		for _, n := range nodes {
 			err = errors.Join(err, s.insist(ctx, n, f.mend()))
@@ -229,21 +258,19 @@ func signalled(sig syscall.Signal) strike {
 func duringStart(kind string, hit strike, words ...string) func(*scene, *rand.Rand, where) act {
 	return func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, kind, 90*time.Second, words...)
-		a.Restart, a.Move = s.services, true
+		s.moves(&a)
 		late := between(rng, time.Millisecond, time.Second)
 		a.do = func(ctx context.Context) error {
-			w := s.actor(a.Target).Watch
-			d, ok := w.Now()
-			if !ok {
-				return fmt.Errorf("%s does not run", a.Target)
+			d, err := s.daemon(a.Fault)
+			if err != nil {
+				return err
 			}
 			if err := d.Signal(syscall.SIGKILL); err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 			defer cancel()
-			d, err := w.WaitOther(ctx, d)
-			if err != nil {
+			if d, err = s.actor(a.Target).Watch.WaitOther(ctx, d); err != nil {
 				return err
 			}
 			sleep(ctx, late)
@@ -258,15 +285,16 @@ func duringStart(kind string, hit strike, words ...string) func(*scene, *rand.Ra
 func duringStop(kind string, hit strike, words ...string) func(*scene, *rand.Rand, where) act {
 	return func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, kind, 90*time.Second, words...)
+		s.whole(&a)
 		late := between(rng, time.Millisecond, 500*time.Millisecond)
 		a.do = func(ctx context.Context) error {
-			d, ok := s.actor(a.Target).Watch.Now()
-			if !ok {
-				return fmt.Errorf("%s does not run", a.Target)
+			d, err := s.daemon(a.Fault)
+			if err != nil {
+				return err
 			}
 			restarted := make(chan error, 1)
 			go func() { restarted <- s.restart(ctx, a.Target) }()
-			err := s.stopping(ctx, a.Target, d)
+			err = s.stopping(ctx, a.Target, d)
 			if err == nil {
 				sleep(ctx, late)
 				_ = hit(ctx, d) // it may be gone by now
@@ -294,6 +322,9 @@ var platformFaults = []fault{
 	{"unmount lazily", 4, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.all(at, "unmount lazily", 90*time.Second, `mount`)
 		a.Target = []string{scenario.DataDir, scenario.BrokerDir}[rng.IntN(2)]
+		if s.clone != "" { // each broker keeps what it has on its own node's disk
+			a.Target = scenario.DataDir
+		}
 		a.do = func(ctx context.Context) error { return s.shell(ctx, at.active, "umount -l "+a.Target) }
 		return a
 	}},
@@ -340,6 +371,9 @@ var platformFaults = []fault{
 	{"kill an agent", 2, func(s *scene, _ *rand.Rand, at where) act {
 		a := s.all(at, "kill an agent", 60*time.Second)
 		a.Mute = true
+		if s.clone != "" {
+			a.Restart = slices.Concat(a.Restart, []string{check.Instance(s.clone, at.active)})
+		}
 		a.do = func(ctx context.Context) error {
 			for end := time.Now().Add(15 * time.Second); time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, time.Millisecond) {
 				for _, d := range scenario.Processes(s.cluster, "openstack-ocf") {
@@ -384,6 +418,9 @@ var operatorFaults = []fault{
 	}},
 	{"standby", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.all(at, "standby", 60*time.Second)
+		if s.clone != "" {
+			a.Restart = slices.Concat(a.Restart, []string{check.Instance(s.clone, at.active)})
+		}
 		long := between(rng, 0, 8*time.Second)
 		a.do = func(ctx context.Context) error {
 			err := s.tool(ctx, "pcs", "node", "standby", at.active)
@@ -394,11 +431,13 @@ var operatorFaults = []fault{
 	}},
 	{"restart", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "restart", 45*time.Second)
+		s.whole(&a)
 		a.do = func(ctx context.Context) error { return s.restart(ctx, a.Target) }
 		return a
 	}},
 	{"disable", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "disable", 60*time.Second)
+		s.whole(&a)
 		long := between(rng, 0, 8*time.Second)
 		a.do = func(ctx context.Context) error {
 			err := s.tool(ctx, "pcs", "resource", "disable", a.Target)
@@ -425,7 +464,7 @@ var operatorFaults = []fault{
 		long := between(rng, 0, 5*time.Second)
 		a.do = func(ctx context.Context) error {
 			err := s.tool(ctx, "pcs", "property", "set", "maintenance-mode=true")
-			err = errors.Join(err, s.signal(a.Target, sig))
+			err = errors.Join(err, s.signal(a.Fault, sig))
 			sleep(ctx, long)
 			return errors.Join(err, s.takeBack(ctx, "pcs", "property", "set", "maintenance-mode=false"))
 		}
@@ -433,6 +472,7 @@ var operatorFaults = []fault{
 	}},
 	{"change a parameter", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "change a parameter", 45*time.Second)
+		s.whole(&a)
 		parameter := map[string]string{"db": "preflush=%ds", "haproxy": "soft_stop=%ds", "qpidd": "degraded_queue_percent=8%d", "consoleauth": "log=/var/log/nova/chaos%d.log"}[a.Target]
 		value := fmt.Sprintf(parameter, 1+rng.IntN(9))
 		a.do = func(ctx context.Context) error {
@@ -504,6 +544,9 @@ func (s *scene) takeBack(ctx context.Context, argv ...string) error {
 
 // restart restarts a resource. The command disables it first, and if its node dies then, it is the operator who enables it again.
 func (s *scene) restart(ctx context.Context, id string) error {
+	if id == s.clone {
+		id += "-clone"
+	}
 	err := s.tool(ctx, "crm_resource", "--restart", "--resource", id)
 	if err != nil {
 		err = errors.Join(err, s.takeBack(ctx, "pcs", "resource", "enable", id))
@@ -539,7 +582,7 @@ func (s *scene) avoid(node string) func() {
 func (s *scene) stopping(ctx context.Context, id string, d scenario.Daemon) error {
 	agent := "/" + path.Base(strings.ReplaceAll(s.actor(id).Agent, ":", "/"))
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, 10*time.Millisecond) {
-		if now, ok := s.actor(id).Watch.Now(); !ok || now != d {
+		if now, ok := s.actor(id).Watch.NowOn(d.Node); !ok || now != d {
 			return fmt.Errorf("%s was stopped before anybody saw it", id)
 		}
 		for _, p := range scenario.Processes(s.cluster, "openstack-ocf") {

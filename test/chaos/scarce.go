@@ -54,9 +54,9 @@ var scarceFaults = []fault{
 	{"run out of memory", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "run out of memory", 20*time.Second, saysStarved)
 		a.do = func(ctx context.Context) error {
-			d, ok := s.actor(a.Target).Watch.Now()
-			if !ok {
-				return fmt.Errorf("%s does not run", a.Target)
+			d, err := s.daemon(a.Fault)
+			if err != nil {
+				return err
 			}
 			return starve(ctx, d)
 		}
@@ -67,9 +67,9 @@ var scarceFaults = []fault{
 	{"a child runs out of memory", 1, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "a child runs out of memory", 20*time.Second)
 		a.do = func(ctx context.Context) error {
-			d, ok := s.actor(a.Target).Watch.Now()
-			if !ok {
-				return fmt.Errorf("%s does not run", a.Target)
+			d, err := s.daemon(a.Fault)
+			if err != nil {
+				return err
 			}
 			lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", d.HostPID()))
 			for _, list := range lists {

@@ -68,7 +68,7 @@ var storageFaults = []fault{
 			err := s.shell(ctx, at.active, `set -e; mount -t tmpfs -o mode=755 tmpfs /mnt; cp -a --attributes-only /var/log/. /mnt/
 				mount -o remount,nr_blocks=$(($(df --output=used -B4096 /mnt | tail -n1) + 1)) /mnt; dd if=/dev/zero of=/mnt/chaos.fill bs=4096 count=2 2>/dev/null || :
 				mount --move /mnt /var/log`)
-			err = errors.Join(err, s.signal(a.Target, syscall.SIGKILL))
+			err = errors.Join(err, s.signal(a.Fault, syscall.SIGKILL))
 			sleep(ctx, long)
 			return errors.Join(err, s.undo(context.WithoutCancel(ctx), at.active, "umount -l /var/log"))
 		}
@@ -111,7 +111,7 @@ func (s *scene) repair(ctx context.Context, id string) error {
 func fillUp(kind, dir string) func(*scene, *rand.Rand, where) act {
 	return func(s *scene, rng *rand.Rand, at where) act {
 		node, long := someone(rng, at), between(rng, 2*time.Second, 15*time.Second)
-		a := act{Fault: check.Fault{Kind: kind, Node: node, Target: node, Handicapped: s.services, Bound: check.Spared, Words: []string{saysFull}}}
+		a := act{Fault: check.Fault{Kind: kind, Node: node, Target: node, Handicapped: s.everything(), Bound: check.Spared, Words: []string{saysFull}}}
 		a.do = func(ctx context.Context) error {
 			// A limit of what is there already, for without one they take half of the machine's memory each.
 			err := s.shell(ctx, node, fmt.Sprintf(`set -e; used=$(df --output=used -B4096 %[1]s | tail -n1); mount -o remount,nr_blocks=$((used + 1)) %[1]s; dd if=/dev/zero of=%[1]s/chaos.fill bs=4096 count=2 2>/dev/null || :`, dir))

@@ -28,20 +28,20 @@ func watch(h *check.History, a *scenario.Actor) {
 	})
 }
 
-// watchAddress notes which nodes have the group's address, until ctx ends.
-func watchAddress(ctx context.Context, c *cluster.Cluster, h *check.History) {
+// watchAddress notes which nodes have an address, until ctx ends: that of a service, or "" of the group.
+func watchAddress(ctx context.Context, c *cluster.Cluster, h *check.History, whose, address string) {
 	const every, mostBlind = 50 * time.Millisecond, 50
 	last, blind := []string{""}, 0
 	for ; ctx.Err() == nil; sleep(ctx, every) {
-		at, err := c.HeldBy(ctx, scenario.FloatingIP)
+		at, err := c.HeldBy(ctx, address)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
 			if blind++; blind == mostBlind { // a node that dies while it is looked at is no news
-				h.Add(check.Event{Kind: check.Blind, Who: scenario.AddressID, Text: err.Error()})
+				h.Add(check.Event{Kind: check.Blind, Who: "ip-" + address, Text: err.Error()})
 			}
 		case !slices.Equal(at, last):
-			h.Add(check.Event{Kind: check.Held, Nodes: at})
+			h.Add(check.Event{Kind: check.Held, Who: whose, Nodes: at})
 			last, blind = at, 0
 		default:
 			blind = 0
@@ -167,9 +167,16 @@ func (o *overseer) note(s *cluster.Status) {
 	}
 }
 
-// well says what is not as it should be: all nodes online, all resources started once and managed, and the services on one
-// node.
-func well(s *cluster.Status, nodes int, services []string) error {
+// promoted is Pacemaker's word for the role of the one instance that is above the others.
+const promoted = "Promoted"
+
+func (s *scene) well(st *cluster.Status) error {
+	return well(st, len(s.cluster.Nodes()), s.services, s.clone)
+}
+
+// well says what is not as it should be: all nodes online, all resources started once and managed, the services on one node, and
+// the clone on all of them, promoted on one.
+func well(s *cluster.Status, nodes int, services []string, clone string) error {
 	if s.DC == "" || !s.Quorum || len(s.Nodes) != nodes {
 		return fmt.Errorf("DC %q, quorum %v, %d nodes", s.DC, s.Quorum, len(s.Nodes))
 	}
@@ -178,9 +185,14 @@ func well(s *cluster.Status, nodes int, services []string) error {
 			return fmt.Errorf("%s: online %v, unclean %v, pending %v, standby %v", n.Name, n.Online, n.Unclean, n.Pending, n.Standby)
 		}
 	}
-	at := ""
+	at, roles := "", map[string]int{}
 	for _, r := range s.Resources {
-		if r.Failed || r.Blocked || !r.Managed || r.Role != "Started" || r.Pending != "" && r.Pending != "Monitoring" || len(r.On) != 1 {
+		id, _, _ := strings.Cut(r.ID, ":")
+		if id == clone {
+			roles[r.Role]++
+		}
+		right := r.Role == "Started" || id == clone && (r.Role == promoted || r.Role == "Unpromoted")
+		if r.Failed || r.Blocked || !r.Managed || !right || r.Pending != "" && r.Pending != "Monitoring" || len(r.On) != 1 {
 			return fmt.Errorf("%s is %s on %v (pending %q, failed %v, blocked %v, managed %v)", r.ID, r.Role, r.Nodes(), r.Pending, r.Failed, r.Blocked, r.Managed)
 		}
 		if slices.Contains(services, r.ID) {
@@ -191,6 +203,9 @@ func well(s *cluster.Status, nodes int, services []string) error {
 				return fmt.Errorf("%s is on %s, and another service on %s", r.ID, r.On[0].Name, at)
 			}
 		}
+	}
+	if clone != "" && (roles[promoted] != 1 || roles["Unpromoted"]+roles["Started"] != nodes-1) {
+		return fmt.Errorf("of %d instances of %s there are %v", nodes, clone, roles)
 	}
 	return nil
 }

@@ -8,8 +8,9 @@
 // faults overlap at most (2: every third step has two; 1: none has; with more, each step has two to MOST). FROM and TO play these steps
 // of SEED again, alone. KINDS are names of faults, separated by commas; LASTING=1 cleans no failures up between steps, so that bans add
 // up as where nobody looks; GROUP is what the group is made of: native (floating-ip and shared-storage hold address and disks),
-// consoleauth, units (systemd's run the services), separated by commas, or plain (without: the seed says); OUT is a directory for
-// histories and reports. Arguments are histories to be judged anew.
+// consoleauth, units (systemd's run the services), replicated (every node has a broker beside the group, one is promoted, and clients
+// reach that at an address of its own: needs qpidd with its module ha, in PATH or named by QPIDD), separated by commas, or plain
+// (without: the seed says); OUT is a directory for histories and reports. Arguments are histories to be judged anew.
 //
 // SIGTERM, and an interrupt, end it when each cluster's step is over, and what was played is judged; a second one does not wait.
 package main
