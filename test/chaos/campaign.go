@@ -256,6 +256,9 @@ func (s *scene) build(ctx context.Context) error {
 	for _, w := range words {
 		s.Say(w)
 	}
+	if len(s.Kinds) > 0 && !slices.ContainsFunc(s.Kinds, func(k string) bool { return !slices.Contains(s.cannot, k) }) {
+		return fmt.Errorf("this campaign, %v, can have none of %q", s.Group, s.Kinds)
+	}
 	cfg, err := scenario.Config(s.Binary, list...)
 	if err != nil {
 		return err

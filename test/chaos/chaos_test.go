@@ -21,6 +21,7 @@ import (
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/chaos/check"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/clusterqpidd"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -98,6 +99,54 @@ func TestSabotageIsFound(t *testing.T) {
 	}
 }
 
+// replicates skips where there is no broker that does.
+func replicates(t *testing.T) {
+	t.Helper()
+	if _, err := scenario.ReplicatedBroker(); err != nil {
+		t.Skipf("SKIP: %v", err)
+	}
+}
+
+// TestReplicatedBroker plays faults of a broker beside the group.
+func TestReplicatedBroker(t *testing.T) {
+	replicates(t)
+	play(t, Config{From: 1, To: 3, Most: 1, Group: Group{Native: true, Replicated: true}, of: func(step int) (int, []string) {
+		return 1, [][]string{{"kill all brokers"}, {"cut a backup's link"}, {"kill"}}[step-1]
+	}})
+}
+
+// What the judge finds of a replicated broker must get into the history: one more is promoted, and a message taken away.
+func TestSabotageOfBrokersIsFound(t *testing.T) {
+	replicates(t)
+	v := verdict(t, Config{Seed: 1, From: 1, To: 1, Group: Group{Replicated: true}, sabotage: []fault{{"sabotage", 1, func(s *scene, _ *rand.Rand, at where) act {
+		a := act{Fault: check.Fault{Kind: "sabotage", Restart: []string{s.clone}, Bound: time.Minute}}
+		a.do = func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			err := s.steal(ctx, s.kept)
+			backup := s.nodes()[0]
+			if backup == at.promoted {
+				backup = s.nodes()[1]
+			}
+			console, done, cerr := clusterqpidd.Console(ctx, s.cluster, s.cluster.Node(backup))
+			if cerr != nil {
+				return errors.Join(err, cerr)
+			}
+			defer done()
+			return errors.Join(err, console.Promote(ctx))
+		}
+		return a
+	}}}})
+	if v.Count(check.TwoServers) == 0 || !slices.ContainsFunc(v.Problems, func(p check.Problem) bool {
+		return p.Class == check.TwoServers && strings.Contains(p.Text, "is promoted on")
+	}) {
+		t.Errorf("two brokers were promoted, and nobody says so: %v", v.Problems)
+	}
+	if !slices.ContainsFunc(v.Problems, func(p check.Problem) bool { return p.Class == check.Lost && strings.HasPrefix(p.Text, keptName+": ") }) {
+		t.Errorf("a message was taken away, and is not missed: %v", v.Problems)
+	}
+}
+
 // sabotage does what no cluster may let happen.
 func sabotage(s *scene, _ *rand.Rand, at where) act {
 	a := act{Fault: check.Fault{Kind: "sabotage", Bound: time.Minute}}
@@ -120,7 +169,7 @@ func sabotage(s *scene, _ *rand.Rand, at where) act {
 			errs = append(errs, err)
 		}
 		if s.queue != nil && !s.actor("qpidd").Forgets { // the stand-in has nothing to take away
-			errs = append(errs, s.steal(ctx))
+			errs = append(errs, s.steal(ctx, s.queue))
 		}
 		// The shared disk on a second node, and on it what looks like a server.
 		errs = append(errs, s.shell(ctx, at.passive[0], "mount -o ro,noload "+s.stage.Disk+" /mnt && cp /bin/sleep /tmp/mariadbd && cd /mnt && /tmp/mariadbd 2"))
@@ -155,13 +204,13 @@ func (s *scene) atLeast(ctx context.Context, n int) error {
 }
 
 // steal takes a message that is somebody else's.
-func (s *scene) steal(ctx context.Context) error {
-	conn, session, err := scenario.DialAMQP(ctx, s.cluster.Dial, s.queue.addr)
+func (s *scene) steal(ctx context.Context, from *queue) error {
+	conn, session, err := scenario.DialAMQP(ctx, from.dial, from.addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	r, err := session.NewReceiver(ctx, s.queue.name, &amqp.ReceiverOptions{Credit: 5})
+	r, err := session.NewReceiver(ctx, from.name, &amqp.ReceiverOptions{Credit: 5})
 	if err != nil {
 		return err
 	}

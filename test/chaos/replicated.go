@@ -14,12 +14,19 @@ import (
 // saysBehind is what the promoted broker says of others that are away, or not yet back.
 const saysBehind = `brokers are in step`
 
+// electing is how much longer clients wait where the promoted instance was struck: Pacemaker promotes another one when that has been
+// started again, and not before.
+const electing = 15 * time.Second
+
 // strikingInstance is a fault that befalls one instance of the clone: every other time the one that is promoted.
 func (s *scene) strikingInstance(rng *rand.Rand, at where, kind string, bound time.Duration, words ...string) act {
 	half, which := rng.IntN(2) == 0, rng.IntN(3)
 	node := at.promoted
 	if nodes := s.nodes(); !half && len(nodes) > 0 {
 		node = nodes[which%len(nodes)]
+	}
+	if node == at.promoted {
+		bound += electing
 	}
 	return act{Fault: check.Fault{Kind: kind, Target: s.clone, Node: node, Restart: []string{check.Instance(s.clone, node)}, Bound: bound, Words: words}}
 }
