@@ -282,7 +282,7 @@ func TestDraw(t *testing.T) {
 func TestDrawReplicated(t *testing.T) {
 	at := where{active: "node2", dc: "node1", passive: []string{"node1", "node3"}, promoted: "node3"}
 	s := &scene{Config: Config{Seed: 7, Most: 1}, services: []string{"db", "haproxy"}, clone: "qpidd", cluster: &cluster.Cluster{}}
-	struck := 0
+	struck := map[string]int{} // by node
 	for step := range 2000 {
 		acts, _ := s.draw(step, at)
 		f := acts[0].Fault
@@ -294,7 +294,10 @@ func TestDrawReplicated(t *testing.T) {
 			}
 			continue
 		}
-		struck++
+		struck[f.Node]++
+		if f.Kind == "cut a backup's link" && f.Node == at.promoted {
+			t.Errorf("%+v: it is the promoted one's", f)
+		}
 		if group || f.Move || f.Node == "" || !brokers && len(f.Handicapped) == 0 {
 			t.Errorf("%+v", f)
 		}
@@ -304,8 +307,8 @@ func TestDrawReplicated(t *testing.T) {
 			}
 		}
 	}
-	if struck < 200 {
-		t.Errorf("of 2000 faults %d are aimed at a broker", struck)
+	if backups := struck["node1"] + struck["node2"]; struck["node3"] < 100 || backups < 50 || struck["node3"] < backups {
+		t.Errorf("of 2000 faults so many are aimed at the promoted broker of node3 and at the others: %v", struck)
 	}
 }
 

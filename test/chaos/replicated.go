@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,13 +23,18 @@ const electing = 15 * time.Second
 func (s *scene) strikingInstance(rng *rand.Rand, at where, kind string, bound time.Duration, words ...string) act {
 	half, which := rng.IntN(2) == 0, rng.IntN(3)
 	node := at.promoted
-	if nodes := s.nodes(); !half && len(nodes) > 0 {
+	if nodes := at.nodes(); !half {
 		node = nodes[which%len(nodes)]
 	}
 	if node == at.promoted {
 		bound += electing
 	}
 	return act{Fault: check.Fault{Kind: kind, Target: s.clone, Node: node, Restart: []string{check.Instance(s.clone, node)}, Bound: bound, Words: words}}
+}
+
+// nodes are all of them, in their order.
+func (at where) nodes() []string {
+	return slices.Sorted(slices.Values(slices.Concat([]string{at.active}, at.passive)))
 }
 
 // whole says that what strikes one instance of the clone strikes all of them.
@@ -57,7 +63,7 @@ var replicatedFaults = []fault{
 	}},
 	{"cut a backup's link", 4, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.strikingInstance(rng, at, "cut a backup's link", 30*time.Second, `joins anew`)
-		for _, n := range s.nodes() { // the next one, if it is no backup
+		for _, n := range at.nodes() { // the next one, if it is no backup
 			if a.Node == at.promoted && n != at.promoted {
 				a.Node, a.Restart = n, []string{check.Instance(s.clone, n)}
 			}
