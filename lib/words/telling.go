@@ -1,9 +1,14 @@
 package words
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxWords is how many lines are picked.
@@ -24,6 +29,8 @@ const (
 	idle = `(?i)\bnothing is done\.?$|^if this is not the case, make sure\b`
 	// What tells the reader to change or delete files of the daemon's.
 	advice = `(?i)\bmake sure\b.*\bis empty\b|\bplease, clean\b|\b(?:please|either|you (?:can|may|should|must|need|have)|try to|safe to)\b.*\b(?:delete|remove|drop|truncate|repair|aria_chk|myisamchk|force[-_]recovery|tc-heuristic-recover|rm)\b`
+	// InnoDB tells some errors of the system by their number alone.
+	number = `\bfailed with error (\d+)\b`
 	// What differs between repetitions of a message: time stamps, pids, counters.
 	varying = `[0-9]+`
 )
@@ -39,6 +46,16 @@ func without(advice *regexp.Regexp, text string) string {
 	return strings.Join(append(kept, "(Its advice to repair or delete is in the log: copy the data first)"), "")
 }
 
+// named adds what the number of an error means, such as 28.
+func named(text string) string {
+	digits := text[strings.LastIndexByte(text, ' ')+1:]
+	n, err := strconv.Atoi(digits)
+	if err != nil || unix.ErrnoName(syscall.Errno(n)) == "" {
+		return text
+	}
+	return fmt.Sprintf("failed: %v (error %d)", syscall.Errno(n), n)
+}
+
 // Telling picks at most maxWords lines, without their heads: those that speak of trouble, or else the last ones.
 // The first complaints name the cause and the last ones the consequence, so of many the middle goes. Repetitions
 // count once.
@@ -47,6 +64,7 @@ func Telling(lines []string) []string {
 	seen := map[string]bool{}
 	telling, head := regexp.MustCompile(telling), regexp.MustCompile(head)
 	marked, varying := regexp.MustCompile(marked), regexp.MustCompile(varying)
+	numbers := regexp.MustCompile(number)
 	harmless, advice, idle := regexp.MustCompile(harmless), regexp.MustCompile(advice), regexp.MustCompile(idle)
 	for _, line := range lines {
 		before := head.FindString(line)
@@ -55,7 +73,7 @@ func Telling(lines []string) []string {
 		if harmless.MatchString(before+level) && !marked.MatchString(before) || idle.MatchString(text) {
 			continue
 		}
-		said := Line(without(advice, text))
+		said := Line(numbers.ReplaceAllStringFunc(without(advice, text), named))
 		if key := varying.ReplaceAllString(said, "0"); said == "" || seen[key] {
 			continue
 		} else {

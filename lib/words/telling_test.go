@@ -88,6 +88,11 @@ func TestTelling(t *testing.T) {
 			[]string{">>> 'dir /run/redis-data'", "No such file or directory"},
 		},
 		{
+			"InnoDB tells an error of the system by its number",
+			[]string{"2026-11-29  5:12:58 0 [ERROR] InnoDB: preallocating 12582912 bytes for file ./ibtmp1 failed with error 28"},
+			[]string{"InnoDB: preallocating 12582912 bytes for file ./ibtmp1 failed: no space left on device (error 28)"},
+		},
+		{
 			"HAProxy sums up what it said", // an older one has a time before the number of its process
 			[]string{
 				"[NOTICE]   (496) : haproxy version is 2.6.12-1+deb12u4",
