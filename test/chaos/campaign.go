@@ -651,6 +651,13 @@ func (s *scene) wellNow(ctx context.Context) error {
 	if err := s.well(st); err != nil {
 		return err
 	}
+	if s.clone != "" { // Pacemaker may not have noticed yet, and no client does, that a backup has ended
+		for _, n := range s.nodes() {
+			if _, runs := s.actor(s.clone).NowOn(n); !runs {
+				return fmt.Errorf("%s does not run on %s", s.clone, n)
+			}
+		}
+	}
 	if err := s.cluster.IdleSince(ctx, st); err != nil {
 		return err
 	}
