@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // roots are where control groups of systemd may be mounted: version 2 alone, both, version 1 alone.
@@ -69,7 +71,7 @@ func Processes(unit string) ([]int, error) {
 
 func readPids(path string) ([]int, error) {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) { // ENODEV: it was removed after it was opened
 		return nil, nil
 	}
 	if err != nil {
