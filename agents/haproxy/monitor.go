@@ -32,9 +32,10 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 		if err == nil {
 			err = a.health(ctx, r, s, list)
 		}
+		half := errors.Is(err, errHalf) && time.Now().Before(settled)
 		young := ocf.CodeOf(err) == ocf.Generic && !errors.Is(err, errFrozen) && list.young() && time.Now().Before(settled)
 		changed := (errors.Is(err, errChanged) || ocf.CodeOf(err) == ocf.Generic && (list.ended() || a.joined(ctx, s, list))) && time.Now().Before(replaced)
-		if !young && !changed {
+		if !young && !changed && !half {
 			list.release(r)
 			return err
 		}
@@ -196,7 +197,7 @@ func runtime(ctx context.Context, r *ocf.Request, in *instance) (v view, handica
 		return v, nil, err
 	}
 	if in.mastered() && len(in.workers) == 0 {
-		return v, nil, ocf.Errorf(ocf.Generic, "%s is a master without a worker, or a worker without its master: see HAProxy's log", in)
+		return v, nil, in.halved()
 	}
 	m, handicaps, err := askMaster(ctx, r, in)
 	if err != nil {
@@ -225,6 +226,19 @@ func runtime(ctx context.Context, r *ocf.Request, in *instance) (v view, handica
 		do = "give it a stats socket in global, and reload"
 	}
 	return v, append(handicaps, in.String()+" cannot be asked, for none of its sockets can be reached: "+do), nil
+}
+
+// errHalf says that only master or worker is left. Where one has died the other ends too, a moment later, unless it is told
+// to stay or cannot.
+var errHalf = errors.New("half of it has died, see HAProxy's log")
+
+// halved says which half is left: only a worker listens.
+func (in *instance) halved() error {
+	left, lost := "master", "worker"
+	if takesConnections(in) {
+		left, lost = lost, left
+	}
+	return ocf.Errorf(ocf.Generic, "%s is a %s without its %s: %w", in, left, lost, errHalf)
 }
 
 // mastery is what a master says of its workers.
