@@ -25,16 +25,25 @@ type composition struct {
 	name       string
 	foundation scenario.Foundation
 	database   scenario.Service
+	rarely     bool   // monitored only as often, and only as deep, as shell agents are
 	resources  string // of the cluster, as XML
 }
 
-const shell, mixed, native = "shell agents", "our database", "native"
+const shell, mixed, native, rarely, least = "shell agents", "our database", "native", "native as rarely", "the least"
 
 func compositions() []*composition {
 	return []*composition{
 		{name: shell, foundation: scenario.Scripts(), database: scenario.HeartbeatMySQL()},
 		{name: mixed, foundation: scenario.Scripts(), database: scenario.MySQL()},
 		{name: native, foundation: scenario.Native(), database: scenario.MySQL()},
+	}
+}
+
+// references are compositions that nobody would run.
+func references() []*composition {
+	return []*composition{
+		{name: rarely, foundation: scenario.Native(), database: scenario.MySQL(), rarely: true},
+		{name: least, foundation: theLeast(), database: scenario.MySQL()},
 	}
 }
 
@@ -84,6 +93,7 @@ func open(b *testing.B, groups []*composition) *theatre {
 	if err != nil {
 		b.Fatal(err)
 	}
+	cfg.Files = append(cfg.Files, leastFiles()...)
 	cfg.Properties = map[string]string{}
 	for property := range strings.FieldsFuncSeq(os.Getenv("FAILOVER_PROPERTIES"), func(r rune) bool { return r == ',' }) {
 		name, value, _ := strings.Cut(property, "=")
@@ -111,12 +121,15 @@ func open(b *testing.B, groups []*composition) *theatre {
 	for _, g := range groups {
 		const file = "/root/group.xml"
 		script := []string{"pcs cluster cib " + file}
-		for _, args := range []string{
-			fmt.Sprintf("%s %s ip=%s", scenario.AddressID, g.foundation.Address, scenario.FloatingIP),
-			fmt.Sprintf("%s %s device=%s directory=%s fstype=ext4", scenario.StorageID, g.foundation.Storage, t.Disk, scenario.DataDir),
-			fmt.Sprintf("%s %s", g.database.ID, g.database.Agent),
+		for _, r := range []struct{ args, every string }{
+			{fmt.Sprintf("%s %s ip=%s", scenario.AddressID, g.foundation.Address, scenario.FloatingIP), "10s"},
+			{fmt.Sprintf("%s %s device=%s directory=%s fstype=ext4", scenario.StorageID, g.foundation.Storage, t.Disk, scenario.DataDir), "20s"},
+			{fmt.Sprintf("%s %s", g.database.ID, g.database.Agent), "20s"},
 		} {
-			script = append(script, fmt.Sprintf("pcs -f %s resource create %s --group %s", file, args, scenario.GroupID))
+			if g.rarely {
+				r.args += " op monitor timeout=40s interval=" + r.every
+			}
+			script = append(script, fmt.Sprintf("pcs -f %s resource create %s --group %s", file, r.args, scenario.GroupID))
 		}
 		_, err := t.node(b).Shell(step(b), "set -e\n"+strings.Join(script, "\n"))
 		must(err)
@@ -137,6 +150,12 @@ func (t *theatre) node(b *testing.B) *cluster.Node {
 // enact has the cluster run another group.
 func (t *theatre) enact(b *testing.B, g *composition) {
 	b.Helper()
+	// What is taken out of the configuration while it runs is stopped in no order.
+	if _, err := t.node(b).Exec(step(b), "crm_resource", "--resource", scenario.GroupID, "--meta", "--set-parameter", "target-role", "--parameter-value", "Stopped"); err == nil {
+		if err := t.Cluster.WaitIdle(step(b)); err != nil {
+			b.Fatal(err)
+		}
+	}
 	for _, xml := range []string{t.idle, g.resources} {
 		n := t.node(b)
 		err := n.WriteFile(step(b), "/root/resources.xml", []byte(xml), 0o600)
@@ -312,6 +331,16 @@ func chosen[T any](b *testing.B, named string, all []T, name func(T) string) (li
 	return list
 }
 
+// chosenGroups are those that FAILOVER_GROUPS names, the usual ones if it names none.
+func chosenGroups(b *testing.B, usual []*composition) []*composition {
+	b.Helper()
+	named := os.Getenv("FAILOVER_GROUPS")
+	if named == "" {
+		return usual
+	}
+	return chosen(b, named, append(compositions(), references()...), func(g *composition) string { return g.name })
+}
+
 // hog takes a processor each, until the end of the benchmark.
 func hog(b *testing.B, n int) {
 	for range n {
@@ -326,7 +355,7 @@ func hog(b *testing.B, n int) {
 
 // BenchmarkFailover is every fault that a fail-over is for, on one cluster and the same data, by groups that take turns:
 // the address, the storage and the database by shell agents, by ours, and the database alone by ours. FAILOVER_N says how many
-// turns (3), FAILOVER_FAULTS and FAILOVER_GROUPS which, FAILOVER_PROPERTIES what the cluster's properties are besides
+// turns (3), FAILOVER_FAULTS and FAILOVER_GROUPS which ("native as rarely" and "the least" only where named), FAILOVER_PROPERTIES what the cluster's properties are besides
 // (node-action-limit=16), separated by commas, FAILOVER_SVG the file for the picture.
 func BenchmarkFailover(b *testing.B) {
 	b.Run("quiet", func(b *testing.B) { benchmarkFailover(b, "", "bin/failover.svg") })
@@ -343,7 +372,7 @@ func benchmarkFailover(b *testing.B, usual, picture string) {
 		b.Fatal(err)
 	}
 	faults := chosen(b, cmp.Or(os.Getenv("FAILOVER_FAULTS"), usual), acts(), func(a scenario.Act) string { return a.Name })
-	groups := chosen(b, os.Getenv("FAILOVER_GROUPS"), compositions(), func(g *composition) string { return g.name })
+	groups := chosenGroups(b, compositions())
 	t := open(b, groups)
 	defer t.tell(b, picture) // also of what was measured until something went wrong
 	for range times {

@@ -16,7 +16,7 @@ import (
 // that it has run, in so long that the deep monitors have had their turns. FAILOVER_GROUPS says which groups.
 func BenchmarkIdle(b *testing.B) {
 	const long = 60 * time.Second
-	groups := chosen(b, os.Getenv("FAILOVER_GROUPS"), compositions(), func(g *composition) string { return g.name })
+	groups := chosenGroups(b, append(compositions(), references()...))
 	t := open(b, groups)
 	var shells time.Duration
 	for _, g := range groups {
