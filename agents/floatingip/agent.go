@@ -22,8 +22,8 @@ other hosts of the network where it is. A resource of that agent becomes one of 
 The address is the resource: whoever put it there, and at whichever interface of this node it is, it is known, and a stop
 removes it. Only the interface lo has addresses that are not meant, unless nic says lo.
 
-The monitor's level 0 is enough alone: the address is there, at an interface that is switched on and connected.
-Level 10 asks the network whether another host has the address too.`
+The monitor's level 0 is enough alone: the address is there, at an interface that is switched on and connected, and
+no other host has it too, which it asks the network once a minute. Level 10 asks it each time.`
 
 // agent holds the parameters.
 type agent struct {
@@ -71,7 +71,6 @@ func (a *agent) declare() ocf.Agent {
 			{Name: ocf.Start, Timeout: 20 * time.Second, Run: a.in(a.start)},
 			{Name: ocf.Stop, Timeout: 20 * time.Second, Run: a.in(a.stop)},
 			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 2 * time.Second, Run: a.in(a.monitor)},
-			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 60 * time.Second, Depth: 10, Run: a.in(a.monitor)},
 			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: func(context.Context, *ocf.Request) error { return nil }},
 			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validateAll},
 		},

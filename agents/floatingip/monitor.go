@@ -30,8 +30,8 @@ const (
 	listenFirst = 50 * time.Millisecond
 	// first is how long after the address was added a monitor may be that one.
 	first = 20 * time.Second
-	// second is how long after that level 10 has asked for itself, at its usual interval.
-	second = 90 * time.Second
+	// askEvery is how long level 0 goes by what was found, before it asks the network again.
+	askEvery = time.Minute
 )
 
 // in makes an action of one that asks the kernel, in the network namespace that is meant.
@@ -153,8 +153,8 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error
 	case err != nil || teller:
 	case r.Level >= 10:
 		err = a.alone(r, k, *address, link)
-	case !r.Probe() && age(*address) < second:
-		_, err = a.heard(r, *address, link)
+	case !r.Probe():
+		err = a.known(r, k, *address, link)
 	}
 	if !r.Probe() && link.Carrier() && ocf.CodeOf(err) != ocf.Generic && a.arpRefresh > 0 {
 		a.announce(ctx, r, k, *address, link, a.arpRefresh)
@@ -169,13 +169,13 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error
 func age(address rtnl.Address) time.Duration {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return second
+		return first
 	}
 	return time.Duration(now.Nano()) - address.Made
 }
 
-// answer is the file in which who tells the network of an address leaves who else answered for it: of which address, by when it was
-// made, and the MAC; "?" is not known yet, "-" nobody.
+// answer is the file in which whoever asks the network leaves who else answered for an address: of which address, by when it was
+// made, and the MAC; "?" is not known, "-" nobody.
 func (a *agent) answer(r *ocf.Request) string {
 	return filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".answer")
 }
@@ -202,17 +202,24 @@ func (a *agent) hear(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rt
 	}
 }
 
-// heard is what was left by who tells the network of this address; asks is false if nobody does.
-func (a *agent) heard(r *ocf.Request, address rtnl.Address, link rtnl.Link) (asks bool, err error) {
-	b, _ := os.ReadFile(a.answer(r))
+// heard is what was found of this address when the network was asked last, and when that was; ok is false if nobody has asked.
+func (a *agent) heard(r *ocf.Request, address rtnl.Address) (who string, when time.Time, ok bool) {
+	file := a.answer(r)
+	b, _ := os.ReadFile(file)
 	made, who, _ := strings.Cut(string(b), " ")
-	switch {
-	case made != strconv.FormatInt(int64(address.Made), 10):
-		return false, nil
-	case who == "?" || who == "-":
-		return true, nil
+	info, err := os.Stat(file)
+	if err != nil || made != strconv.FormatInt(int64(address.Made), 10) {
+		return "", time.Time{}, false
 	}
-	return true, a.shared(who, link)
+	return who, info.ModTime(), true
+}
+
+// says is what a monitor answers to what was found.
+func (a *agent) says(who string, link rtnl.Link) error {
+	if who == "?" || who == "-" {
+		return nil
+	}
+	return a.shared(who, link)
 }
 
 // shared says that another host has the address. To restart ours would not help.
@@ -239,25 +246,48 @@ func (a *agent) well(address rtnl.Address, link rtnl.Link) error {
 	return nil
 }
 
-// alone is level 10: another host that has the address is told by its hardware address. Right after a start the process that tells
-// the network asks in its place, and level 0 says what it has heard.
+// known is what level 0 says of other hosts that have the address: what was found last, and it asks when that is old. That the
+// network cannot be asked is no fault of the address.
+func (a *agent) known(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) error {
+	who, when, ok := a.heard(r, address)
+	if !ok && age(address) < first { // the start after this one must not wait
+		return nil
+	}
+	if since := time.Since(when); ok && since >= 0 && since < askEvery {
+		return a.says(who, link)
+	}
+	err := a.ask(r, k, address, link, listen)
+	if err != nil && ocf.CodeOf(err) != ocf.Degraded {
+		r.Log.Warn("it is not known whether another host has the address", "error", err)
+		_ = a.leave(r, address, "?")
+		return nil
+	}
+	return err
+}
+
+// alone is level 10, which asks each time, but right after a start, when the process that tells the network asks in its place.
 func (a *agent) alone(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) error {
-	within := listen
-	if age(address) < first {
-		if asks, err := a.heard(r, address, link); asks {
-			return err
-		}
-		within = listenFirst
+	if age(address) >= first {
+		return a.ask(r, k, address, link, listen)
 	}
+	if who, _, ok := a.heard(r, address); ok {
+		return a.says(who, link)
+	}
+	return a.ask(r, k, address, link, listenFirst)
+}
+
+// ask asks the network: another host that has the address is told by its hardware address.
+func (a *agent) ask(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link, within time.Duration) error {
 	mac, err := a.other(r, k, link, within)
-	switch {
-	case err != nil:
+	if err != nil {
 		return failed(err, "cannot ask the network who has %s", a.ip)
-	case mac != nil:
-		return a.shared(mac.String(), link)
 	}
-	_ = os.Remove(a.answer(r)) // whoever had it has it no more
-	return nil
+	who := "-"
+	if mac != nil {
+		who = mac.String()
+	}
+	_ = a.leave(r, address, who) // else it is asked again
+	return a.says(who, link)
 }
 
 // other is the hardware address of another host that has the address, nil if none says so.

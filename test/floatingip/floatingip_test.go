@@ -122,6 +122,25 @@ func TestFaults(t *testing.T) {
 			box.Sh(h.T, "ip -n lan addr del %s/32 dev lan0", ip4)
 			h.With("run_arping", "true").Start()
 		}},
+		{"another host has it later", func(h *host) {
+			const answer = "/run/resource-agents/openstack-floating-ip-*.answer"
+			also := "another host, with MAC " + h.mac("lan", "lan0") + ", has 192.0.2.10 too"
+			minute := func() { box.Sh(h.T, "touch -d '-61 sec' %s", answer) }
+			h.Start()
+			box.Until(h.T, "who tells the network has asked it", func() bool { return strings.HasSuffix(box.Sh(h.T, "cat %s", answer), " -") })
+			box.Sh(h.T, "ip -n lan addr add %s/32 dev lan0", ip4)
+			h.Monitor(0, ocf.OK)
+			minute()
+			h.Monitor(0, ocf.Degraded, also)
+			h.Monitor(0, ocf.Degraded, also)
+			h.Want(ocf.Monitor, ocf.OK) // a probe
+			box.Sh(h.T, "ip -n lan addr del %s/32 dev lan0", ip4)
+			h.Monitor(0, ocf.Degraded, also)
+			minute()
+			h.Monitor(0, ocf.OK)
+			box.Sh(h.T, "rm %s; ip -n lan addr add %s/32 dev lan0", answer, ip4)
+			h.Await(30*time.Second, 0, ocf.Degraded, also) // of an address that was there for long
+		}},
 		{"the first monitor holds nobody up", func(h *host) {
 			h.Start()
 			shortest := time.Hour
