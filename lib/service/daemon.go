@@ -112,7 +112,23 @@ func (of Of) Start(ctx context.Context, r *ocf.Request) error {
 	if err != nil || d.Started == nil {
 		return err
 	}
-	return d.Started(ctx)
+	return d.afterwards(ctx, r)
+}
+
+// afterwards asks what is to be asked of a service that has started. When it has died meanwhile, that is what the start says.
+func (d Daemon) afterwards(ctx context.Context, r *ocf.Request) error {
+	p, err := d.find(ctx, r)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return d.orStarved(r, ocf.Errorf(ocf.Generic, "%w: it died as soon as it served: see its log", d.NotRunning()))
+	}
+	defer p.Close()
+	if err = d.Started(ctx); err != nil && p.Ended() {
+		return d.orStarved(r, Because(p, err))
+	}
+	return err
 }
 
 // Stop returns nil once no process of the service is left. It needs neither

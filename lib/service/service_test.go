@@ -139,6 +139,24 @@ func TestTwoStartsAtOnceStartOne(t *testing.T) {
 	}
 }
 
+// TestDiesAsItHasStarted: what a start asks of a service that serves already fails because that has died, and that is what is told.
+func TestDiesAsItHasStarted(t *testing.T) {
+	s := newSite(t)
+	s.svc.Started = func(context.Context) error { return ocf.Errorf(ocf.Generic, "start it") }
+	s.want(ocf.Start, ocf.Generic, "start it")
+	s.want(ocf.Stop, ocf.OK, "")
+	s.svc.Started = func(ctx context.Context) error {
+		if err := syscall.Kill(s.pids()[0], syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		for len(s.pids()) > 0 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		return ocf.Errorf(ocf.Generic, "start it")
+	}
+	s.want(ocf.Start, ocf.Generic, "has just died: see its log")
+}
+
 func TestStartWaitsUntilItServes(t *testing.T) {
 	for answer, waits := range map[string]bool{"degraded": false, "stopping": true} {
 		t.Run(answer, func(t *testing.T) {
