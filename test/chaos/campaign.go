@@ -340,12 +340,12 @@ func (s *scene) admit(ctx context.Context, a *scenario.Actor, hands *sync.WaitGr
 		}
 		return []*client{
 			{
-				name: "rows", pause: 25 * time.Millisecond, close: rows.close,
+				name: "rows", pause: 50 * time.Millisecond, close: rows.close,
 				do:    func(ctx context.Context, n int) error { return rows.transaction(ctx, n, "chaos_rows") },
 				check: func(ctx context.Context, n int) (int, error) { return rows.count(ctx, n, "chaos_rows") },
 			},
 			{
-				name: "pairs", pause: 50 * time.Millisecond, close: pairs.close,
+				name: "pairs", pause: 100 * time.Millisecond, close: pairs.close,
 				do: func(ctx context.Context, n int) error {
 					return pairs.transaction(ctx, n, "chaos_first", "chaos_second")
 				},
@@ -366,7 +366,7 @@ func (s *scene) admit(ctx context.Context, a *scenario.Actor, hands *sync.WaitGr
 		return []*client{{name: "calls", pause: 200 * time.Millisecond, close: func() { _ = tokens.Close() }, do: tokens.Put}}, nil
 	case "haproxy":
 		api := scenario.Versions(dial, "http://"+apiAddress+"/")
-		return []*client{{name: "api", pause: 100 * time.Millisecond, close: func() { _ = api.Close() }, do: api.Put}}, nil
+		return []*client{{name: "api", pause: 250 * time.Millisecond, close: func() { _ = api.Close() }, do: api.Put}}, nil
 	}
 	return nil, fmt.Errorf("%s has no client", a.ID)
 }
