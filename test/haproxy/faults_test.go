@@ -400,6 +400,7 @@ func TestFaults(t *testing.T) {
 			box.Sh(h.T, "mkdir -p /run/haproxy")
 			box.Background(h.T, "haproxy", "-W", "-db", "-f", config, "-p", "/run/by-hand.pid", "-S", "/run/haproxy-master.sock")
 			box.Until(h.T, "it serves", func() bool { _, err := get(url); return err == nil })
+			box.Until(h.T, "the master has executed itself anew", func() bool { return len(h.Pids()) == 2 })
 			m, w := h.family()
 			h.Monitor(0, ocf.OK)
 			h.Start()
