@@ -137,6 +137,19 @@ type instance struct {
 
 func (in *instance) String() string { return in.head.String() }
 
+// ending is why something of the process cannot be read: it may be that it is ending, as an old master does after a takeover. Its memory
+// is gone first then, and its working directory.
+func (in *instance) ending(ctx context.Context, err error) error {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) {
+		soon, cancel := context.WithTimeout(ctx, min(5*time.Second, service.Remaining(ctx)/2))
+		defer cancel()
+		if in.head.Wait(soon) == nil {
+			return os.ErrProcessDone
+		}
+	}
+	return err
+}
+
 // look reads what the process was started with: its own files in its own environment.
 func (in *instance) look(ctx context.Context, s settings) error {
 	args, err := in.head.Cmdline(ctx)
@@ -145,18 +158,11 @@ func (in *instance) look(ctx context.Context, s settings) error {
 	}
 	cwd, err := in.head.WorkDir()
 	if err != nil {
-		return err
+		return in.ending(ctx, err)
 	}
 	env, err := in.head.Environ(ctx)
-	if errors.Is(err, unix.ESRCH) { // its memory is gone: it is ending, as an old master does after a takeover
-		soon, cancel := context.WithTimeout(ctx, min(5*time.Second, service.Remaining(ctx)/2))
-		defer cancel()
-		if in.head.Wait(soon) == nil {
-			return os.ErrProcessDone
-		}
-	}
 	if err != nil {
-		return err
+		return in.ending(ctx, err)
 	}
 	files := given(args, cwd)
 	in.args = args

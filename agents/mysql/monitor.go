@@ -41,7 +41,7 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, p *daem
 		if at := a.answersElsewhere(ctx, t, p, ""); at != "" {
 			return ocf.Errorf(ocf.Degraded, "answers on %s, but not on its socket %s: restart it when convenient", at, s.socket)
 		}
-		return ocf.Errorf(ocf.Generic, "does not listen on %s: it is starting, recovering, or broken: see %s", s.socket, s.log)
+		return ocf.Errorf(ocf.Generic, "does not listen on %s: it is starting, recovering, stopping or broken: see %s", s.socket, s.log)
 	default:
 		if at := a.answersElsewhere(ctx, t, p, s.extraPort); s.extraPort != "" && at != "" {
 			return ocf.Errorf(ocf.Degraded, "answers on its extra_port %s alone: all threads of its pool are taken: SHOW PROCESSLIST there, or raise thread_pool_size", at)

@@ -32,15 +32,15 @@ var scarceFaults = []fault{
 			Kind: "fill the disk", Target: id, Node: at.active, Restart: s.behind(id), Move: true, Handicapped: s.services,
 			Bound: long + 60*time.Second, Words: []string{`full|[Nn]o space|space left|disk`, saysKilled}, Lacks: []string{saysLacks},
 		}}
-		file := dir + "/chaos.fill"
+		there := fmt.Sprintf("cd %s && mountpoint -q . || exit 1; ", dir) // and not in the directory that is below when it is unmounted
 		a.do = func(ctx context.Context) error {
 			// What is left after that is for root alone, or less than a block.
-			err := s.shell(ctx, at.active, fmt.Sprintf(`fallocate -l "$(df --output=avail -B1 %[1]s | tail -n1)" %[1]s/chaos.fill || dd if=/dev/zero of=%[1]s/chaos.fill bs=1M oflag=append conv=notrunc; :`, dir))
+			err := s.shell(ctx, at.active, there+`fallocate -l "$(df --output=avail -B1 . | tail -n1)" chaos.fill || dd if=/dev/zero of=chaos.fill bs=1M oflag=append conv=notrunc; :`)
 			sleep(ctx, long)
 			// It may be mounted elsewhere by now, or by nobody.
 			for {
 				at, lerr := s.cluster.MountedOn(ctx, s.stage.DiskOf(id))
-				if lerr == nil && len(at) == 1 && s.shell(ctx, at[0], "rm -f "+file) == nil {
+				if lerr == nil && len(at) == 1 && s.shell(ctx, at[0], there+"rm -f chaos.fill") == nil {
 					return err
 				}
 				if ctx.Err() != nil {
