@@ -125,6 +125,7 @@ func (u Unmounting) Release(ctx context.Context, path string, n Number) error {
 // until ends the users of a file system until it is free.
 func (u Unmounting) until(ctx context.Context, what string, use Use, free func() (bool, error)) error {
 	var idle time.Time // since when nobody was to be seen
+	waited := false    // for a process that has yet to end
 	for {
 		if done, err := free(); done || err != nil {
 			return err
@@ -150,11 +151,13 @@ func (u Unmounting) until(ctx context.Context, what string, use Use, free func()
 			return busy
 		case idle.IsZero():
 			idle = time.Now()
-		case time.Since(idle) > settle && ending():
-			idle = time.Now() // what it had open is closed a moment after it
 		case time.Since(idle) > settle:
-			busy.By = append(busy.By, Holders(use)...)
-			return busy
+			still := ending()
+			if !still && !waited {
+				busy.By = append(busy.By, Holders(use)...)
+				return busy
+			}
+			idle, waited = time.Now(), still // what it had open is closed a moment after it has ended
 		}
 		select {
 		case <-ctx.Done():
