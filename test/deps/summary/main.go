@@ -71,16 +71,16 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 }
 
 // batch says which packages are tested side by side. Those under test/ boot clusters, and mostly wait for them: three at a time,
-// the longest first. Of those that start OpenStack's services, or build packages, two.
+// the longest first. Where OpenStack's services start, or packages are built, a small machine has no more to give.
 func batch(packages []string) []struct{ flags, packages []string } {
-	var side, long, clusters, heavy []string
+	var side, long, clusters, alone []string
 	for _, pkg := range packages {
 		_, name, ok := strings.Cut(pkg, "/test/")
 		switch {
 		case !ok:
 			side = append(side, pkg)
 		case slices.Contains([]string{"clusternova", "openstack", "osagents", "packaging"}, name):
-			heavy = append(heavy, pkg)
+			alone = append(alone, pkg)
 		case slices.Contains([]string{"chaos", "clusterqpidd", "scenario", "swap"}, name):
 			long = append(long, pkg)
 		default:
@@ -88,7 +88,7 @@ func batch(packages []string) []struct{ flags, packages []string } {
 		}
 	}
 	slices.Reverse(long) // swap takes twice as long as the next
-	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=3"}, append(long, clusters...)}, {[]string{"-p=2"}, heavy}}
+	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=3"}, append(long, clusters...)}, {[]string{"-p=1"}, alone}}
 }
 
 // retry runs what failed once more, where that is little: on a noisy machine a cluster may miss a deadline. What
