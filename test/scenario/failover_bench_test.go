@@ -355,8 +355,8 @@ func hog(b *testing.B, n int) {
 
 // BenchmarkFailover is every fault that a fail-over is for, on one cluster and the same data, by groups that take turns:
 // the address, the storage and the database by shell agents, by ours, and the database alone by ours. FAILOVER_N says how many
-// turns (3), FAILOVER_FAULTS and FAILOVER_GROUPS which ("native as rarely" and "the least" only where named), FAILOVER_PROPERTIES what the cluster's properties are besides
-// (node-action-limit=16), separated by commas, FAILOVER_SVG the file for the picture.
+// turns (3), FAILOVER_FAULTS and FAILOVER_GROUPS which ("native as rarely" and "the least" only where named), FAILOVER_PROPERTIES
+// what the cluster's properties are besides (node-action-limit=16), separated by commas, FAILOVER_SVG the file for the picture.
 func BenchmarkFailover(b *testing.B) {
 	b.Run("quiet", func(b *testing.B) { benchmarkFailover(b, "", "bin/failover.svg") })
 	b.Run("two hogs", func(b *testing.B) {
