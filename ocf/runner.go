@@ -33,6 +33,9 @@ type Call struct {
 
 // Main runs the agent as this process was called, and exits.
 func Main(declare func() Agent) {
+	// A Go program whose runtime gives up, for want of a thread, of memory, or by a panic that nobody recovers, exits with 2, which Pacemaker
+	// takes for wrong arguments: it does not try again on that node. Whoever dies of a signal has failed, and no more than that.
+	debug.SetTraceback("crash")
 	ctx := context.Background()
 	if len(os.Args) > 1 && changes(os.Args[1]) {
 		ctx, _ = signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)

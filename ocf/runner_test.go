@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -275,5 +277,33 @@ func TestTexts(t *testing.T) {
 	}
 	if errs := specimen(func(context.Context, *Request) error { return nil }).Check(); len(errs) != 0 {
 		t.Error(errs)
+	}
+}
+
+// TestNobodyRecovers: an agent that dies of itself has failed, and has not said that its arguments are wrong.
+func TestNobodyRecovers(t *testing.T) {
+	const asked = "OCF_TEST_NOBODY_RECOVERS"
+	if os.Getenv(asked) != "" {
+		os.Args = []string{"falls", Monitor}
+		Main(func() Agent {
+			return Agent{Name: "falls", Actions: []Action{{Name: Monitor, Timeout: time.Minute, Run: func(ctx context.Context, _ *Request) error {
+				go func() { panic("of a goroutine of its own") }()
+				<-ctx.Done()
+				return nil
+			}}}}
+		})
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env, cmd.Dir = append(os.Environ(), asked+"=1"), t.TempDir() // for what the kernel leaves of it
+	said, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGABRT {
+		t.Errorf("%v, want a death of SIGABRT\n%s", exit, said)
+	}
+	if !strings.Contains(string(said), "of a goroutine of its own") {
+		t.Errorf("it does not say why:\n%s", said)
 	}
 }
