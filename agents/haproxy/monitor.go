@@ -344,6 +344,9 @@ func noAnswer(p *daemon.Process, what string, err error) error {
 		return ferr // since it was asked
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
+		if full := service.Exhausted(p); full != "" {
+			return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d)%s: %w", what, p.PID, full, err)
+		}
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is alive but does not answer in time: %w", what, p.PID, err)
 	}
 	return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d): %w", what, p.PID, err)

@@ -464,6 +464,23 @@ func (p *Process) Files() (map[int]string, error) {
 	return files, p.check()
 }
 
+// Descriptors is how many files the process has open, and how many it may have: RLIMIT_NOFILE, getrlimit(2).
+func (p *Process) Descriptors() (open, most int, err error) {
+	names, err := readNames(p.task + "/fd")
+	if err != nil {
+		return 0, 0, p.failed("fd", err)
+	}
+	limits, err := readProc(p.dir + "/limits")
+	if err != nil {
+		return 0, 0, p.failed("limits", err)
+	}
+	_, rest, _ := strings.Cut(string(limits), "\nMax open files")
+	if _, err := fmt.Sscan(rest, &most); err != nil {
+		return 0, 0, fmt.Errorf("limits of %s: no number of open files: %w", p, err)
+	}
+	return len(names), most, p.check()
+}
+
 // failed words an error of reading something in /proc/PID.
 func (p *Process) failed(what string, err error) error {
 	if !p.Alive() {

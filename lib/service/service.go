@@ -207,7 +207,17 @@ func Because(p *daemon.Process, err error) error {
 	if frozen := Workers(p); frozen != nil {
 		return ocf.Errorf(ocf.CodeOf(err), "%w; %w", frozen, err)
 	}
-	return fmt.Errorf("%s: %w", p, err)
+	return fmt.Errorf("%s%s: %w", p, Exhausted(p), err)
+}
+
+// Exhausted says, to follow the process's name, if it has its file descriptors used up: nobody can connect then, and it may not even be
+// able to say so. A few are free again by the time somebody looks.
+func Exhausted(p *daemon.Process) string {
+	open, most, err := p.Descriptors()
+	if err != nil || open < most-most/20 {
+		return ""
+	}
+	return fmt.Sprintf(" has %d of its %d file descriptors in use: raise LimitNOFILE (ulimit -n)", open, most)
 }
 
 // Serves tells whether an answer means that clients are served, be it with a

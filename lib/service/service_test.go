@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
@@ -220,6 +222,19 @@ func TestBecause(t *testing.T) {
 	if err := service.Because(p, nil); err != nil {
 		t.Error(err)
 	}
+	open, most, err := p.Descriptors()
+	if err != nil || service.Exhausted(p) != "" {
+		t.Fatalf("%d of %d, %v: %s", open, most, err, service.Exhausted(p))
+	}
+	limit := func(n int) {
+		t.Helper()
+		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: uint64(most)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(open)
+	because(fmt.Sprintf("test service (pid %d) has %d of its %[2]d file descriptors in use: raise LimitNOFILE (ulimit -n): no answer", pid, open))
+	limit(most)
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

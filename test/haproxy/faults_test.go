@@ -160,6 +160,17 @@ func TestFaults(t *testing.T) {
 			h.Monitor(0, ocf.Generic, "frozen", "worker", fmt.Sprint(w))
 			h.Stop()
 		}},
+		{"descriptors used up", func(h *host) {
+			h.Start()
+			m, w := h.family()
+			for _, pid := range []int{m, w} {
+				open := box.Sh(h.T, "ls /proc/%d/fd | wc -l", pid)
+				h.mayOpen(pid, open)
+				h.Monitor(0, ocf.Generic, fmt.Sprint(pid), "has "+open+" of its "+open+" file descriptors in use: raise LimitNOFILE")
+				h.mayOpen(pid, "1000")
+				h.Monitor(0, ocf.OK)
+			}
+		}},
 		{"a worker that hangs", func(h *host) {
 			h.write(config, with(h.T, "    chroot /var/lib/haproxy\n    user haproxy\n    group haproxy\n", "    nbthread 1\n    lua-load /run/hang.lua\n    insecure-fork-wanted\n"))
 			h.write("/run/hang.lua", "core.register_cli({'hang'}, '', function() os.execute('sleep 600') end)\n")
