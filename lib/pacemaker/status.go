@@ -151,6 +151,13 @@ func Busy(ctx context.Context, s *Status) (string, error) {
 	return "", nil
 }
 
+// RunsHere tells, without running anything, whether Pacemaker runs on this node: whether somebody listens where the CIB is asked for
+// (libqb's sockets are abstract ones, or files). It is true if that cannot be told.
+func RunsHere() bool {
+	list, err := os.ReadFile("/proc/net/unix")
+	return err != nil || strings.Contains(string(list), "cib_ro")
+}
+
 // LocalNode is this node's name in the cluster.
 func LocalNode(ctx context.Context) (string, error) {
 	out, err := tool(ctx, toolTimeout, "", "crm_node", "--name")

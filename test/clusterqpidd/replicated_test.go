@@ -260,6 +260,11 @@ func secondPrimary(t *testing.T, s *stage) {
 	primary := s.steady(t)
 	second := s.others(primary)[0]
 	l := s.load(t, false)
+	// By the agent it cannot be had, and by the broker's own interface it can.
+	res, err := s.Node(second).Exec(step(t), "crm_resource", "--force", "--force-promote", "--resource", resource)
+	if want := "the cluster has " + resource + " on " + primary + ": "; err == nil || !strings.Contains(res.Stdout+res.Stderr, want) {
+		t.Errorf("promoted by hand on %s: %v, want %q\n%s%s", second, err, want, res.Stdout, res.Stderr)
+	}
 	began := time.Now()
 	if err := s.console(t, second).Promote(step(t)); err != nil {
 		t.Fatal(err)

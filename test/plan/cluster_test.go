@@ -5,11 +5,13 @@ package plan
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,6 +230,57 @@ services:
     agent: mysql
 `
 
+// startedElsewhere has somebody start by hand, on the other node, what the cluster runs; and where that is right, once the cluster does not.
+func (s stage) startedElsewhere() {
+	s.Helper()
+	status, err := s.Status(s.ctx)
+	if err != nil {
+		s.Fatal(err)
+	}
+	start := func(id, node string) (code int, said string) {
+		res, err := s.Node(node).Exec(s.ctx, "crm_resource", "--force-start", "--resource", id)
+		if exit := new(cluster.ExitError); err != nil && !errors.As(err, &exit) {
+			s.Fatal(err)
+		}
+		return res.Code, res.Stdout + res.Stderr
+	}
+	other := func(node string) string {
+		return s.Nodes()[slices.IndexFunc(s.Nodes(), func(n *cluster.Node) bool { return n.Name != node })].Name
+	}
+	var group []string
+	active := ""
+	for _, r := range status.Resources {
+		if !strings.HasPrefix(r.Agent, "ocf:openstack:") {
+			continue
+		}
+		group, active = append(group, r.ID), r.Nodes()[0]
+		if code, said := start(r.ID, other(active)); code == 0 || !strings.Contains(said, "the cluster has "+r.ID+" on "+active+": ") {
+			s.Errorf("%s was started by hand on %s, and runs on %s: exit code %d\n%s", r.ID, other(active), active, code, said)
+		}
+		if code, said := start(r.ID, active); code != 0 {
+			s.Errorf("%s cannot be started by hand where it runs: exit code %d\n%s", r.ID, code, said)
+		}
+	}
+	if len(group) != 3 {
+		s.Fatalf("the group is %v", group)
+	}
+	if mounts := s.Node(other(active)).MustExec(s.ctx, s, "cat", "/proc/mounts"); strings.Contains(mounts, scenario.DataDir) {
+		s.Errorf("the other node has the storage mounted:\n%s", mounts)
+	}
+	s.n.MustExec(s.ctx, s, "crm_resource", "--resource", group[0], "--meta", "--set-parameter", "target-role", "--parameter-value", "Stopped")
+	if err := s.WaitIdle(s.ctx); err != nil {
+		s.Fatal(err)
+	}
+	if code, said := start(group[0], other(active)); code != 0 {
+		s.Errorf("%s, which the cluster has stopped, cannot be started by hand: exit code %d\n%s", group[0], code, said)
+	}
+	s.Node(other(active)).MustExec(s.ctx, s, "crm_resource", "--force-stop", "--resource", group[0])
+	s.n.MustExec(s.ctx, s, "crm_resource", "--resource", group[0], "--meta", "--delete-parameter", "target-role")
+	if err := s.WaitIdle(s.ctx); err != nil {
+		s.Fatal(err)
+	}
+}
+
 // question is what apply asks before it changes anything.
 const question = "Go ahead?"
 
@@ -289,6 +342,7 @@ func apply(ctx context.Context, t *testing.T, c *cluster.Cluster) {
 	if err := c.WaitIdle(ctx); err != nil {
 		t.Fatal(err)
 	}
+	s.startedElsewhere()
 	server, first := s.server(), s.configuration()
 	s.says(s.apply(0, "--yes"), "nothing is left to do")
 	s.unchanged(first)
