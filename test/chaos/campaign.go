@@ -236,6 +236,7 @@ func (s *scene) missing() (words []string) {
 		needs string
 	}{
 		{canStarve, []string{"run out of memory", "run out of memory during a start", "run out of memory during a stop", "a child runs out of memory"}, "the memory controller of cgroup 1"},
+		{canCount, []string{"run out of processes"}, "the pids controller of cgroup 1"},
 		// ocf:heartbeat:Filesystem calls a frozen file system unmounted that the kernel has open, and will write to when the freeze ends.
 		{func() bool { return s.Group.Native }, []string{"freeze the storage"}, "a native group"},
 		{func() bool { return s.Group.Replicated }, replicatedKinds(), "a replicated group"},
@@ -686,7 +687,7 @@ func (s *scene) forget(ctx context.Context) error {
 	if len(st.Failures) == 0 || s.Lasting {
 		return nil
 	}
-	if err := s.tool(ctx, "crm_resource", "--cleanup"); err != nil { // what pcs runs, a second later
+	if err := s.persist(ctx, "crm_resource", "--cleanup"); err != nil { // what pcs runs, a second later
 		return err
 	}
 	return s.recovered(ctx, calmForgot)

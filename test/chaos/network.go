@@ -99,6 +99,25 @@ var networkFaults = []fault{
 		}
 		return a
 	}},
+	{"a node that stutters", 2, func(s *scene, rng *rand.Rand, at where) act {
+		// As a virtual machine on a host that has given away more than it has: it works a third to a fourteenth of the time.
+		node, long := someone(rng, at), between(rng, 3*time.Second, 15*time.Second)
+		off, on := between(rng, 100*time.Millisecond, 400*time.Millisecond), between(rng, 30*time.Millisecond, 50*time.Millisecond)
+		a := s.on(node, at, "a node that stutters", long+90*time.Second)
+		a.Mute = true // as of one that pauses
+		a.do = func(ctx context.Context) (err error) {
+			defer s.avoid(node)()
+			n := s.cluster.Node(node)
+			for end := time.Now().Add(long); time.Now().Before(end) && err == nil && ctx.Err() == nil; {
+				err = n.Pause()
+				sleep(ctx, off)
+				err = errors.Join(err, n.Resume())
+				sleep(ctx, on)
+			}
+			return err
+		}
+		return a
+	}},
 }
 
 // advised notes it if the doctor does not say these words.

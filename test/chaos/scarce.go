@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,15 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/test/chaos/check"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
-
-// tooManyConnections is the server's ER_CON_COUNT_ERROR.
-const tooManyConnections = 1040
 
 // What there is too little of.
 var scarceFaults = []fault{
@@ -71,59 +66,48 @@ var scarceFaults = []fault{
 			if err != nil {
 				return err
 			}
-			lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", d.HostPID()))
-			for _, list := range lists {
-				text, _ := os.ReadFile(list)
-				for _, child := range strings.Fields(string(text)) {
-					pid, err := strconv.Atoi(child)
-					return errors.Join(err, starveProcess(ctx, pid))
-				}
+			for _, child := range childrenOf(d.HostPID()) {
+				return starveProcess(ctx, child)
 			}
 			return nil // it has none
 		}
 		return a
 	}},
-	{"use up the connections", 3, func(s *scene, rng *rand.Rand, at where) act {
-		long := between(rng, 3*time.Second, 15*time.Second)
-		a := act{Fault: check.Fault{
-			Kind: "use up the connections", Target: "db", Node: at.active, Handicapped: s.services, Bound: long + check.Spared, Words: []string{`connections`},
-		}}
+	{"use up the descriptors", 3, func(s *scene, rng *rand.Rand, at where) act {
+		long := between(rng, 2*time.Second, 15*time.Second)
+		// Nobody else can connect; who is asked in vain is restarted, with what stands behind it.
+		a := s.striking(rng, at, "use up the descriptors", long+30*time.Second, `descriptors`)
+		a.Handicapped = a.Restart
 		a.do = func(ctx context.Context) error {
-			db, err := scenario.OpenSQL(s.cluster.Dial, sqlAddress, patience, patience)
+			d, err := s.daemon(a.Fault)
 			if err != nil {
 				return err
 			}
-			defer db.Close()
-			var held []*sql.Conn
-			defer func() { // db's Close leaves them to who has them
-				for _, conn := range held {
-					conn.Close()
-				}
-			}()
-			const most = 1000
-			for range most {
-				conn, err := db.Conn(ctx)
-				if err == nil {
-					held = append(held, conn)
-				}
-				var told *mysql.MySQLError
-				if errors.As(err, &told) && told.Number == tooManyConnections {
-					sleep(ctx, long)
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return fmt.Errorf("%d connections are not too many", most)
+			err = s.shell(ctx, d.Node, mayOpen(d.PID, "$(ls /proc/$p/fd | wc -l)"))
+			sleep(ctx, long)
+			return errors.Join(err, s.undo(ctx, d.Node, mayOpen(d.PID, "$(awk '/^Max open files/ {print $5}' /proc/$p/limits)")+"; :"))
+		}
+		return a
+	}},
+	{"run out of processes", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, more, long := someone(rng, at), rng.IntN(6), between(rng, time.Second, 12*time.Second)
+		a := s.on(node, at, "run out of processes", long+90*time.Second)
+		a.Mute = true // Pacemaker cannot run anybody who would say why
+		a.do = func(ctx context.Context) error {
+			defer s.avoid(node)()
+			free, err := s.useUpProcesses(node, more)
+			sleep(ctx, long)
+			return errors.Join(err, free(ctx))
 		}
 		return a
 	}},
 }
 
-// memoryGroups is where the kernel's memory controller is, version 1 of it: a daemon can be put into a group there without being
-// taken out of its unit.
-const memoryGroups = "/sys/fs/cgroup/memory"
+// These are where the kernel's controllers are, version 1 of them: a daemon can be put into a group there without being taken out of its unit.
+const (
+	memoryGroups = "/sys/fs/cgroup/memory"
+	pidsGroups   = "/sys/fs/cgroup/pids"
+)
 
 // saysStarved is what is said of who was killed for want of memory: the kernel's log tells who it was, once it is gone.
 const saysStarved = `for lack of memory|has just died`
@@ -132,28 +116,11 @@ func starve(ctx context.Context, d scenario.Daemon) error { return starveProcess
 
 // starveProcess has the kernel kill a process for want of memory. It is an error if it was not the kernel.
 func starveProcess(ctx context.Context, pid int) (err error) {
-	dir, err := os.MkdirTemp(memoryGroups, "openstack-ocf-chaos-")
+	dir, free, err := newGroup(memoryGroups, "memory.limit_in_bytes", "4096", pid)
 	if err != nil {
 		return err
 	}
-	defer func() { // when the last process has left it
-		for os.Remove(dir) != nil && ctx.Err() == nil {
-			sleep(ctx, 50*time.Millisecond)
-		}
-	}()
-	put := func(file, text string) error { return os.WriteFile(filepath.Join(dir, file), []byte(text), 0) }
-	if err := put("memory.limit_in_bytes", "4096"); err != nil {
-		return err
-	}
-	if err := put("cgroup.procs", strconv.Itoa(pid)); err != nil {
-		return err
-	}
-	defer func() { // who was not killed, and those that it has made, go back
-		procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		for _, pid := range strings.Fields(string(procs)) {
-			_ = os.WriteFile(filepath.Join(memoryGroups, "cgroup.procs"), []byte(pid), 0)
-		}
-	}()
+	defer func() { err = errors.Join(err, free(ctx)) }()
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, 20*time.Millisecond) {
 		text, err := os.ReadFile(filepath.Join(dir, "memory.oom_control"))
 		if err != nil {
@@ -169,8 +136,82 @@ func starveProcess(ctx context.Context, pid int) (err error) {
 	return errors.New("the kernel killed nobody for want of memory")
 }
 
+// newGroup makes a control group with a limit, for some processes. free puts who is left there, and those that they have made, back, and
+// takes the group away.
+func newGroup(parent, limit, value string, pids ...int) (dir string, free func(context.Context) error, err error) {
+	if dir, err = os.MkdirTemp(parent, "openstack-ocf-chaos-"); err != nil {
+		return "", nil, err
+	}
+	free = func(ctx context.Context) error {
+		for {
+			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+			for _, pid := range strings.Fields(string(procs)) {
+				_ = os.WriteFile(filepath.Join(parent, "cgroup.procs"), []byte(pid), 0)
+			}
+			if err := os.Remove(dir); err == nil || ctx.Err() != nil {
+				return err
+			}
+			sleep(ctx, 20*time.Millisecond)
+		}
+	}
+	for _, pid := range pids { // one of them may have ended
+		if perr := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); perr != nil && !errors.Is(perr, unix.ESRCH) {
+			err = errors.Join(err, perr)
+		}
+	}
+	if err = errors.Join(err, os.WriteFile(filepath.Join(dir, limit), []byte(value), 0)); err != nil {
+		err = errors.Join(err, free(context.Background()))
+	}
+	return dir, free, err
+}
+
+// useUpProcesses has the node's processes make no more than so many new ones, or threads, until free is called.
+func (s *scene) useUpProcesses(node string, more int) (free func(context.Context) error, err error) {
+	var pids []int
+	tasks := more
+	for _, p := range s.cluster.Processes(0) {
+		if p.Node == node {
+			list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.PID))
+			pids, tasks = append(pids, p.PID), tasks+len(list)
+		}
+	}
+	_, free, err = newGroup(pidsGroups, "pids.max", strconv.Itoa(tasks), pids...)
+	if err != nil {
+		free = func(context.Context) error { return nil }
+	}
+	return free, err
+}
+
+// mayOpen is a script that has a process p, and its children, open that many files. Whoever it belongs to may say so.
+func mayOpen(pid int, files string) string {
+	return fmt.Sprintf(`for p in %[1]d $(cat /proc/%[1]d/task/*/children); do
+		who=$(awk '/^Uid:/ {u=$2} /^Gid:/ {g=$2} END {print "--reuid=" u, "--regid=" g}' /proc/$p/status)
+		setpriv $who --clear-groups prlimit --pid=$p --nofile=%[2]s: || ! [ -e /proc/$p ] || exit
+	done`, pid, files)
+}
+
+// childrenOf are a process's, none if it has ended.
+func childrenOf(pid int) (pids []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(child); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
 // canStarve says whether this machine can.
 func canStarve() bool {
 	_, err := os.Stat(filepath.Join(memoryGroups, "memory.oom_control"))
+	return err == nil
+}
+
+// canCount says whether this machine can count the processes of a group.
+func canCount() bool {
+	_, err := os.Stat(filepath.Join(pidsGroups, "cgroup.procs"))
 	return err == nil
 }
