@@ -312,7 +312,7 @@ var clusterDaemons = []string{
 
 var platformFaults = []fault{
 	{"delete the address", 3, func(s *scene, _ *rand.Rand, at where) act {
-		a := s.all(at, "delete the address", 60*time.Second)
+		a := s.all(at, "delete the address", 60*time.Second, `start the floating IP first`) // whoever starts meanwhile has to say that
 		a.Move = false
 		a.do = func(ctx context.Context) error {
 			return s.shell(ctx, at.active, "ip addr del "+scenario.FloatingIP+"/24 dev eth0")
