@@ -239,6 +239,7 @@ func (s *scene) missing() (words []string) {
 		{canCount, []string{"run out of processes"}, "the pids controller of cgroup 1"},
 		// ocf:heartbeat:Filesystem calls a frozen file system unmounted that the kernel has open, and will write to when the freeze ends.
 		{func() bool { return s.Group.Native }, []string{"freeze the storage"}, "a native group"},
+		{func() bool { return s.Group.Units }, []string{"restart the unit by hand"}, "a group of units"},
 		{func() bool { return s.Group.Replicated }, replicatedKinds(), "a replicated group"},
 		{canLose, []string{"lose a few packets", "lose many packets", "slow network", "power cut without a BMC", "power cut with its BMC", "names that hang"}, "iptables and tc, with statistic and tbf"},
 	} {

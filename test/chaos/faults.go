@@ -213,6 +213,25 @@ var serviceFaults = []fault{
 		}
 		return a
 	}},
+	{"restart the unit by hand", 2, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.striking(rng, at, "restart the unit by hand", 45*time.Second, saysTerm, saysKilled)
+		unit := map[string]string{"db": "mariadb", "qpidd": "qpidd", "haproxy": "haproxy"}[a.Target]
+		a.do = func(ctx context.Context) error { // as whoever upgrades what the daemon is made of
+			if unit == "" || a.Target == s.clone {
+				return fmt.Errorf("%s is in no unit", a.Target)
+			}
+			return s.shell(ctx, a.Node, "systemctl restart "+unit)
+		}
+		return a
+	}},
+	{"reload by hand", 2, func(s *scene, rng *rand.Rand, at where) act {
+		id := []string{"db", "haproxy"}[rng.IntN(2)]
+		a := act{Fault: check.Fault{Kind: "reload by hand", Target: id, Node: at.active, Bound: check.Spared}}
+		a.do = func(context.Context) error {
+			return s.signal(a.Fault, map[string]syscall.Signal{"db": syscall.SIGHUP, "haproxy": syscall.SIGUSR2}[id])
+		}
+		return a
+	}},
 	{"break the configuration", 3, func(s *scene, rng *rand.Rand, at where) act {
 		return s.breaking(rng, at, "break the configuration", 60*time.Second, at.active)
 	}},
@@ -363,6 +382,32 @@ var platformFaults = []fault{
 				err = errors.Join(err, s.powerOff(ctx, n))
 			}
 			return err
+		}
+		return a
+	}},
+	{"restart Pacemaker", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node := someone(rng, at) // as an upgrade does: what runs there goes elsewhere first
+		a := act{Fault: check.Fault{Kind: "restart Pacemaker", Target: node, Node: node, Bound: check.Spared}}
+		if node == at.active {
+			a = s.all(at, "restart Pacemaker", 60*time.Second)
+		}
+		if s.clone != "" {
+			a.Restart, a.Bound = slices.Concat(a.Restart, []string{check.Instance(s.clone, node)}), 60*time.Second
+		}
+		a.do = func(ctx context.Context) error {
+			defer s.avoid(node)()
+			_, err := s.cluster.Node(node).Exec(ctx, "systemctl", "restart", "pacemaker")
+			return err
+		}
+		return a
+	}},
+	{"interface down", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 100*time.Millisecond, 5*time.Second)
+		a := s.on(node, at, "interface down", 60*time.Second, `eth0|not on this node|start the floating IP first`)
+		a.do = func(ctx context.Context) error {
+			err := s.shell(ctx, node, "ip link set eth0 down")
+			sleep(ctx, long)
+			return errors.Join(err, s.undo(context.WithoutCancel(ctx), node, "ip link set eth0 up"))
 		}
 		return a
 	}},

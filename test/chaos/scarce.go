@@ -21,28 +21,17 @@ import (
 var scarceFaults = []fault{
 	{"fill the disk", 2, func(s *scene, rng *rand.Rand, at where) act {
 		id := s.onDisk(rng)
-		dir, long := s.mountOf(id), between(rng, 3*time.Second, 12*time.Second)
+		long := between(rng, 3*time.Second, 12*time.Second)
 		// Who serves with a full disk is left alone, and does not come up on one if it dies of it. Its clients may hang all the while.
 		a := act{Fault: check.Fault{
 			Kind: "fill the disk", Target: id, Node: at.active, Restart: s.behind(id), Move: true, Handicapped: s.services,
 			Bound: long + 60*time.Second, Words: []string{`full|[Nn]o space|space left|disk`, saysKilled}, Lacks: []string{saysLacks},
 		}}
-		there := fmt.Sprintf("cd %s && mountpoint -q . || exit 1; ", dir) // and not in the directory that is below when it is unmounted
 		a.do = func(ctx context.Context) error {
 			// What is left after that is for root alone, or less than a block.
-			err := s.shell(ctx, at.active, there+`fallocate -l "$(df --output=avail -B1 . | tail -n1)" chaos.fill || dd if=/dev/zero of=chaos.fill bs=1M oflag=append conv=notrunc; :`)
+			err := s.there(ctx, id, `fallocate -l "$(df --output=avail -B1 . | tail -n1)" chaos.fill || dd if=/dev/zero of=chaos.fill bs=1M oflag=append conv=notrunc; :`)
 			sleep(ctx, long)
-			// It may be mounted elsewhere by now, or by nobody.
-			for {
-				at, lerr := s.cluster.MountedOn(ctx, s.stage.DiskOf(id))
-				if lerr == nil && len(at) == 1 && s.shell(ctx, at[0], there+"rm -f chaos.fill") == nil {
-					return err
-				}
-				if ctx.Err() != nil {
-					return errors.Join(err, ctx.Err())
-				}
-				sleep(ctx, 200*time.Millisecond)
-			}
+			return errors.Join(err, s.there(ctx, id, "rm -f chaos.fill")) // mounted elsewhere by now, or by nobody
 		}
 		return a
 	}},

@@ -74,9 +74,40 @@ var storageFaults = []fault{
 		}
 		return a
 	}},
+	{"take the rights", 2, func(s *scene, rng *rand.Rand, at where) act {
+		id := s.onDisk(rng)
+		// No node can start it until it has them again, and none again until its failure has timed out.
+		a := act{Fault: check.Fault{
+			Kind: "take the rights", Target: id, Node: at.active, Restart: s.services, Move: true, Bound: 240 * time.Second,
+			Words: []string{saysKilled, `cannot write: chown|[Pp]ermission denied`}, Lacks: []string{saysLacks},
+		}}
+		long := between(rng, 3*time.Second, 15*time.Second)
+		a.do = func(ctx context.Context) error {
+			err := s.there(ctx, id, `[ -e chaos.rights ] || stat -c 'chown %u:%g . && chmod %a .' . >chaos.rights; chown 0:0 . && chmod 700 .`)
+			err = errors.Join(err, s.signal(a.Fault, syscall.SIGKILL))
+			sleep(ctx, long)
+			return errors.Join(err, s.there(ctx, id, `[ ! -e chaos.rights ] || { sh chaos.rights && rm chaos.rights; }`))
+		}
+		return a
+	}},
 	{"fill /run", 2, fillUp("fill /run", "/run")},
 	{"fill /dev/shm", 1, fillUp("fill /dev/shm", "/dev/shm")},
 	{"fill /tmp", 1, fillUp("fill /tmp", "/tmp")},
+}
+
+// there runs a script in the file system that a service works on, on the node that has it mounted, as soon as one has.
+func (s *scene) there(ctx context.Context, id, script string) error {
+	script = fmt.Sprintf("cd %s && mountpoint -q . || exit 1; %s", s.mountOf(id), script) // and not in the directory that is below
+	for {
+		at, err := s.cluster.MountedOn(ctx, s.stage.DiskOf(id))
+		if err == nil && len(at) == 1 {
+			err = s.shell(ctx, at[0], script)
+		}
+		if err == nil && len(at) == 1 || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		sleep(ctx, 200*time.Millisecond)
+	}
 }
 
 // repair has a service's file system checked while nobody has it mounted: until then it is told that there was an error.
