@@ -46,33 +46,34 @@ func alone(ctx context.Context, r *ocf.Request) error {
 	if err != nil {
 		return ocf.Errorf(ocf.Generic, "this was run by hand, and the cluster does not say whether another node has it: %w", err)
 	}
-	id, _, _ := strings.Cut(r.Instance, ":")
-	node := elsewhere(status, id, r.Action, "")
-	if node == "" {
-		return nil
-	}
 	here, err := pacemaker.LocalNode(ctx)
 	if err != nil {
-		return ocf.Errorf(ocf.Generic, "this was run by hand, %s has it, and this node's name cannot be told: %w", node, err)
+		return ocf.Errorf(ocf.Generic, "this was run by hand, and the cluster does not say which node this is: %w", err)
 	}
-	if node = elsewhere(status, id, r.Action, here); node != "" {
-		return ocf.Errorf(ocf.Generic, "the cluster has %s on %s: have the cluster move it, or refresh it if it is not there (pcs resource move, refresh)", id, node)
+	id, _, _ := strings.Cut(r.Instance, ":")
+	if why := forbidden(status, id, r.Action, here); why != "" {
+		return ocf.Errorf(ocf.Generic, "%s", why)
 	}
 	return nil
 }
 
-// elsewhere is a node other than here that has a resource which may be on one node only; of a clone, one that is promoted, if it
-// is to be promoted.
-func elsewhere(s *pacemaker.Status, id, action, here string) string {
+// forbidden says why a resource must not be started, or promoted, by hand on a node; "" where it may: of a clone, each node has its own.
+func forbidden(s *pacemaker.Status, id, action, here string) string {
 	instances := s.Instances(id)
+	if len(instances) == 0 {
+		return "" // it is not the cluster's
+	}
+	single := len(instances) == 1
 	for _, in := range instances {
-		single := len(instances) == 1 && in.Role != "Stopped"
 		promoted := action == ocf.Promote && (in.Role == "Promoted" || in.Role == "Master") // before 2.1
 		for _, node := range in.Nodes {
 			if node != here && (single || promoted) {
-				return node
+				return fmt.Sprintf("the cluster has %s on %s: have the cluster move it, or refresh it if it is not there (pcs resource move, refresh)", id, node)
 			}
 		}
+	}
+	if in := instances[0]; single && len(in.Nodes) == 0 && in.Managed && !in.Disabled && !s.Maintenance {
+		return fmt.Sprintf("the cluster may start %s on another node at any time: pcs resource disable %[1]s first, and stop it here before you enable it again", id)
 	}
 	return ""
 }

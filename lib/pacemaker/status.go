@@ -34,6 +34,7 @@ type Resource struct {
 	Agent                                      string // class:provider:type
 	Role                                       string // Started, Stopped, Promoted, Starting, ...
 	Active, Orphaned, Blocked, Managed, Failed bool
+	Disabled                                   bool // its target-role, or that of what it is in, is Stopped
 	Nodes                                      []string
 }
 
@@ -105,6 +106,7 @@ func parseStatus(text string) (*Status, error) {
 			ID: id, Agent: strings.Replace(e.Attr("resource_agent"), "::", ":", 1), // "ocf::heartbeat:IPaddr2" before 2.1
 			Role: e.Attr("role"), Active: yes(e, "active"), Orphaned: yes(e, "orphaned") || yes(e, "removed"),
 			Blocked: yes(e, "blocked"), Managed: yes(e, "managed"), Failed: yes(e, "failed"),
+			Disabled: strings.EqualFold(e.Attr("target_role"), "Stopped"),
 		}
 		for n := range e.All("node") {
 			r.Nodes = append(r.Nodes, n.Attr("name"))

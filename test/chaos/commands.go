@@ -23,15 +23,14 @@ var commandFaults = []fault{
 	{"systemd anew", 2, command("systemd anew", "systemctl daemon-reexec", 0)},
 	{"change what nobody needs", 1, command("change what nobody needs", "for i in $(seq 40); do crm_attribute --type status --node $(crm_node -n) --name chaos --update $i; sleep 0.1; done", 0)},
 	{"start elsewhere by hand", 3, func(s *scene, rng *rand.Rand, at where) act {
-		// Nothing that it holds keeps a second nova-consoleauth from running.
-		ids := slices.DeleteFunc(slices.Clone(s.services), func(id string) bool { return id == "consoleauth" })
-		if s.Group.Native { // nor do ocf:heartbeat:IPaddr2 and Filesystem look whether another node has what they hold
+		ids := slices.Clone(s.services)
+		if s.Group.Native { // ocf:heartbeat:IPaddr2 and Filesystem do not look whether another node has what they hold
 			ids = append(ids, scenario.AddressID, scenario.StorageID)
 		}
 		id, node := ids[rng.IntN(len(ids))], at.passive[rng.IntN(len(at.passive))]
 		a := act{Fault: check.Fault{Kind: "start elsewhere by hand", Target: id, Node: node, Bound: check.Spared}}
 		a.do = func(ctx context.Context) error {
-			// It is to fail, unless the group came there meanwhile.
+			// It is to fail, unless the group has come there meanwhile.
 			return s.shell(ctx, node, "crm_resource --force-start --resource "+id)
 		}
 		return a

@@ -271,8 +271,11 @@ func (s stage) startedElsewhere() {
 	if err := s.WaitIdle(s.ctx); err != nil {
 		s.Fatal(err)
 	}
+	if code, said := start(group[1], other(active)); code == 0 || !strings.Contains(said, "pcs resource disable "+group[1]+" first") {
+		s.Errorf("%s, which is stopped but not disabled, was started by hand: exit code %d\n%s", group[1], code, said)
+	}
 	if code, said := start(group[0], other(active)); code != 0 {
-		s.Errorf("%s, which the cluster has stopped, cannot be started by hand: exit code %d\n%s", group[0], code, said)
+		s.Errorf("%s, which is disabled, cannot be started by hand: exit code %d\n%s", group[0], code, said)
 	}
 	s.Node(other(active)).MustExec(s.ctx, s, "crm_resource", "--force-stop", "--resource", group[0])
 	s.n.MustExec(s.ctx, s, "crm_resource", "--resource", group[0], "--meta", "--delete-parameter", "target-role")
