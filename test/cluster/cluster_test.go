@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,6 +159,24 @@ func TestThreeNodes(t *testing.T) {
 			}
 			return nil
 		}))
+	})
+	t.Run("exec on a paused node", func(t *testing.T) {
+		ctx := timeout(t)
+		must(t, n3.Pause())
+		defer n3.Resume()
+		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		if _, err := n3.Exec(short, "true"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("while it is paused: %v", err)
+		}
+		runtime.GC() // which waits for whoever is just making a process
+		ran := make(chan error, 1)
+		go func() {
+			_, err := n3.Exec(ctx, "true")
+			ran <- err
+		}()
+		must(t, n3.Resume())
+		must(t, <-ran)
 	})
 	t.Run("signal from outside", func(t *testing.T) {
 		ctx := timeout(t)

@@ -46,15 +46,15 @@ func (e *ExitError) Error() string {
 // heldPipes is how long a command's stdout and stderr may stay open after its end, in a process it left behind.
 const heldPipes = 5 * time.Second
 
-// run executes the command in the namespaces of target. cgroup, if not nil, is the directory of the cgroup to put it into.
-func (c Cmd) run(ctx context.Context, target *os.File, flags int, cgroup *os.File) (Result, error) {
-	if len(c.Argv) == 0 {
-		return Result{Code: -1}, errors.New("no command")
-	}
+// run executes the command in the namespaces of target. in, if not nil, is the cgroup to put it into.
+func (c Cmd) run(ctx context.Context, target *os.File, flags int, in *group) (Result, error) {
 	var stdout, stderr bytes.Buffer
 	var cmd *exec.Cmd
 	began := time.Now()
 	err := inNamespaces(target, flags, func() error {
+		if len(c.Argv) == 0 {
+			return errors.New("no command")
+		}
 		path, err := lookPath(c.Argv[0])
 		if err != nil {
 			return err
@@ -79,13 +79,16 @@ func (c Cmd) run(ctx context.Context, target *os.File, flags int, cgroup *os.Fil
 		if flags&unix.CLONE_NEWNS != 0 {
 			cmd.Dir = "/"
 		}
-		if cgroup != nil {
-			cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(cgroup.Fd())
+		if in != nil {
+			cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(in.dir.Fd())
 		}
 		return cmd.Start()
 	})
+	if in != nil {
+		in.started()
+	}
 	if err != nil {
-		return Result{Code: -1}, fmt.Errorf("%s: %w", c.Argv[0], err)
+		return Result{Code: -1}, fmt.Errorf("%s: %w", strings.Join(c.Argv, " "), err)
 	}
 	err = cmd.Wait()
 	res := Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode(), Took: time.Since(began)}

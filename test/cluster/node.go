@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -27,6 +28,15 @@ type Node struct {
 
 	mu   sync.Mutex
 	held *os.File // a pidfd of the node's PID 1, see pid
+
+	starting sync.RWMutex // held by who starts a command in the node's cgroup, and against them by who freezes it
+}
+
+// group is a cgroup that a command is put into. What is made in a frozen one never gets as far as to execute its program, and until it
+// does, Go stops this whole process: so it is not frozen, nor is it to be until started is called.
+type group struct {
+	dir     *os.File
+	started func()
 }
 
 // nodeNamespaces are those a command in a node runs in.
@@ -55,7 +65,11 @@ func (n *Node) Run(ctx context.Context, cmd Cmd) (Result, error) {
 		return Result{Code: -1}, err
 	}
 	defer cgroup.Close()
-	res, err := cmd.run(ctx, pidfd, nodeNamespaces, cgroup)
+	started, err := n.thawed(ctx)
+	if err != nil {
+		return Result{Code: -1}, err
+	}
+	res, err := cmd.run(ctx, pidfd, nodeNamespaces, &group{cgroup, started})
 	if err != nil {
 		err = fmt.Errorf("%s: %w", n.Name, err)
 	}
@@ -213,11 +227,39 @@ func (n *Node) Pause() error { return n.freeze("1") }
 func (n *Node) Resume() error { return n.freeze("0") }
 
 func (n *Node) freeze(state string) error {
-	base, err := cgroup2()
+	file, err := n.freezer()
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(base, cgroupPrefix+n.c.name, n.Name, "cgroup.freeze"), []byte(state), 0)
+	n.starting.Lock()
+	defer n.starting.Unlock()
+	return os.WriteFile(file, []byte(state), 0)
+}
+
+// thawed returns once the node is not frozen, nor will be until started is called.
+func (n *Node) thawed(ctx context.Context) (started func(), err error) {
+	file, err := n.freezer()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		n.starting.RLock()
+		if state, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(state)) != "1" {
+			return n.starting.RUnlock, nil // or the node is off, which whoever starts is told
+		}
+		n.starting.RUnlock()
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s is paused: %w", n.Name, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// freezer is the file that freezes the node.
+func (n *Node) freezer() (string, error) {
+	base, err := cgroup2()
+	return filepath.Join(base, cgroupPrefix+n.c.name, n.Name, "cgroup.freeze"), err
 }
 
 // PowerOff pulls the mains plug: the node is dead, with all that ran on it, when this returns.
