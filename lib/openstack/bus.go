@@ -12,6 +12,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/lib/rpcping"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -89,7 +90,7 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 	case err != nil:
 		return rpcping.Answer{}, ocf.Errorf(ocf.Degraded, "its message bus cannot be told from its configuration: %w", err)
 	}
-	ctx, cancel := within(ctx)
+	ctx, cancel := context.WithTimeout(ctx, service.Remaining(ctx)*3/4) // so that time is left to tell what was found
 	defer cancel()
 	node, _ := os.Hostname()
 	o := rpcping.Options{ReplyTo: "openstack-ocf." + cmp.Or(node, "node") + "." + c.r.Resource()}
@@ -114,7 +115,7 @@ func (c *conversation) call(ctx context.Context, ask func(context.Context, oslo.
 			reason = unsubscribed{reason}
 		}
 		failed := ocf.Errorf(ocf.Generic, "%w", reason)
-		if c.r.Action == ocf.Start {
+		if c.r.Action == ocf.Start || c.waits {
 			return answer, failed // start asks again by itself
 		}
 		select {

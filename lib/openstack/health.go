@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
-	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -103,6 +102,8 @@ type conversation struct {
 	p    *daemon.Process
 	host string
 	age  time.Duration // of the process
+
+	waits bool // for its database, which does not answer: it may not be subscribed before that does
 }
 
 // errNoWitness is for a row or a bus that there is not, or that cannot be asked.
@@ -113,6 +114,7 @@ var errNoWitness = errors.New("nothing to ask")
 // not every few seconds where each question leaves a traceback in the service's log.
 func (c *conversation) alive(ctx context.Context) error {
 	row, young := c.reported(ctx)
+	c.waits = ocf.CodeOf(row) == ocf.Degraded && errors.As(row, new(away))
 	if c.r.Level < 10 && c.r.Action != ocf.Start && errors.Is(row, errNoWitness) && c.loud() && !c.cutOff() {
 		return nil
 	}
@@ -169,9 +171,4 @@ func (c *conversation) cutOff() bool {
 	}
 	bus, err := c.transport()
 	return err == nil && cutOff(c.p, bus)
-}
-
-// within bounds one question so that time is left to tell what was found.
-func within(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, service.Remaining(ctx)*3/4)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/oslo"
+	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/sqlping"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -107,8 +108,12 @@ func refused(err error) bool {
 	return sqlping.StateOf(err) == sqlping.Degraded && !(errors.As(err, &e) && slices.Contains(passing, e.Code))
 }
 
+// patienceSQL is how long the database may take for one row. A group waits for the starts and the first monitors in it, and while it
+// does, Pacemaker does nothing for a database of its own that hangs.
+const patienceSQL = 5 * time.Second
+
 func readBeat(ctx context.Context, t sqlping.Target, queries []string, host, binary string) (oslo.Beat, error) {
-	ctx, cancel := within(ctx)
+	ctx, cancel := context.WithTimeout(ctx, min(patienceSQL, service.Remaining(ctx)*3/4))
 	defer cancel()
 	conn, err := sqlping.Open(ctx, t)
 	if err != nil {

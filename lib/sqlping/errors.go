@@ -206,7 +206,7 @@ func classify(ctx context.Context, t Target, doing string, start time.Time, err 
 		errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, syscall.EAGAIN) && doing == doingConnect:
 		e.State = Hung
 	case isAny(err, []error{syscall.ECONNRESET, syscall.EPIPE}) || isEOF(err):
-		e.note = "the connection was closed without an answer: the server is starting, stopping or crashing, or a proxy has no server: ask again, see the error log"
+		e.note = "connection closed without an answer: it starts, stops or crashes, or is a proxy without a server: ask again, see the error log"
 	}
 	return e
 }

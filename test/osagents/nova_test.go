@@ -108,6 +108,21 @@ func TestNova(t *testing.T) {
 			p.db.Start()
 			s.Await(time.Minute, 0, ocf.OK)
 		}},
+		{"database frozen at a start", func(s *box.Agent) {
+			s.Want(ocf.Stop, ocf.OK)
+			p.db.Freeze()
+			defer p.db.Thaw()
+			began := time.Now()
+			s.Start()
+			s.Monitor(10, ocf.Degraded, "its database does not answer", "hangs")
+			s.Monitor(20, ocf.Degraded, "its database does not answer", "hangs")
+			// Until they are over, Pacemaker does nothing for the database that is before it in its group.
+			if took := time.Since(began); took > time.Minute {
+				s.T.Errorf("they took %v", took)
+			}
+			p.db.Thaw()
+			s.Await(time.Minute, 0, ocf.OK)
+		}},
 		{"reports late, and answers", func(s *box.Agent) {
 			reports(s.T, p.db.Open("nova"), queries["nova"], "node1", s.Name) // lately, whatever happened in the rows above
 			p.db.Exec("CREATE TRIGGER nova.late BEFORE UPDATE ON nova.services FOR EACH ROW SET NEW.last_seen_up = OLD.last_seen_up")
