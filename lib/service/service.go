@@ -207,6 +207,9 @@ func Because(p *daemon.Process, err error) error {
 	if frozen := Workers(p); frozen != nil {
 		return ocf.Errorf(ocf.CodeOf(err), "%w; %w", frozen, err)
 	}
+	if ocf.CodeOf(err) == ocf.Degraded { // it has answered, and knows best
+		return fmt.Errorf("%s: %w", p, err)
+	}
 	return fmt.Errorf("%s%s: %w", p, Exhausted(p), err)
 }
 
