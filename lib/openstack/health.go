@@ -103,7 +103,7 @@ type conversation struct {
 	host string
 	age  time.Duration // of the process
 
-	waits bool // for its database, which does not answer: it may not be subscribed before that does
+	waits bool // for its database, which does not answer: before that does it may not be subscribed
 }
 
 // errNoWitness is for a row or a bus that there is not, or that cannot be asked.
@@ -114,7 +114,7 @@ var errNoWitness = errors.New("nothing to ask")
 // not every few seconds where each question leaves a traceback in the service's log.
 func (c *conversation) alive(ctx context.Context) error {
 	row, young := c.reported(ctx)
-	c.waits = ocf.CodeOf(row) == ocf.Degraded && errors.As(row, new(away))
+	c.waits = errors.As(row, new(away))
 	if c.r.Level < 10 && c.r.Action != ocf.Start && errors.Is(row, errNoWitness) && c.loud() && !c.cutOff() {
 		return nil
 	}
