@@ -323,18 +323,11 @@ func askWorker(ctx context.Context, r *ocf.Request, v view, api haproxy.API) (*d
 var errFrozen = errors.New("it answers nobody")
 
 func frozen(p *daemon.Process, what string) error {
-	st, err := p.Stat()
-	if err != nil {
+	switch how, err := service.Frozen(p); {
+	case err != nil:
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) has just ended: %w", what, p.PID, errChanged)
-	}
-	if st.State == 't' {
-		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen (held by a debugger%s): %w", what, p.PID, service.Debugger(p), errFrozen)
-	}
-	if st.Stopped() {
-		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen (state %c, stopped by a signal): %w", what, p.PID, st.State, errFrozen)
-	}
-	if group := p.FrozenGroup(); group != "" {
-		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen with its control group %s: %w", what, p.PID, group, errFrozen)
+	case how != "":
+		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen%s: %w", what, p.PID, how, errFrozen)
 	}
 	return nil
 }

@@ -103,24 +103,35 @@ func (s Service) NotRunning() error {
 // Thawed is nil unless the process was stopped by a signal, or its control group
 // is frozen: it then answers nobody, and asking it would only take time.
 func Thawed(p *daemon.Process) error {
-	st, err := p.Stat()
-	if err != nil {
+	switch how, err := Frozen(p); {
+	case err != nil:
 		return ocf.Errorf(ocf.NotRunning, "%s has just died", p)
-	}
-	if st.State == 't' {
-		return ocf.Errorf(ocf.Generic, "%s is frozen (held by a debugger%s): it answers nobody", p, Debugger(p))
-	}
-	if st.Stopped() {
-		return ocf.Errorf(ocf.Generic, "%s is frozen (state %c, stopped by a signal): it answers nobody", p, st.State)
-	}
-	if group := p.FrozenGroup(); group != "" {
-		return ocf.Errorf(ocf.Generic, "%s is frozen with its control group %s: it answers nobody", p, group)
+	case how != "":
+		return ocf.Errorf(ocf.Generic, "%s is frozen%s: it answers nobody", p, how)
 	}
 	return nil
 }
 
-// Debugger names the process that holds another, for a reason.
-func Debugger(p *daemon.Process) string {
+// Frozen says, to follow 'is frozen', by what a process is kept from running; "" if by nothing. The error is that it has ended.
+func Frozen(p *daemon.Process) (how string, err error) {
+	st, err := p.Stat()
+	if err != nil {
+		return "", err
+	}
+	if st.State == 't' {
+		return fmt.Sprintf(" (held by a debugger%s)", debugger(p)), nil
+	}
+	if st.Stopped() {
+		return fmt.Sprintf(" (state %c, stopped by a signal)", st.State), nil
+	}
+	if group := p.FrozenGroup(); group != "" {
+		return " with its control group " + group, nil
+	}
+	return "", nil
+}
+
+// debugger names the process that holds another, for a reason.
+func debugger(p *daemon.Process) string {
 	pid := p.Tracer()
 	if pid == 0 {
 		return ""
