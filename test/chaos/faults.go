@@ -214,7 +214,7 @@ var serviceFaults = []fault{
 		return a
 	}},
 	{"restart the unit by hand", 2, func(s *scene, rng *rand.Rand, at where) act {
-		a := s.striking(rng, at, "restart the unit by hand", 45*time.Second, saysTerm, saysKilled)
+		a := s.striking(rng, at, "restart the unit by hand", 45*time.Second, saysTerm, saysKilled, `systemd is about to run a command`)
 		unit := map[string]string{"db": "mariadb", "qpidd": "qpidd", "haproxy": "haproxy"}[a.Target]
 		a.do = func(ctx context.Context) error { // as whoever upgrades what the daemon is made of
 			if unit == "" || a.Target == s.clone {

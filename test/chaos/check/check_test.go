@@ -354,6 +354,10 @@ func TestLetsPass(t *testing.T) {
 			s.find(t, Step, "", 1).Faults[0].Mute = true
 			s.find(t, Failed, "db", 1).Text = "Resource agent interrupted by Killed signal"
 		}},
+		{"an agent that there was no process for", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 1).Faults[0].Mute = true
+			s.find(t, Failed, "db", 1).Text = "Resource temporarily unavailable"
+		}},
 		{"degraded, and says what it lacks", func(t *testing.T, s *story) {
 			f := &s.find(t, Step, "", 1).Faults[0]
 			f.Lacks = []string{"database"}
