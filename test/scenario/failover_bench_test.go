@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -346,10 +347,27 @@ func hog(b *testing.B, n int) {
 	for range n {
 		cmd := exec.Command("sh", "-c", "while :; do :; done")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-		if err := cmd.Start(); err != nil {
+		started, ended := make(chan error), make(chan struct{})
+		go func() {
+			defer close(ended)
+			runtime.LockOSThread() // the death signal comes when the thread ends that started it: this goroutine keeps it to itself
+			err := cmd.Start()
+			if started <- err; err == nil {
+				_ = cmd.Wait()
+			}
+		}()
+		if err := <-started; err != nil {
 			b.Fatal(err)
 		}
-		b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		b.Cleanup(func() {
+			select {
+			case <-ended:
+				b.Error("a hog has ended before the benchmark")
+			default:
+			}
+			_ = cmd.Process.Kill()
+			<-ended
+		})
 	}
 }
 
