@@ -18,6 +18,10 @@ import (
 )
 
 func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
+	return service.Settled(ctx, r, func() (string, error) { return a.unit, a.look(ctx, r) })
+}
+
+func (a *agent) look(ctx context.Context, r *ocf.Request) error {
 	s := a.settings()
 	settled := time.Now().Add(settling)
 	replaced := time.Now().Add(service.Remaining(ctx) / 2)
@@ -327,7 +331,7 @@ func frozen(p *daemon.Process, what string) error {
 	case err != nil:
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) has just ended: %w", what, p.PID, errChanged)
 	case how != "":
-		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is frozen%s: %w", what, p.PID, how, errFrozen)
+		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) %s: %w", what, p.PID, how, errFrozen)
 	}
 	return nil
 }

@@ -189,7 +189,13 @@ func (of Of) StopUnidentified(ctx context.Context, r *ocf.Request, cause error) 
 
 // Monitor asks all questions up to the request's level.
 func (of Of) Monitor(ctx context.Context, r *ocf.Request) error {
-	d := of(r)
+	return Settled(ctx, r, func() (string, error) {
+		d := of(r)
+		return d.Unit, d.monitor(ctx, r)
+	})
+}
+
+func (d Daemon) monitor(ctx context.Context, r *ocf.Request) error {
 	p, err := d.find(ctx, r)
 	switch {
 	case p != nil:

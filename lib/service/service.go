@@ -107,25 +107,25 @@ func Thawed(p *daemon.Process) error {
 	case err != nil:
 		return ocf.Errorf(ocf.NotRunning, "%s has just died", p)
 	case how != "":
-		return ocf.Errorf(ocf.Generic, "%s is frozen%s: it answers nobody", p, how)
+		return ocf.Errorf(ocf.Generic, "%s %s: it answers nobody", p, how)
 	}
 	return nil
 }
 
-// Frozen says, to follow 'is frozen', by what a process is kept from running; "" if by nothing. The error is that it has ended.
+// Frozen says, to follow its name, by what a process is kept from running; "" if by nothing. The error is that it has ended.
 func Frozen(p *daemon.Process) (how string, err error) {
 	st, err := p.Stat()
 	if err != nil {
 		return "", err
 	}
 	if st.State == 't' {
-		return fmt.Sprintf(" (held by a debugger%s)", debugger(p)), nil
+		return fmt.Sprintf("is frozen (held by a debugger%s)", debugger(p)), nil
 	}
 	if st.Stopped() {
-		return fmt.Sprintf(" (state %c, stopped by a signal)", st.State), nil
+		return fmt.Sprintf("is frozen (state %c, stopped by a signal)", st.State), nil
 	}
 	if group := p.FrozenGroup(); group != "" {
-		return " with its control group " + group, nil
+		return "is frozen with its control group " + group, nil
 	}
 	return "", nil
 }

@@ -108,6 +108,43 @@ func (d Daemon) stray() error {
 	return nil
 }
 
+// Settled has a monitor look at the service, and again after a failure if somebody else has had systemd start or stop its unit
+// meanwhile: an upgrade of the package restarts it, and so does an operator. It waits for the end of that, and for the service to
+// serve then, for half of the time that is left.
+func Settled(ctx context.Context, r *ocf.Request, look func() (unit string, err error)) error {
+	began := sinceBoot()
+	unit, err := look()
+	failed := func() bool { return ocf.CodeOf(err) == ocf.Generic || ocf.CodeOf(err) == ocf.NotRunning }
+	if unit == "" || !failed() {
+		return err
+	}
+	soon, cancel := context.WithTimeout(ctx, Remaining(ctx)/2)
+	defer cancel()
+	for waited := false; ; waited = true {
+		state, unknown := systemd.StateOf(soon, unit) // unknown, too, when the time is up
+		if !waited && (unknown != nil || !state.Job && state.Changed < began) {
+			return err
+		}
+		if !state.Job {
+			if _, err = look(); !failed() || !state.Active {
+				return err
+			}
+		}
+		r.Step("waiting for %s, which somebody else has restarted", unit)
+		select {
+		case <-soon.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// sinceBoot is the time that systemd's monotonic timestamps are of.
+func sinceBoot() time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return time.Duration(now.Nano())
+}
+
 // startUnit has systemd start the unit, and returns as soon as the service
 // serves, which may be before systemd calls the job done. One that is killed
 // during its start is started once more, as without a unit.

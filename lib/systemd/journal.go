@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,11 +55,13 @@ func dial() (*os.File, error) {
 
 // Said is what was written to streams of this name since then, the latest lines of it; "" if that cannot be told.
 func Said(ctx context.Context, name string, since time.Time) string {
+	return latest(ctx, 100, "_TRANSPORT=stdout", "SYSLOG_IDENTIFIER="+name, fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000))
+}
+
+// latest are the journal's last lines that match; "" if that cannot be told. What journalctl says of the journal itself on its
+// other output, such as that a file was cut short by a full disk, is nobody's words.
+func latest(ctx context.Context, lines int, match ...string) string {
 	_, _ = run(ctx, "journalctl", "--sync") // who wrote may have died faster than its words are written down
-	out, err := run(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=100",
-		"_TRANSPORT=stdout", "SYSLOG_IDENTIFIER="+name, fmt.Sprintf("--since=@%d.%06d", since.Unix(), since.Nanosecond()/1000))
-	if err != nil {
-		return ""
-	}
-	return out
+	out, _ := command(ctx, "journalctl", append([]string{"--quiet", "--no-pager", "--output=cat", "--lines=" + strconv.Itoa(lines)}, match...)...).Output()
+	return string(out)
 }

@@ -5,7 +5,6 @@
 package systemd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -213,6 +212,23 @@ func Ended(ctx context.Context, unit string) error {
 	return e
 }
 
+// State is what systemd does with a unit.
+type State struct {
+	Job     bool          // it is starting, stopping, restarting or reloading it, or is about to, by whomever it was asked
+	Active  bool          // it runs
+	Changed time.Duration // when that last changed, since the machine was booted (CLOCK_MONOTONIC)
+}
+
+// StateOf asks systemd; the zero State is of a unit that it does not know.
+func StateOf(ctx context.Context, unit string) (State, error) {
+	props, err := Show(ctx, unit, "Job", "ActiveState", "StateChangeTimestampMonotonic")
+	if err != nil {
+		return State{}, err
+	}
+	us, _ := strconv.ParseInt(props["StateChangeTimestampMonotonic"], 10, 64)
+	return State{Job: props["Job"] != "" && props["Job"] != "0", Active: props["ActiveState"] == "active", Changed: time.Duration(us) * time.Microsecond}, nil
+}
+
 // fill adds what systemd and the journal know of this invocation.
 func (e *JobError) fill(ctx context.Context, props map[string]string) {
 	e.Result = props["Result"]
@@ -226,7 +242,6 @@ func (e *JobError) fill(ctx context.Context, props map[string]string) {
 			e.Status = unix.SignalName(syscall.Signal(n))
 		}
 	}
-	_, _ = run(ctx, "journalctl", "--sync") // it may have died faster than its words are written down
 	said := ""
 	if id := props["InvocationID"]; id != "" {
 		said = journal(ctx, "_SYSTEMD_INVOCATION_ID="+id)
@@ -243,8 +258,7 @@ func (e *JobError) fill(ctx context.Context, props map[string]string) {
 
 // journal are those of the last lines that match which speak of trouble.
 func journal(ctx context.Context, match ...string) string {
-	out, _ := run(ctx, "journalctl", append([]string{"--quiet", "--no-pager", "--output=cat", "--lines=200"}, match...)...)
-	return strings.Join(words.Telling(strings.Split(out, "\n")), " | ")
+	return strings.Join(words.Telling(strings.Split(latest(ctx, 200, match...), "\n")), " | ")
 }
 
 // Show are properties of the unit, as `systemctl show` names them. It is an error if systemd knows none of these names.
@@ -303,14 +317,16 @@ func cutOff(said string) bool {
 }
 
 func run(ctx context.Context, program string, args ...string) (string, error) {
+	out, err := command(ctx, program, args...).CombinedOutput()
+	return string(out), err
+}
+
+func command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LANG=C", "SYSTEMD_COLORS=0", "SYSTEMD_PAGER="}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	return out.String(), err
+	return cmd
 }
 
 func nonEmpty(text string) []string {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -154,6 +155,25 @@ func TestJobError(t *testing.T) {
 		if got := e.Error(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// What journalctl says itself, of a journal that it cannot read whole, is not among the words.
+func TestJournalCutShort(t *testing.T) {
+	bin := t.TempDir()
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	script := "#!/bin/sh\ncase $* in *--sync*) exit;; esac\necho 'Journal file /var/log/journal/a/system.journal is truncated, ignoring file.' >&2\necho '[ALERT] cannot bind'\n"
+	if err := os.WriteFile(filepath.Join(bin, "journalctl"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const want = "[ALERT] cannot bind"
+	if got := Said(t.Context(), "haproxy", time.Now()); strings.TrimSpace(got) != want {
+		t.Errorf("said %q, want %q", got, want)
+	}
+	e := JobError{Unit: "haproxy.service"}
+	e.fill(t.Context(), map[string]string{"InvocationID": "1"})
+	if e.Words != want {
+		t.Errorf("words %q, want %q", e.Words, want)
 	}
 }
 

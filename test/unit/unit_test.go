@@ -212,6 +212,16 @@ func (h *host) life(t *testing.T, only ...string) {
 		h.want(ocf.Monitor, ocf.Generic, h.unit+" runs sleep (pid ")
 		h.want(ocf.Stop, ocf.OK)
 	})
+	part("restarted by hand", func(h *host) {
+		h.dropIn("[Service]\nExecStartPre=+/bin/sleep 1\n")
+		h.want(ocf.Start, ocf.OK)
+		was := h.pid()
+		h.sh("systemctl --no-block restart %s", h.unit) // as an upgrade of its package does
+		h.want(ocf.Monitor, ocf.OK)
+		if now := h.pid(); now == was {
+			h.Errorf("pid %d was not restarted yet: the monitor saw nothing of it", now)
+		}
+	})
 	part("shutdown of the service by hand", func(h *host) {
 		h.want(ocf.Start, ocf.OK)
 		h.sh("systemctl stop %s", h.unit)
