@@ -77,6 +77,14 @@ func TestReport(t *testing.T) {
 	if x := Ratio(rows, "kill", "ours", "shell"); x < 0.66 || x > 0.67 || Ratio(rows, "move", "ours", "shell") != 0 {
 		t.Errorf("ratio %v", x)
 	}
+	cut := Row{Runs: []Run{
+		{Parts: Parts{Membership: 3 * time.Second, Fencing: time.Second, Service: time.Second, Answer: time.Second}},
+		{Parts: Parts{Fencing: time.Second, Pacemaker: 4 * time.Second}},
+		{Parts: Parts{Detection: 9 * time.Second}}, // nobody was fenced
+	}}
+	if got := cut.AfterFencing(); got != 3*time.Second || rows[0].AfterFencing() != 0 {
+		t.Errorf("after the fencing %v, and %v", got, rows[0].AfterFencing())
+	}
 	for _, want := range []string{"kill", "ours", "2.00", "0.67", "first answer"} {
 		if text := Text(rows, "shell"); !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

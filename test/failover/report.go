@@ -35,6 +35,26 @@ func (r Row) Median() time.Duration {
 	return (r.Runs[(len(r.Runs)-1)/2].Length() + r.Runs[len(r.Runs)/2].Length()) / 2
 }
 
+// AfterFencing is the median of how long the client waits still once the fencing has ended, 0 if nobody was fenced.
+func (r Row) AfterFencing() time.Duration {
+	var waits []time.Duration
+	for _, run := range r.Runs {
+		if run.Parts[Fencing] == 0 {
+			continue
+		}
+		var wait time.Duration
+		for _, part := range run.Parts[Fencing+1:] {
+			wait += part
+		}
+		waits = append(waits, wait)
+	}
+	if len(waits) == 0 {
+		return 0
+	}
+	slices.Sort(waits)
+	return (waits[(len(waits)-1)/2] + waits[len(waits)/2]) / 2
+}
+
 // Table puts runs together, faults and groups in the order in which they came first.
 func Table(runs []Run) (rows []Row) {
 	for _, r := range runs {
@@ -76,21 +96,25 @@ func Ratio(rows []Row, fault, group, other string) float64 {
 	return a.Median().Seconds() / b.Median().Seconds()
 }
 
-// Text is the table for a terminal. Ratios are to the group named; the parts are of the run in the middle.
+// Text is the table for a terminal. Ratios are to the group named; the parts are of the run in the middle, and what comes after
+// fencing is a median of its own.
 func Text(rows []Row, to string) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(w, "fault\tgroup\tn\tmin\tmedian\tmax\tratio\t")
+	fmt.Fprint(w, "fault\tgroup\tn\tmin\tmedian\tmax\tratio\tafter fencing\t")
 	for p := range phases {
 		fmt.Fprintf(w, "%s\t", p)
 	}
 	fmt.Fprintln(w)
 	for _, r := range rows {
-		ratio := "-"
+		ratio, after := "-", "-"
 		if x := Ratio(rows, r.Fault, r.Group, to); x > 0 {
 			ratio = fmt.Sprintf("%.2f", x)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%s\t", r.Fault, r.Group, len(r.Runs), r.Runs[0].Length().Seconds(), r.Median().Seconds(), r.Runs[len(r.Runs)-1].Length().Seconds(), ratio)
+		if x := r.AfterFencing(); x > 0 {
+			after = fmt.Sprintf("%.2f", x.Seconds())
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%s\t%s\t", r.Fault, r.Group, len(r.Runs), r.Runs[0].Length().Seconds(), r.Median().Seconds(), r.Runs[len(r.Runs)-1].Length().Seconds(), ratio, after)
 		for _, part := range r.Middle().Parts {
 			fmt.Fprintf(w, "%.2f\t", part.Seconds())
 		}
