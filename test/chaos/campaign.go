@@ -42,6 +42,7 @@ type Config struct {
 	// Claim is told how many faults the next step has; when it says no, no further one is played. nil: all are.
 	Claim func(faults int) bool
 
+	slack    int                                       // how many times its bound an outage may last, where the machine has other things to do; 0: once
 	sabotage []fault                                   // in place of all others
 	of       func(step int) (seed int, kinds []string) // in place of Seed and Kinds; nil: those of all steps
 }
@@ -485,6 +486,7 @@ func (s *scene) draw(n int, at where) (acts []act, gaps []time.Duration) {
 		// Of its own numbers, so that one fault does not change what the next one is.
 		a := able[i].draw(s, rand.New(rand.NewPCG(rng.Uint64(), uint64(n))), at)
 		s.beside(&a)
+		a.Bound *= time.Duration(max(s.slack, 1))
 		acts = append(acts, a)
 	}
 	for len(gaps) < len(acts) {

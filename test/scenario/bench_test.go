@@ -18,7 +18,7 @@ import (
 const times = 10
 
 // patience is for one step.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // stage is the document's group on a cluster of its own.
 func stage(b *testing.B) *scenario.Stage {
