@@ -22,7 +22,7 @@ const (
 	dataDir  = "/var/lib/qpidd"
 	address  = scenario.FloatingIP + ":5672"
 	// stepTimeout is for one thing to happen, on a machine that is busy with other tests.
-	stepTimeout = 3 * time.Minute
+	stepTimeout = 10 * time.Minute
 )
 
 // stage is a replicated broker on three nodes.
