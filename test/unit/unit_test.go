@@ -215,12 +215,13 @@ func (h *host) life(t *testing.T, only ...string) {
 	part("restarted by hand", func(h *host) {
 		h.dropIn("[Service]\nExecStartPre=+/bin/sleep 1\n")
 		h.want(ocf.Start, ocf.OK)
-		was := h.pid()
+		was := h.state("MainPID")
 		h.sh("systemctl --no-block restart %s", h.unit) // as an upgrade of its package does
-		h.want(ocf.Monitor, ocf.OK)
-		if now := h.pid(); now == was {
-			h.Errorf("pid %d was not restarted yet: the monitor saw nothing of it", now)
-		}
+		h.until("it was restarted, and well whenever it was asked", func() bool {
+			h.want(ocf.Monitor, ocf.OK)
+			now := h.state("MainPID")
+			return now != was && now != "0"
+		})
 	})
 	part("shutdown of the service by hand", func(h *host) {
 		h.want(ocf.Start, ocf.OK)
