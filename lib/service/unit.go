@@ -112,7 +112,7 @@ func (d Daemon) stray() error {
 // meanwhile: an upgrade of the package restarts it, and so does an operator. It waits for the end of that, and for the service to
 // serve then, for half of the time that is left.
 func Settled(ctx context.Context, r *ocf.Request, look func() (unit string, err error)) error {
-	began := sinceBoot()
+	began := systemd.Now()
 	unit, err := look()
 	failed := func() bool { return ocf.CodeOf(err) == ocf.Generic || ocf.CodeOf(err) == ocf.NotRunning }
 	if unit == "" || !failed() {
@@ -136,13 +136,6 @@ func Settled(ctx context.Context, r *ocf.Request, look func() (unit string, err 
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-}
-
-// sinceBoot is the time that systemd's monotonic timestamps are of.
-func sinceBoot() time.Duration {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	return time.Duration(now.Nano())
 }
 
 // startUnit has systemd start the unit, and returns as soon as the service

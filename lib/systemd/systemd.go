@@ -216,7 +216,14 @@ func Ended(ctx context.Context, unit string) error {
 type State struct {
 	Job     bool          // it is starting, stopping, restarting or reloading it, or is about to, by whomever it was asked
 	Active  bool          // it runs
-	Changed time.Duration // when that last changed, since the machine was booted (CLOCK_MONOTONIC)
+	Changed time.Duration // when that last changed: compare it with a Now
+}
+
+// Now is the clock of systemd's monotonic timestamps (CLOCK_MONOTONIC).
+func Now() time.Duration {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return time.Duration(now.Nano())
 }
 
 // StateOf asks systemd; the zero State is of a unit that it does not know.
@@ -247,10 +254,9 @@ func (e *JobError) fill(ctx context.Context, props map[string]string) {
 		said = journal(ctx, "_SYSTEMD_INVOCATION_ID="+id)
 	}
 	started, err := strconv.ParseInt(props["ExecMainStartTimestampMonotonic"], 10, 64)
-	var now unix.Timespec
-	if said == "" && err == nil && started > 0 && unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) == nil {
+	if said == "" && err == nil && started > 0 {
 		// Nor may the journal know any more which invocation it was of.
-		ago := time.Duration(now.Nano()) - time.Duration(started)*time.Microsecond
+		ago := Now() - time.Duration(started)*time.Microsecond
 		said = journal(ctx, "_SYSTEMD_UNIT="+e.Unit, fmt.Sprintf("--since=@%d", time.Now().Add(-ago).Unix()))
 	}
 	e.Words = said // systemctl's own say no more than the result
