@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -75,6 +76,9 @@ func members(pids []int, dir string) []int {
 		if pid, err := strconv.Atoi(word); err == nil && pid > 0 {
 			pids = append(pids, pid)
 		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Sys().(*syscall.Stat_t).Nlink <= 2 {
+		return pids // of a directory in /sys, it is 2 and how many are below: most have none, and to list their files is what costs
 	}
 	below, _ := os.ReadDir(dir)
 	for _, e := range below {

@@ -21,7 +21,6 @@ const (
 	apiPort   = 8778
 	apiUnit   = "placement-api.service"
 	apiBinary = "/usr/bin/placement-api"
-	apiPause  = 25 * time.Millisecond // between two requests: each costs a few ms of CPU
 	// apiPatience is longer than HAProxy takes to give a request for a node that is dead to another one.
 	apiPatience = 4 * time.Second
 )
@@ -38,7 +37,7 @@ func API() (Service, error) {
 	const conf = "/etc/placement/placement.conf"
 	return Service{
 		ID: "haproxy", Agent: "ocf:openstack:haproxy", Daemon: []string{"haproxy"}, Speaks: "API", Unit: "requests",
-		Diskless: true, APIs: []string{apiName}, Pause: apiPause,
+		Diskless: true, APIs: []string{apiName},
 		Files: []cluster.File{
 			{Path: conf, Content: "[api]\nauth_strategy = noauth2\n[placement_database]\nconnection = mysql+pymysql://" +
 				apiName + ":" + SQLPassword + "@" + FloatingIP + "/" + apiName + "\nmax_retries = -1\nretry_interval = 1\n"},

@@ -34,17 +34,17 @@ const shell, mixed, native, rarely, least = "shell agents", "our database", "nat
 
 func compositions() []*composition {
 	return []*composition{
-		{name: shell, foundation: scenario.Scripts(), database: scenario.HeartbeatMySQL()},
-		{name: mixed, foundation: scenario.Scripts(), database: scenario.MySQL()},
-		{name: native, foundation: scenario.Native(), database: scenario.MySQL()},
+		{name: shell, foundation: scenario.Scripts(), database: fine(scenario.HeartbeatMySQL())},
+		{name: mixed, foundation: scenario.Scripts(), database: fine(scenario.MySQL())},
+		{name: native, foundation: scenario.Native(), database: fine(scenario.MySQL())},
 	}
 }
 
 // references are compositions that nobody would run.
 func references() []*composition {
 	return []*composition{
-		{name: rarely, foundation: scenario.Native(), database: scenario.MySQL(), rarely: true},
-		{name: least, foundation: theLeast(), database: scenario.MySQL()},
+		{name: rarely, foundation: scenario.Native(), database: fine(scenario.MySQL()), rarely: true},
+		{name: least, foundation: theLeast(), database: fine(scenario.MySQL())},
 	}
 }
 
@@ -89,7 +89,7 @@ type theatre struct {
 // open builds the cluster, and each group once, to have its resources as pcs makes them.
 func open(b *testing.B, groups []*composition) *theatre {
 	b.Helper()
-	ours, theirs := scenario.MySQL(), scenario.HeartbeatMySQL()
+	ours, theirs := fine(scenario.MySQL()), fine(scenario.HeartbeatMySQL())
 	cfg, err := scenario.Config(built.Binary(b), ours, theirs)
 	if err != nil {
 		b.Fatal(err)

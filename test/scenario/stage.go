@@ -47,7 +47,7 @@ type Service struct {
 	// IP says that it is a promotable clone beside the group, and the address of whichever instance is promoted.
 	IP    string
 	APIs  []string      // that it balances, by their names in a control plane's description
-	Pause time.Duration // between two tries of its client; 0: 5 ms
+	Pause time.Duration // between two tries of its client; 0: 20 ms
 	// Fill puts data on the new disk, mounted at dir on the node; nil: none is needed.
 	Fill func(ctx context.Context, n *cluster.Node, dir string) error
 	// Setup is done once, before the cluster has it and when all that stands before it runs. Heal starts what the cluster
