@@ -31,7 +31,10 @@ func (d Daemon) starved(r *ocf.Request) error {
 	note, _ := os.ReadFile(d.lockFile(r))
 	at, comm, noted := strings.Cut(strings.TrimSpace(string(note)), " ")
 	began, err := strconv.ParseInt(at, 10, 64)
-	if !noted || err != nil { // nobody started it: it was taken over as it ran
+	if !noted || err != nil { // nobody started it: it was taken over as it ran, or was never on this node, of which a probe asks
+		if r.Probe() {
+			return nil
+		}
 		return killed(-1, d.Unit, d.Identity.Executables...)
 	}
 	return killed(time.Duration(began), d.Unit, comm)

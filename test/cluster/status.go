@@ -258,7 +258,7 @@ func (c *Cluster) Running(ctx context.Context, id string) (string, error) {
 }
 
 // statusEvery is how often the waits below ask; crm_mon takes about 20 ms.
-const statusEvery = 100 * time.Millisecond
+const statusEvery = 300 * time.Millisecond
 
 // WaitFor returns when ok says nil about the status, or with what it said last when ctx ends. While crm_mon
 // does not answer, ok is not asked.

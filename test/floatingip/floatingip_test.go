@@ -143,14 +143,17 @@ func TestFaults(t *testing.T) {
 		}},
 		{"the first monitor holds nobody up", func(h *host) {
 			h.Start()
-			shortest := time.Hour
-			for range 5 { // one of them is let be by what else goes on here
-				began := time.Now()
-				h.Monitor(10, ocf.OK)
-				shortest = min(shortest, time.Since(began))
+			shortest := map[int]time.Duration{0: time.Hour, 10: time.Hour}
+			for range 10 { // one of them is let be by what else goes on here
+				for level := range shortest {
+					began := time.Now()
+					h.Monitor(level, ocf.OK)
+					shortest[level] = min(shortest[level], time.Since(began))
+				}
 			}
-			if shortest > 40*time.Millisecond {
-				h.T.Errorf("it takes %v: it is the process that tells the network which asks it", shortest)
+			// To ask, it would have to wait for an answer that nobody gives, 50 ms.
+			if waits := shortest[10] - shortest[0]; waits > 40*time.Millisecond {
+				h.T.Errorf("it waits for %v: it is the process that tells the network which asks it", waits)
 			}
 		}},
 		{"another interface of this host answers too", func(h *host) {

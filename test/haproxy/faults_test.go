@@ -136,7 +136,7 @@ func TestFaults(t *testing.T) {
 			h.write(config, with(h.T, "global\n", "global\n    lua-load /run/slow.lua\n"))
 			h.write("/run/slow.lua", "os.execute('sleep 600')\n")
 			box.Background(h.T, "haproxy", "-c", "-f", config)
-			box.Until(h.T, "it runs", func() bool { return len(h.Pids()) == 1 })
+			box.Until(h.T, "it has come to the configuration", func() bool { return box.Sh(h.T, "pgrep -xc sleep || true") == "1" })
 			h.Want(ocf.Monitor, ocf.NotRunning)
 			h.write(config, text)
 			box.Sh(h.T, "kill -9 $(pgrep -x sleep) $(pgrep -x haproxy)")
@@ -164,7 +164,12 @@ func TestFaults(t *testing.T) {
 			h.Start()
 			m, w := h.family()
 			for _, pid := range []int{m, w} {
-				open := box.Sh(h.T, "ls /proc/%d/fd | wc -l", pid)
+				var open string
+				box.Until(h.T, "no request before this one is open any more", func() bool {
+					open = box.Sh(h.T, "ls /proc/%d/fd | wc -l", pid)
+					time.Sleep(20 * time.Millisecond)
+					return open == box.Sh(h.T, "ls /proc/%d/fd | wc -l", pid)
+				})
 				h.mayOpen(pid, open)
 				h.Monitor(0, ocf.Generic, fmt.Sprint(pid), "has "+open+" of its "+open+" file descriptors in use: raise LimitNOFILE")
 				h.mayOpen(pid, "1000")

@@ -24,7 +24,7 @@ type messages struct {
 }
 
 func talk(t *testing.T, c *cluster.Cluster, addr string) *scenario.Writer {
-	return write(t, &messages{dial: c.Dial, addr: addr}, 0)
+	return write(t, &messages{dial: c.Dial, addr: addr}, 50*time.Millisecond)
 }
 
 func (m *messages) Put(ctx context.Context, n int) error {

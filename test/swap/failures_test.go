@@ -389,23 +389,20 @@ func refused(s *stand, away *cluster.Node) {
 }
 
 // killed kills the swap at random, or its guard, or both: the cluster ends swapped, or as before, and never restarts the
-// service. SWAP_KILLS is how many times; 8 without it.
+// service. SWAP_KILLS is how many times; once each without it.
 func killed(s *stand, _ *cluster.Node) {
-	rounds, both := 8, 0
-	if testing.Short() {
-		rounds = 4
-	}
-	if n, err := strconv.Atoi(os.Getenv("SWAP_KILLS")); err == nil {
-		rounds = n
-	}
-	is := oldDB
-	ends := map[string]int{}
 	scripts := []string{
 		"kill -9 $(cat /run/front.pid)",
 		"kill -9 $(pgrep -f 'swap [-]-guard')",
 		"kill -9 $(cat /run/front.pid) $(pgrep -f 'swap [-]-guard')", // a second node ends it
 		"kill -9 $(cat /run/front.pid) $(pgrep -f 'swap [-]-guard')", // the next call does
 	}
+	rounds, both := len(scripts), 0
+	if n, err := strconv.Atoi(os.Getenv("SWAP_KILLS")); err == nil {
+		rounds = n
+	}
+	is := oldDB
+	ends := map[string]int{}
 	for i := range rounds {
 		args := []string{"--yes", "--within", "30s"}
 		if is == ourDB {

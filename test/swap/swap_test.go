@@ -338,5 +338,5 @@ func write(t *testing.T, l scenario.Ledger, pause time.Duration) *scenario.Write
 }
 
 func browse(t *testing.T, c *cluster.Cluster) *scenario.Writer {
-	return write(t, web{&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: c.Dial}}, c.Nodes()}, 0)
+	return write(t, web{&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: c.Dial}}, c.Nodes()}, 50*time.Millisecond)
 }

@@ -67,6 +67,10 @@ func TestOutOfMemory(t *testing.T) {
 				t.Errorf("it was started again %d times: %s", got, r)
 			}
 			h.want(ocf.Stop, ocf.OK)
+			probe := h.run(t.Context(), ocftest.Call{Action: ocf.Monitor, Params: h.params, Env: []string{"HA_RSCTMP=/run/never-began"}})
+			if probe.Code != ocf.NotRunning || strings.Contains(probe.Stderr, "kernel") {
+				t.Errorf("a probe where it never began tells of another's end: %s", probe)
+			}
 		})
 	}
 	t.Run("HAProxy's worker", func(t *testing.T) {
