@@ -34,7 +34,7 @@ demo-deps:
 unit:
 	@UNIT=1 SHORT=1 test/deps/run-tests $(or $(PKG),./ocf/... ./lib/... ./agents/... ./test/house)
 
-# RUN=regexp chooses tests, PKG packages; SHORT=1 leaves out the long ones.
+# RUN=regexp chooses tests, PKG packages; SHORT=1 leaves out the long ones, LONG=1 runs also the parts whose turn it is not this time.
 test: deps build
 	@test/deps/run-tests $(or $(PKG),./...)
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -20,6 +21,7 @@ type row struct {
 
 // TestAPI takes away what the API of the document's group runs on, piece by piece.
 func TestAPI(t *testing.T) {
+	needs.Turn(t, 0)
 	api, err := scenario.API()
 	if err != nil {
 		t.Skipf("SKIP: %v", err)
@@ -37,9 +39,7 @@ func TestAPI(t *testing.T) {
 
 // TestAPIOnClone does the like with HAProxy on every node, where the database's restart is none of the API's business.
 func TestAPIOnClone(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIP: needs three minutes")
-	}
+	needs.Turn(t, 1)
 	api, err := scenario.APIOnClone()
 	if err != nil {
 		t.Skipf("SKIP: %v", err)

@@ -16,7 +16,7 @@ import (
 func TestCharm(t *testing.T) {
 	t.Parallel()
 	root := scenario.Root(t)
-	needs(t, root, "usr/sbin/haproxy", "usr/sbin/crm")
+	has(t, root, "usr/sbin/haproxy", "usr/sbin/crm")
 	cfg, err := scenario.Config(built.Binary(t))
 	must(t, err)
 	cfg.Root, cfg.Files = root, append(cfg.Files, haproxy...)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -24,10 +25,11 @@ var often = []string{"op", "monitor", "interval=3s", "timeout=30s", "start", "ti
 // TestDocument swaps the document's services in one run, in the middle of the group, at its end, and as a clone: by
 // scripts, and by units. It takes that back, does it again, and then has the new agents recover each.
 func TestDocument(t *testing.T) {
-	needs(t, scenario.Root(t), "usr/sbin/haproxy", "usr/bin/nova-manage")
-	for _, class := range []string{"lsb", "systemd"} {
+	has(t, scenario.Root(t), "usr/sbin/haproxy", "usr/bin/nova-manage")
+	for i, class := range []string{"lsb", "systemd"} {
 		t.Run(class, func(t *testing.T) {
 			t.Parallel()
+			needs.Turn(t, i)
 			nova := consoleauth(t)
 			s := deploy(t, slices.Concat(qpidd(t), haproxy, nova.Files), database(class+":mariadb", often...))
 			c := s.Cluster

@@ -12,7 +12,7 @@ import (
 // TestUnitsOfEL swaps the database and HAProxy that run by EL's units, with EL's layout, forth, back and forth again, and
 // has the new agents recover them: with the directory beside HAProxy's file.
 func TestUnitsOfEL(t *testing.T) {
-	needs(t, scenario.Root(t), "usr/sbin/haproxy")
+	has(t, scenario.Root(t), "usr/sbin/haproxy")
 	t.Parallel()
 	config := haproxy[0]
 	config.Content = strings.Replace(config.Content, "global\n", "global\n\tstats socket /var/lib/haproxy/stats\n", 1) // as EL's has it

@@ -18,6 +18,7 @@ import (
 
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // lines calls do, once, for the first line that contains the words.
@@ -127,11 +128,16 @@ func TestFailures(t *testing.T) {
 	s := &stand{t: t, c: c, n: c.Node(at), db: db}
 	away := c.Node(other(c, at))
 
-	for _, part := range []struct {
+	if !t.Run("swapped and back", func(t *testing.T) {
+		s.t, s.db.t = t, t
+		swappedAndBack(s, away)
+	}) {
+		return
+	}
+	for i, part := range []struct {
 		name string
 		do   func(*stand, *cluster.Node)
 	}{
-		{"swapped and back", swappedAndBack},
 		{"interrupted at every step", interrupted},
 		{"terminal lost", func(s *stand, _ *cluster.Node) {
 			code, said := s.front("becomes", func() { s.signal("HUP") }, "--yes")
@@ -193,6 +199,7 @@ func TestFailures(t *testing.T) {
 		{"node of the swap dies, and the second node's guard", func(s *stand, _ *cluster.Node) { diesHere(s, s.c.Node(other(s.c, s.n.Name)), false) }},
 	} {
 		if !t.Run(part.name, func(t *testing.T) {
+			needs.Turn(t, i)
 			s.t, s.db.t = t, t
 			part.do(s, away)
 		}) {

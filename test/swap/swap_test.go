@@ -73,8 +73,8 @@ func database(agent string, options ...string) scenario.Service {
 	return s
 }
 
-// needs skips the test if the nodes' root lacks a file.
-func needs(t *testing.T, root string, files ...string) {
+// has skips the test if the nodes' root lacks a file.
+func has(t *testing.T, root string, files ...string) {
 	t.Helper()
 	for _, file := range files {
 		if _, err := os.Stat(filepath.Join("/", root, file)); err != nil {
@@ -93,7 +93,7 @@ func deployOn(t *testing.T, nodes int, files []cluster.File, db scenario.Service
 	must(t, err)
 	cfg.Nodes = nodes
 	cfg.Root = scenario.Root(t)
-	needs(t, cfg.Root, "usr/sbin/mariadbd")
+	has(t, cfg.Root, "usr/sbin/mariadbd")
 	cfg.Files = append(cfg.Files, files...)
 	c := cluster.New(t, cfg)
 	begun := time.Now()

@@ -3,7 +3,8 @@
 // saying what it lacks: a skip's message starts with "SKIP: needs".
 //
 // Environment: GO is the go command (default "go"), RUN a regular expression that chooses tests, SHORT leaves out
-// the long ones when it is not empty, RETRY runs the little that failed once more.
+// the long ones when it is not empty, RETRY runs the little that failed once more. Of the parts that take turns (see package needs) it
+// has TURN's run, which it makes up, unless LONG is not empty or RUN chooses.
 package main
 
 import (
@@ -12,10 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -23,6 +26,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("TURN") == "" && os.Getenv("LONG") == "" && os.Getenv("RUN") == "" {
+		_ = os.Setenv("TURN", strconv.Itoa(rand.IntN(2)))
+	}
 	code, err := run(ctx, os.Stdout, os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "run-tests:", err)
