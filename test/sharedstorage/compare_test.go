@@ -77,7 +77,7 @@ func TestBesideFilesystem(t *testing.T) {
 				}
 				run := ocftest.Program(side.path)
 				call := func(action string) ocftest.Result {
-					c := ocftest.Call{Action: action, Params: h.Params, Timeout: 20 * time.Second, Env: []string{"OCF_ROOT=/usr/lib/ocf", "OCF_CHECK_LEVEL=0"}}
+					c := ocftest.Call{Action: action, Params: h.Params, Timeout: 40 * time.Second, Env: []string{"OCF_ROOT=/usr/lib/ocf", "OCF_CHECK_LEVEL=0"}}
 					if action == ocf.Start && h.Params["device"] != h.device {
 						c.Timeout = 3 * time.Second // for a device that never comes
 					}
