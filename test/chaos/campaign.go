@@ -42,7 +42,7 @@ type Config struct {
 	// Claim is told how many faults the next step has; when it says no, no further one is played. nil: all are.
 	Claim func(faults int) bool
 
-	slack    int                                       // how many times its bound an outage may last, where the machine has other things to do; 0: once
+	slack    int                                       // see [check.Event]
 	sabotage []fault                                   // in place of all others
 	of       func(step int) (seed int, kinds []string) // in place of Seed and Kinds; nil: those of all steps
 }
@@ -486,7 +486,6 @@ func (s *scene) draw(n int, at where) (acts []act, gaps []time.Duration) {
 		// Of its own numbers, so that one fault does not change what the next one is.
 		a := able[i].draw(s, rand.New(rand.NewPCG(rng.Uint64(), uint64(n))), at)
 		s.beside(&a)
-		a.Bound *= time.Duration(max(s.slack, 1))
 		acts = append(acts, a)
 	}
 	for len(gaps) < len(acts) {
@@ -561,7 +560,7 @@ func (s *scene) step(ctx context.Context, n int) error {
 		return errEnough
 	}
 	s.together(acts)
-	step := check.Event{Kind: check.Step, N: n, Load: load()}
+	step := check.Event{Kind: check.Step, N: n, Load: load(), Slack: s.slack}
 	said := fmt.Sprintf("step %d: ", n)
 	for i, a := range acts {
 		step.Faults = append(step.Faults, a.Fault)

@@ -76,6 +76,7 @@ type Result struct {
 	FencedAre  []string
 	Helped     bool
 	ProblemsOf []Problem
+	slack      int
 }
 
 // Tally is what a client was told.
@@ -173,7 +174,7 @@ func (j *judge) steps() {
 			if n := len(j.Steps); n > 0 {
 				j.Steps[n-1].To = e.At
 			}
-			j.Steps = append(j.Steps, Result{N: e.N, From: e.At, Faults: e.Faults, Load: e.Load, Outages: map[string]time.Duration{}})
+			j.Steps = append(j.Steps, Result{N: e.N, From: e.At, Faults: e.Faults, Load: e.Load, slack: max(e.Slack, 1), Outages: map[string]time.Duration{}})
 		}
 	}
 	for _, e := range j.events {
@@ -756,6 +757,7 @@ func (j *judge) outage(r *Result, x excuse, id, client string) {
 	if x.touches(id) || x.less[id] {
 		bound = max(bound, x.bound)
 	}
+	bound *= time.Duration(r.slack)
 	switch {
 	case !served:
 		j.say(r.N, TooLong, "%s was not served at all in %.1f s", client, (r.To - r.From).Seconds())

@@ -329,6 +329,18 @@ func TestLetsPass(t *testing.T) {
 		name  string
 		spoil func(*testing.T, *story)
 	}{
+		{"out for longer, where the machine has other things to do", func(t *testing.T, s *story) {
+			for _, n := range []int{1, 3} { // struck, and spared
+				step := s.find(t, Step, "", n)
+				step.Slack = 3
+				from := step.At
+				for i := range s.events {
+					if s.events[i].At > from+time.Second {
+						s.events[i].At += 2 * Spared
+					}
+				}
+			}
+		}},
 		{"unknown and there", func(t *testing.T, s *story) { s.find(t, OK, "rows", 5).Kind = Unknown }},
 		{"unknown and not there", func(t *testing.T, s *story) {
 			s.find(t, OK, "rows", 3).Kind = Unknown

@@ -69,7 +69,9 @@ type Event struct {
 	Others  []int         `json:"others,omitempty"`
 	Faults  []Fault       `json:"faults,omitempty"`
 	Load    float64       `json:"load,omitempty"` // of the machine, as a step begins
-	Service []Service     `json:"service,omitempty"`
+	// Slack is how many times its bound an outage of the step may last, where the machine has other things to do; 0: once.
+	Slack   int       `json:"slack,omitempty"`
+	Service []Service `json:"service,omitempty"`
 }
 
 // Daemon is a process.

@@ -76,10 +76,11 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 	return status, nil
 }
 
-// batch says which packages are tested side by side. Those under test/ boot clusters, and mostly wait for them: three at a time,
-// the longest first. Where OpenStack's services start, or packages are built, a small machine has no more to give.
+// batch says which packages are tested side by side. A cluster has three nodes at work all the while: more than two or three of them
+// at once, on a small machine, have nothing left for what the tests wait for. A service alone mostly waits. Where OpenStack's services
+// start, or packages are built, a small machine has no more to give.
 func batch(packages []string) []struct{ flags, packages []string } {
-	var side, long, clusters, alone []string
+	var side, clusters, services, alone []string
 	for _, pkg := range packages {
 		_, name, ok := strings.Cut(pkg, "/test/")
 		switch {
@@ -87,14 +88,14 @@ func batch(packages []string) []struct{ flags, packages []string } {
 			side = append(side, pkg)
 		case slices.Contains([]string{"clusternova", "openstack", "osagents", "packaging"}, name):
 			alone = append(alone, pkg)
-		case slices.Contains([]string{"chaos", "clusterqpidd", "scenario", "swap"}, name):
-			long = append(long, pkg)
-		default:
+		case slices.Contains([]string{"chaos", "cluster", "clustermysql", "clusterqpidd", "plan", "scenario", "status", "swap", "unit"}, name):
 			clusters = append(clusters, pkg)
+		default:
+			services = append(services, pkg)
 		}
 	}
-	slices.Reverse(long) // swap takes twice as long as the next
-	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=3"}, append(long, clusters...)}, {[]string{"-p=1"}, alone}}
+	slices.Reverse(clusters) // unit and swap take the longest
+	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=2"}, clusters}, {[]string{"-p=3"}, services}, {[]string{"-p=1"}, alone}}
 }
 
 // retry runs what failed once more, where that is little: on a noisy machine a cluster may miss a deadline. What
