@@ -7,6 +7,7 @@ import (
 
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -14,6 +15,7 @@ import (
 // nodes without pcs. Then each is killed. In the end the charm's hook puts its own type back, and it is swapped again, and
 // that taken back.
 func TestCharm(t *testing.T) {
+	needs.Turn(t, 0)
 	t.Parallel()
 	root := scenario.Root(t)
 	has(t, root, "usr/sbin/haproxy", "usr/sbin/crm")

@@ -4,12 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
 // TestMySQL swaps the database, by each agent that it may have had, in the middle of the document's group: forth, back
 // and forth again, and then has the new agent recover it.
 func TestMySQL(t *testing.T) {
+	needs.Turn(t, 0)
 	t.Parallel()
 	s := deploy(t, nil, database("lsb:mariadb", often...))
 	c := s.Cluster

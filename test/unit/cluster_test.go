@@ -15,6 +15,7 @@ import (
 
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -113,6 +114,7 @@ var outOfMemory = scenario.Act{Name: "out of memory", Do: func(ctx context.Conte
 
 // TestCluster is a group of services by their units, on nodes that systemd runs, Pacemaker with them.
 func TestCluster(t *testing.T) {
+	needs.Turn(t, 0)
 	root := scenario.Root(t)
 	services := group(t, root)
 	cfg, err := scenario.Config(built.Binary(t), services...)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/openstack"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
@@ -35,7 +36,8 @@ func (h *host) lay(files []cluster.File) {
 
 // TestMySQLOfEL: the server, its option files, socket, pid file and log where EL has them.
 func TestMySQLOfEL(t *testing.T) {
-	needs(t, "mariadbd", "mariadb-server")
+	needs.Turn(t, 1)
+	has(t, "mariadbd", "mariadb-server")
 	n := boot(t)
 	h := on(t, n, "mysql-shared-storage", "mariadb.service", nil)
 	const data = scenario.DataDir
@@ -98,8 +100,9 @@ ExecStart=/usr/bin/python3 -m http.server --directory /srv/placement --bind 127.
 
 // TestNovaOfRDO: nova-scheduler and nova-consoleauth, which are told nothing, or where to log.
 func TestNovaOfRDO(t *testing.T) {
+	needs.Turn(t, 1)
 	for _, program := range []string{"nova-scheduler", "nova-conductor", "rabbitmq-server", "mariadbd"} {
-		needs(t, program, program)
+		has(t, program, program)
 	}
 	n := boot(t)
 	h := on(t, n, "nova-scheduler", "openstack-nova-scheduler.service", nil)
@@ -151,8 +154,9 @@ lock_path = /var/lib/nova/tmp
 // TestL2AgentOfRDO: RDO's unit of the Open vSwitch agent passes three files and two directories, and leaves what it started
 // alone when it is stopped (KillMode=process).
 func TestL2AgentOfRDO(t *testing.T) {
+	needs.Turn(t, 0)
 	for _, program := range []string{"neutron-openvswitch-agent", "neutron-server", "ovs-vswitchd", "rabbitmq-server", "mariadbd"} {
-		needs(t, program, program)
+		has(t, program, program)
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skip("SKIP: needs /dev/net/tun")

@@ -9,6 +9,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/broker"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // qpiddUnit runs the broker as upstream's unit does, which EL has (qpid-cpp, etc/fedora/qpidd.service): as its own user, told
@@ -27,6 +28,7 @@ WantedBy=multi-user.target
 
 // TestQpidd: a real broker where there is one (QPIDD, PATH), else the stand-in.
 func TestQpidd(t *testing.T) {
+	needs.Turn(t, 1)
 	path, err := broker.Find()
 	if err != nil {
 		t.Skip("SKIP: needs qpidd, or python3-qpid-proton for the stand-in")
@@ -77,7 +79,8 @@ func TestQpidd(t *testing.T) {
 
 // TestRedis: Debian's redis-server.service, which sandboxes it most of all, and gives its stop no time.
 func TestRedis(t *testing.T) {
-	needs(t, "redis-server", "redis-server")
+	needs.Turn(t, 0)
+	has(t, "redis-server", "redis-server")
 	n := boot(t)
 	on(t, n, "redis", "redis-server.service", nil).life(t)
 	t.Run("beside another on another port", func(t *testing.T) {
@@ -123,6 +126,7 @@ TimeoutStopSec=5min
 
 // TestBrokenConfiguration: the reason in crm_mon, 128 bytes of it, names what the service does not understand.
 func TestBrokenConfiguration(t *testing.T) {
+	needs.Turn(t, 1)
 	n := boot(t)
 	for _, c := range []struct{ agent, program, unit, file, line, names string }{
 		{"haproxy", "haproxy", "haproxy.service", "/etc/haproxy/haproxy.cfg", "no-such-option x", "haproxy.cfg:"},
@@ -130,7 +134,7 @@ func TestBrokenConfiguration(t *testing.T) {
 		{"mysql-shared-storage", "mariadbd", "mariadb.service", "/etc/mysql/mariadb.conf.d/99-local.cnf", "[mysqld]\nno-such-option=x", ""},
 	} {
 		t.Run(c.agent, func(t *testing.T) {
-			needs(t, c.program, c.program)
+			has(t, c.program, c.program)
 			params := ocftest.Params{}
 			if c.agent == "mysql-shared-storage" {
 				params["shared_storage"] = "false"
@@ -157,8 +161,9 @@ func (h *host) killsFirst(dir, program string) {
 // TestCinder: cinder-scheduler as Debian packages it (the agent has the name of the older one), whose unit runs an init script that executes it, with a database and a
 // message bus by their own units.
 func TestCinder(t *testing.T) {
+	needs.Turn(t, 1)
 	for _, program := range []string{"cinder-scheduler", "rabbitmq-server", "mariadbd"} {
-		needs(t, program, program)
+		has(t, program, program)
 	}
 	n := boot(t)
 	h := on(t, n, "cinder-schedule", "cinder-scheduler.service", nil)

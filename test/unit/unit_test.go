@@ -17,6 +17,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -45,7 +46,7 @@ func boot(t testing.TB) *cluster.Node {
 	return cluster.New(t, cfg).Nodes()[0]
 }
 
-func needs(t testing.TB, program, pkg string) {
+func has(t testing.TB, program, pkg string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skip("SKIP: needs " + pkg)
@@ -237,7 +238,8 @@ func (h *host) direct(format string, args ...any) {
 }
 
 func TestMemcached(t *testing.T) {
-	needs(t, "memcached", "memcached")
+	needs.Turn(t, 0)
+	has(t, "memcached", "memcached")
 	h := on(t, boot(t), "memcached", "memcached.service", ocftest.Params{})
 	h.life(t)
 	t.Run("beside its unit", func(t *testing.T) {
@@ -301,7 +303,7 @@ frontend main
 `
 
 func TestHAProxy(t *testing.T) {
-	needs(t, "haproxy", "haproxy")
+	has(t, "haproxy", "haproxy")
 	n := boot(t)
 	h := on(t, n, "haproxy", "haproxy.service", ocftest.Params{})
 	h.write("/etc/haproxy/haproxy.cfg", frontends)
@@ -362,7 +364,7 @@ func (h *host) write(path, text string) {
 
 // TestMySQL: Debian's mariadb.service with its data on storage of its own.
 func TestMySQL(t *testing.T) {
-	needs(t, "mariadbd", "mariadb-server")
+	has(t, "mariadbd", "mariadb-server")
 	n := boot(t)
 	h := on(t, n, "mysql-shared-storage", "mariadb.service", nil)
 	const data = "/var/lib/mysql"
