@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,6 +81,7 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 // at once, on a small machine, have nothing left for what the tests wait for. A service alone mostly waits. Where OpenStack's services
 // start, or packages are built, a small machine has no more to give.
 func batch(packages []string) []struct{ flags, packages []string } {
+	longestFirst := []string{"swap", "unit", "chaos", "clusterqpidd", "clustermysql", "cluster", "plan", "scenario", "status"}
 	var side, clusters, services, alone []string
 	for _, pkg := range packages {
 		_, name, ok := strings.Cut(pkg, "/test/")
@@ -88,13 +90,15 @@ func batch(packages []string) []struct{ flags, packages []string } {
 			side = append(side, pkg)
 		case slices.Contains([]string{"clusternova", "openstack", "osagents", "packaging"}, name):
 			alone = append(alone, pkg)
-		case slices.Contains([]string{"chaos", "cluster", "clustermysql", "clusterqpidd", "plan", "scenario", "status", "swap", "unit"}, name):
+		case slices.Contains(longestFirst, name):
 			clusters = append(clusters, pkg)
 		default:
 			services = append(services, pkg)
 		}
 	}
-	slices.Reverse(clusters) // unit and swap take the longest
+	slices.SortFunc(clusters, func(a, b string) int {
+		return cmp.Compare(slices.Index(longestFirst, path.Base(a)), slices.Index(longestFirst, path.Base(b)))
+	})
 	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=2"}, clusters}, {[]string{"-p=3"}, services}, {[]string{"-p=1"}, alone}}
 }
 
