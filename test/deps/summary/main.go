@@ -77,29 +77,33 @@ func run(ctx context.Context, w io.Writer, patterns []string) (int, error) {
 	return status, nil
 }
 
-// batch says which packages are tested side by side. A cluster has three nodes at work all the while: more than two or three of them
-// at once, on a small machine, have nothing left for what the tests wait for. A service alone mostly waits. Where OpenStack's services
-// start, or packages are built, a small machine has no more to give.
+// batch says which packages are tested side by side, the longest first. A cluster has three nodes at work all the while: more than two
+// or three of them at once, on a small machine, have nothing left for what the tests wait for. A service alone mostly waits. Where
+// OpenStack's services start, or packages are built, a small machine has no more to give.
 func batch(packages []string) []struct{ flags, packages []string } {
-	longestFirst := []string{"swap", "unit", "chaos", "clusterqpidd", "clustermysql", "cluster", "plan", "scenario", "status"}
-	var side, clusters, services, alone []string
+	clusters := []string{"swap", "unit", "chaos", "clusterqpidd", "clustermysql", "cluster", "plan", "scenario", "status"}
+	services := []string{"sharedstorage", "haproxy", "mysql", "floatingip", "qpidd"} // of them
+	alone := []string{"clusternova", "openstack", "osagents", "packaging"}
+	batches := []struct{ flags, packages []string }{{nil, nil}, {[]string{"-p=2"}, nil}, {[]string{"-p=4"}, nil}, {[]string{"-p=1"}, nil}}
 	for _, pkg := range packages {
 		_, name, ok := strings.Cut(pkg, "/test/")
+		i := 2
 		switch {
 		case !ok:
-			side = append(side, pkg)
-		case slices.Contains([]string{"clusternova", "openstack", "osagents", "packaging"}, name):
-			alone = append(alone, pkg)
-		case slices.Contains(longestFirst, name):
-			clusters = append(clusters, pkg)
-		default:
-			services = append(services, pkg)
+			i = 0
+		case slices.Contains(clusters, name):
+			i = 1
+		case slices.Contains(alone, name):
+			i = 3
 		}
+		batches[i].packages = append(batches[i].packages, pkg)
 	}
-	slices.SortFunc(clusters, func(a, b string) int {
-		return cmp.Compare(slices.Index(longestFirst, path.Base(a)), slices.Index(longestFirst, path.Base(b)))
-	})
-	return []struct{ flags, packages []string }{{nil, side}, {[]string{"-p=2"}, clusters}, {[]string{"-p=3"}, services}, {[]string{"-p=1"}, alone}}
+	order := append(clusters, services...)
+	place := func(pkg string) uint { return uint(slices.Index(order, path.Base(pkg))) } // -1, the others, becomes the last
+	for _, b := range batches[1:3] {
+		slices.SortStableFunc(b.packages, func(a, b string) int { return cmp.Compare(place(a), place(b)) })
+	}
+	return batches
 }
 
 // retry runs what failed once more, where that is little: on a noisy machine a cluster may miss a deadline. What
