@@ -11,6 +11,7 @@ import (
 
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -27,6 +28,7 @@ func step(t *testing.T) context.Context {
 // TestGroup moves the group, and breaks what is in it: each service is back on the node of its database and its broker,
 // never on two at once, and answers there.
 func TestGroup(t *testing.T) {
+	needs.Turn(t, 0, 3)
 	nova, kind, err := scenario.Consoleauth()
 	if err != nil {
 		t.Skipf("SKIP: %v", err)

@@ -16,11 +16,11 @@ func Installed(t testing.TB, name string) {
 	}
 }
 
-// Turn skips every second of a test's long parts, which have numbers, where TURN says whose turn it is: `make test` makes that up, so
-// that two runs of it are likely to have run all, and `make test LONG=1` does not.
-func Turn(t testing.TB, part int) {
+// Turn skips a long part of the tests unless it is its turn: that of one of so many. TURN, a number, says whose it is. `make test` makes
+// it up, so that a few runs of it have run all, and `make test LONG=1` does not, and runs all.
+func Turn(t testing.TB, part, of int) {
 	t.Helper()
-	if turn, err := strconv.Atoi(os.Getenv("TURN")); err == nil && (part+turn)%2 != 0 {
+	if turn, err := strconv.Atoi(os.Getenv("TURN")); err == nil && turn%of != part%of {
 		t.Skipf("SKIP: needs LONG=1, or its turn (it is TURN=%d)", turn)
 	}
 }

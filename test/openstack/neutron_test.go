@@ -9,9 +9,11 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/lib/rpcping"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 func TestNeutronOnRabbit(t *testing.T) {
+	needs.Turn(t, 0, 2)
 	ovs := StartSwitch(t)
 	rabbit := StartRabbit(t)
 	mariadb := StartMariaDB(t)

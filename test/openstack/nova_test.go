@@ -16,6 +16,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/oslo"
 	"github.com/openstack-ocf/agents/lib/rpcping"
 	"github.com/openstack-ocf/agents/lib/sqlping"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 func transport(t *testing.T, conf, exchange string) oslo.Transport {
@@ -106,6 +107,7 @@ func growing(t *testing.T, beat func(context.Context) (oslo.Beat, error)) func(c
 }
 
 func TestNovaOnRabbit(t *testing.T) {
+	needs.Turn(t, 1, 2)
 	rabbit := StartRabbit(t)
 	mariadb := StartMariaDB(t)
 	nova := NewNova(t, mariadb, rabbit.TransportURL())

@@ -21,7 +21,7 @@ type row struct {
 
 // TestAPI takes away what the API of the document's group runs on, piece by piece.
 func TestAPI(t *testing.T) {
-	needs.Turn(t, 0)
+	needs.Turn(t, 0, 2)
 	api, err := scenario.API()
 	if err != nil {
 		t.Skipf("SKIP: %v", err)
@@ -39,7 +39,7 @@ func TestAPI(t *testing.T) {
 
 // TestAPIOnClone does the like with HAProxy on every node, where the database's restart is none of the API's business.
 func TestAPIOnClone(t *testing.T) {
-	needs.Turn(t, 1)
+	needs.Turn(t, 1, 2)
 	api, err := scenario.APIOnClone()
 	if err != nil {
 		t.Skipf("SKIP: %v", err)

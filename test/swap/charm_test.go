@@ -15,7 +15,7 @@ import (
 // nodes without pcs. Then each is killed. In the end the charm's hook puts its own type back, and it is swapped again, and
 // that taken back.
 func TestCharm(t *testing.T) {
-	needs.Turn(t, 0)
+	needs.Turn(t, 0, 2)
 	t.Parallel()
 	root := scenario.Root(t)
 	has(t, root, "usr/sbin/haproxy", "usr/sbin/crm")

@@ -29,7 +29,7 @@ func TestDocument(t *testing.T) {
 	for i, class := range []string{"lsb", "systemd"} {
 		t.Run(class, func(t *testing.T) {
 			t.Parallel()
-			needs.Turn(t, i)
+			needs.Turn(t, i, 2)
 			nova := consoleauth(t)
 			s := deploy(t, slices.Concat(qpidd(t), haproxy, nova.Files), database(class+":mariadb", often...))
 			c := s.Cluster

@@ -13,7 +13,7 @@ import (
 // TestUnitsOfEL swaps the database and HAProxy that run by EL's units, with EL's layout, forth, back and forth again, and
 // has the new agents recover them: with the directory beside HAProxy's file.
 func TestUnitsOfEL(t *testing.T) {
-	needs.Turn(t, 1)
+	needs.Turn(t, 1, 2)
 	has(t, scenario.Root(t), "usr/sbin/haproxy")
 	t.Parallel()
 	config := haproxy[0]

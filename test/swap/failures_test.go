@@ -199,7 +199,7 @@ func TestFailures(t *testing.T) {
 		{"node of the swap dies, and the second node's guard", func(s *stand, _ *cluster.Node) { diesHere(s, s.c.Node(other(s.c, s.n.Name)), false) }},
 	} {
 		if !t.Run(part.name, func(t *testing.T) {
-			needs.Turn(t, i)
+			needs.Turn(t, i, 2)
 			s.t, s.db.t = t, t
 			part.do(s, away)
 		}) {

@@ -11,7 +11,7 @@ import (
 // TestMySQL swaps the database, by each agent that it may have had, in the middle of the document's group: forth, back
 // and forth again, and then has the new agent recover it.
 func TestMySQL(t *testing.T) {
-	needs.Turn(t, 0)
+	needs.Turn(t, 0, 2)
 	t.Parallel()
 	s := deploy(t, nil, database("lsb:mariadb", often...))
 	c := s.Cluster

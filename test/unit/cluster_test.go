@@ -114,7 +114,7 @@ var outOfMemory = scenario.Act{Name: "out of memory", Do: func(ctx context.Conte
 
 // TestCluster is a group of services by their units, on nodes that systemd runs, Pacemaker with them.
 func TestCluster(t *testing.T) {
-	needs.Turn(t, 0)
+	needs.Turn(t, 0, 2)
 	root := scenario.Root(t)
 	services := group(t, root)
 	cfg, err := scenario.Config(built.Binary(t), services...)

@@ -36,7 +36,7 @@ func (h *host) lay(files []cluster.File) {
 
 // TestMySQLOfEL: the server, its option files, socket, pid file and log where EL has them.
 func TestMySQLOfEL(t *testing.T) {
-	needs.Turn(t, 1)
+	needs.Turn(t, 1, 2)
 	has(t, "mariadbd", "mariadb-server")
 	n := boot(t)
 	h := on(t, n, "mysql-shared-storage", "mariadb.service", nil)
@@ -100,7 +100,7 @@ ExecStart=/usr/bin/python3 -m http.server --directory /srv/placement --bind 127.
 
 // TestNovaOfRDO: nova-scheduler and nova-consoleauth, which are told nothing, or where to log.
 func TestNovaOfRDO(t *testing.T) {
-	needs.Turn(t, 1)
+	needs.Turn(t, 1, 2)
 	for _, program := range []string{"nova-scheduler", "nova-conductor", "rabbitmq-server", "mariadbd"} {
 		has(t, program, program)
 	}
@@ -154,7 +154,7 @@ lock_path = /var/lib/nova/tmp
 // TestL2AgentOfRDO: RDO's unit of the Open vSwitch agent passes three files and two directories, and leaves what it started
 // alone when it is stopped (KillMode=process).
 func TestL2AgentOfRDO(t *testing.T) {
-	needs.Turn(t, 0)
+	needs.Turn(t, 0, 2)
 	for _, program := range []string{"neutron-openvswitch-agent", "neutron-server", "ovs-vswitchd", "rabbitmq-server", "mariadbd"} {
 		has(t, program, program)
 	}

@@ -15,7 +15,7 @@ import (
 // TestOutOfMemory has the kernel kill a service, by its unit and without: it leaves no word, and who asks is to hear why all the
 // same. The limit is that of a group of version 1, into which a process can be put without being taken out of its unit.
 func TestOutOfMemory(t *testing.T) {
-	needs.Turn(t, 1)
+	needs.Turn(t, 1, 2)
 	has(t, "memcached", "memcached")
 	n := boot(t)
 	by := on(t, n, "memcached", "memcached.service", nil)

@@ -28,7 +28,7 @@ WantedBy=multi-user.target
 
 // TestQpidd: a real broker where there is one (QPIDD, PATH), else the stand-in.
 func TestQpidd(t *testing.T) {
-	needs.Turn(t, 1)
+	needs.Turn(t, 1, 2)
 	path, err := broker.Find()
 	if err != nil {
 		t.Skip("SKIP: needs qpidd, or python3-qpid-proton for the stand-in")
@@ -79,7 +79,7 @@ func TestQpidd(t *testing.T) {
 
 // TestRedis: Debian's redis-server.service, which sandboxes it most of all, and gives its stop no time.
 func TestRedis(t *testing.T) {
-	needs.Turn(t, 0)
+	needs.Turn(t, 0, 2)
 	has(t, "redis-server", "redis-server")
 	n := boot(t)
 	on(t, n, "redis", "redis-server.service", nil).life(t)
@@ -126,7 +126,7 @@ TimeoutStopSec=5min
 
 // TestBrokenConfiguration: the reason in crm_mon, 128 bytes of it, names what the service does not understand.
 func TestBrokenConfiguration(t *testing.T) {
-	needs.Turn(t, 1)
+	needs.Turn(t, 1, 2)
 	n := boot(t)
 	for _, c := range []struct{ agent, program, unit, file, line, names string }{
 		{"haproxy", "haproxy", "haproxy.service", "/etc/haproxy/haproxy.cfg", "no-such-option x", "haproxy.cfg:"},
@@ -161,7 +161,7 @@ func (h *host) killsFirst(dir, program string) {
 // TestCinder: cinder-scheduler as Debian packages it (the agent has the name of the older one), whose unit runs an init script that executes it, with a database and a
 // message bus by their own units.
 func TestCinder(t *testing.T) {
-	needs.Turn(t, 1)
+	needs.Turn(t, 1, 2)
 	for _, program := range []string{"cinder-scheduler", "rabbitmq-server", "mariadbd"} {
 		has(t, program, program)
 	}

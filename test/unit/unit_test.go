@@ -238,7 +238,7 @@ func (h *host) direct(format string, args ...any) {
 }
 
 func TestMemcached(t *testing.T) {
-	needs.Turn(t, 0)
+	needs.Turn(t, 0, 2)
 	has(t, "memcached", "memcached")
 	h := on(t, boot(t), "memcached", "memcached.service", ocftest.Params{})
 	h.life(t)

@@ -28,7 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if os.Getenv("TURN") == "" && os.Getenv("LONG") == "" && os.Getenv("RUN") == "" {
-		_ = os.Setenv("TURN", strconv.Itoa(rand.IntN(2)))
+		_ = os.Setenv("TURN", strconv.Itoa(rand.IntN(12)))
 	}
 	code, err := run(ctx, os.Stdout, os.Args[1:])
 	if err != nil {
