@@ -317,10 +317,10 @@ func (a *Agent) Memory(level int) {
 	}
 }
 
-// CPU is the CPU time of a recurring monitor that finds all well.
-func (a *Agent) CPU(level int) time.Duration {
+// CPU is the CPU time of an action, in the environment of a recurring monitor that finds all well.
+func (a *Agent) CPU(action string, level int) time.Duration {
 	a.T.Helper()
-	_, used := a.recur(level, a.Path, ocf.Monitor)
+	_, used := a.recur(level, a.Path, action)
 	return used.UserTime() + used.SystemTime()
 }
 
