@@ -28,7 +28,7 @@ func step(t *testing.T) context.Context {
 // TestGroup moves the group, and breaks what is in it: each service is back on the node of its database and its broker,
 // never on two at once, and answers there.
 func TestGroup(t *testing.T) {
-	needs.Turn(t, 0, 3)
+	needs.Turn(t, 0, 4)
 	nova, kind, err := scenario.Consoleauth()
 	if err != nil {
 		t.Skipf("SKIP: %v", err)

@@ -16,7 +16,7 @@ func (s *told) Skipf(string, ...any) { s.skips++ }
 
 // In a dozen turns each of the parts has its own, and all have each where nobody says whose it is.
 func TestTurn(t *testing.T) {
-	for _, of := range []int{2, 3} {
+	for _, of := range []int{2, 4} {
 		for part := range of {
 			run := 0
 			for turn := range 12 {
