@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/openstack-ocf/agents/lib/daemon"
-	"github.com/openstack-ocf/agents/lib/files"
 	"github.com/openstack-ocf/agents/lib/mycnf"
 	"github.com/openstack-ocf/agents/lib/takeover"
 	"github.com/openstack-ocf/agents/test/needs"
@@ -18,11 +17,7 @@ import (
 
 // What the file says in a group that only a server of this version reads, the server is asked for.
 func TestDeriveAsksTheServer(t *testing.T) {
-	needs.Installed(t, "mariadb-server")
-	const server = "/usr/sbin/mariadbd"
-	if !files.Exists(server) {
-		t.Skip("SKIP: needs " + server)
-	}
+	server := needs.Program(t, "mariadbd", "mariadb-server")
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)

@@ -21,11 +21,7 @@ import (
 // TestLooksBesideEnding: servers of others that come and go while processes are looked at make nobody doubt.
 // LOOKS=100000 looks that often.
 func TestLooksBesideEnding(t *testing.T) {
-	needs.Installed(t, "mariadb-server")
-	server, err := exec.LookPath("mariadbd")
-	if err != nil {
-		t.Skip("SKIP: needs mariadb-server")
-	}
+	server := needs.Program(t, "mariadbd", "mariadb-server")
 	needRoot(t)
 	if os.Getenv("DAEMON_TEST_NAMESPACE") == "" { // few processes make a look quick
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=0")
@@ -103,9 +99,7 @@ func TestLooksBesideEnding(t *testing.T) {
 func TestStuckOnFrozenStorage(t *testing.T) {
 	needs.Installed(t, "e2fsprogs")
 	for _, program := range []string{"mkfs.ext4", "fsfreeze"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip("SKIP: needs " + program)
-		}
+		needs.Program(t, program, program)
 	}
 	if !inNamespace(t) {
 		return

@@ -70,11 +70,7 @@ var testGroups = []string{"mysqld", "mariadb"}
 
 // TestOracle holds this package against MariaDB's own reader, on every tree.
 func TestOracle(t *testing.T) {
-	needs.Installed(t, "my_print_defaults")
-	oracle, err := exec.LookPath("my_print_defaults")
-	if err != nil {
-		t.Skip("SKIP: needs my_print_defaults")
-	}
+	oracle := needs.Program(t, "my_print_defaults", "mariadb-client")
 	for name, files := range trees {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(write(t, files), "my.cnf")

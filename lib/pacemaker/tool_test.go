@@ -32,10 +32,7 @@ func TestToolsAreBoundedByProgress(t *testing.T) {
 
 // A change of the configuration alone, and one of the status too.
 func TestPatch(t *testing.T) {
-	needs.Installed(t, "cibadmin")
-	if _, err := os.Stat("/usr/sbin/cibadmin"); err != nil {
-		t.Skip("SKIP: needs cibadmin")
-	}
+	needs.Program(t, "cibadmin", "pacemaker-cli-utils")
 	file := filepath.Join(t.TempDir(), "cib.xml")
 	t.Setenv("CIB_file", file)
 	if err := os.WriteFile(file, []byte(`<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.7" epoch="7" num_updates="2" admin_epoch="0">

@@ -2,7 +2,6 @@ package pacemaker
 
 import (
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -11,10 +10,7 @@ import (
 
 // A configuration without a resource that still runs is as valid as one with it whose monitor failed; an invalid one is not.
 func TestVerifyCIBOfAClusterAtWork(t *testing.T) {
-	needs.Installed(t, "crm_verify")
-	if _, err := exec.LookPath("crm_verify"); err != nil {
-		t.Skip("SKIP: needs crm_verify")
-	}
+	needs.Program(t, "crm_verify", "pacemaker-cli-utils")
 	node := func(n int, history func(op func(id, name string, interval, rc int) string) string) string {
 		op := func(id, name string, interval, rc int) string {
 			return fmt.Sprintf(`<lrm_rsc_op id="db_%[1]s" operation_key="db_%[2]s_%[3]d" operation="%[2]s" crm_feature_set="3.16.1" transition-key="1:1:0:aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee" transition-magic="0:%[4]d;1:1:0:aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee" call-id="%[3]d" rc-code="%[4]d" op-status="0" interval="%[3]d" last-rc-change="1" exec-time="1" queue-time="0" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8"/>`, id, name, interval, rc)

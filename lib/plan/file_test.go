@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -289,10 +288,7 @@ func TestNoFencingOnPurpose(t *testing.T) {
 }
 
 func TestWriteHAProxy(t *testing.T) {
-	needs.Installed(t, "haproxy")
-	if _, err := exec.LookPath("haproxy"); err != nil {
-		t.Skip("SKIP: needs haproxy")
-	}
+	needs.Program(t, "haproxy", "haproxy")
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	write := func(text string) error {
 		cp, err := plan.Read("f", []byte(text), agents())
@@ -320,10 +316,7 @@ func TestWriteHAProxy(t *testing.T) {
 
 // The operator's file stays beside the new one, which has its place behind a link, its owner and its mode.
 func TestWriteOverTheOperatorsFile(t *testing.T) {
-	needs.Installed(t, "haproxy")
-	if _, err := exec.LookPath("haproxy"); err != nil {
-		t.Skip("SKIP: needs haproxy")
-	}
+	needs.Program(t, "haproxy", "haproxy")
 	cp, err := plan.Read("f", []byte(good), agents())
 	if err != nil {
 		t.Fatal(err)

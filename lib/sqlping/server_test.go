@@ -62,11 +62,7 @@ type server struct {
 // startServer runs a server and waits until it is healthy. It is killed when the test ends.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	needs.Installed(t, "mariadbd")
-	const bin = "/usr/sbin/mariadbd"
-	if _, err := os.Stat(bin); err != nil {
-		t.Skip("SKIP: needs mariadbd (mariadb-server)")
-	}
+	bin := needs.Program(t, "mariadbd", "mariadb-server")
 	src, err := template()
 	if err != nil {
 		t.Fatal(err)

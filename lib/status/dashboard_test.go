@@ -21,11 +21,7 @@ import (
 // Every panel of the packages' dashboard shows something, and no more than one thing for a service: a real Prometheus scrapes
 // the metrics as two nodes write them, and answers the panels' queries.
 func TestDashboard(t *testing.T) {
-	needs.Installed(t, "prometheus")
-	program, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Skip("SKIP: needs prometheus")
-	}
+	program := needs.Program(t, "prometheus", "prometheus")
 	text, err := os.ReadFile("../../packaging/grafana-dashboard.json")
 	if err != nil {
 		t.Fatal(err)

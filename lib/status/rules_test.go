@@ -18,11 +18,7 @@ import (
 // The packages' alert rules, on the metrics of clusters with which something is wrong, and of one that is well: Prometheus'
 // own promtool says which alerts fire.
 func TestRules(t *testing.T) {
-	needs.Installed(t, "promtool")
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Skip("SKIP: needs promtool (prometheus)")
-	}
+	promtool := needs.Program(t, "promtool", "prometheus")
 	rules, err := filepath.Abs("../../packaging/prometheus-rules.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -49,10 +49,7 @@ func corpus(t *testing.T) map[string]string {
 
 // What the swap makes of a valid CIB is valid, crm_verify says so, and what it takes back is what was there.
 func TestCorpus(t *testing.T) {
-	needs.Installed(t, "crm_verify")
-	if _, err := exec.LookPath("crm_verify"); err != nil {
-		t.Skip("SKIP: needs crm_verify")
-	}
+	needs.Program(t, "crm_verify", "pacemaker-cli-utils")
 	agent := ocf.Agent{Actions: []ocf.Action{
 		{Name: ocf.Start, Timeout: 300 * time.Second},
 		{Name: ocf.Stop, Timeout: 120 * time.Second},

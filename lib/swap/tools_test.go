@@ -130,11 +130,7 @@ var tools = map[string]func(args []string) error{
 }
 
 func newBench(t *testing.T) *bench {
-	needs.Installed(t, "cibadmin")
-	real, err := exec.LookPath("cibadmin")
-	if err != nil {
-		t.Skip("SKIP: needs cibadmin")
-	}
+	real := needs.Program(t, "cibadmin", "pacemaker-cli-utils")
 	b := &bench{t: t, dir: t.TempDir()}
 	self, err := os.Executable()
 	if err != nil {

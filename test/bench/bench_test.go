@@ -16,6 +16,7 @@ import (
 	"github.com/openstack-ocf/agents/test/box"
 	"github.com/openstack-ocf/agents/test/broker"
 	"github.com/openstack-ocf/agents/test/built"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 func TestMain(m *testing.M) { box.Main(m, "/etc/mysql") }
@@ -127,7 +128,7 @@ func mariadb(b *testing.B) {
 	if _, err := os.Stat(socket); err == nil {
 		return
 	}
-	box.Needs(b, "mariadbd", "mariadb-server")
+	needs.Program(b, "mariadbd", "mariadb-server")
 	conf := fmt.Sprintf("[mysqld]\ndatadir=%s\nsocket=%s\npid-file=/run/mysqld/mysqld.pid\nskip-networking\ninnodb_log_file_size=8M\ninnodb_buffer_pool_size=16M\ninnodb_use_native_aio=0\n", myDatadir, socket)
 	if err := os.WriteFile(myConfig, []byte(conf), 0o644); err != nil {
 		b.Fatal(err)
@@ -137,9 +138,7 @@ func mariadb(b *testing.B) {
 
 func heartbeat(b *testing.B, action, level string) *contender {
 	const script = "/usr/lib/ocf/resource.d/heartbeat/mysql"
-	if _, err := os.Stat(script); err != nil {
-		b.Skip("SKIP: needs resource-agents")
-	}
+	needs.File(b, script, "resource-agents")
 	return &contender{
 		name: "ocf:heartbeat:mysql " + action + " level " + level, argv: []string{script, action},
 		env: []string{

@@ -1,12 +1,12 @@
 package bench
 
 import (
-	"os"
 	"slices"
 	"testing"
 
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // BenchmarkFloatingIPAgainstIPaddr2 has both agents start, look and stop in turn, with the announcements of their own
@@ -15,9 +15,7 @@ import (
 func BenchmarkFloatingIPAgainstIPaddr2(b *testing.B) {
 	box.Need(b)
 	const script = "/usr/lib/ocf/resource.d/heartbeat/IPaddr2"
-	if _, err := os.Stat(script); err != nil {
-		b.Skip("SKIP: needs resource-agents")
-	}
+	needs.File(b, script, "resource-agents")
 	box.Sh(b, `ip link add eth0 type veth peer name lan0
 		ip addr add 192.0.2.1/24 brd + dev eth0; ip addr add 2001:db8::1/64 dev eth0 nodad; ip link set eth0 up; ip link set lan0 up`)
 	b.Cleanup(func() { box.Sh(b, "ip link del eth0") })

@@ -2,11 +2,11 @@ package bench
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 const filesystem = "/usr/lib/ocf/resource.d/heartbeat/Filesystem"
@@ -14,9 +14,7 @@ const filesystem = "/usr/lib/ocf/resource.d/heartbeat/Filesystem"
 // storage is an ext4 on a loop device, and both agents' calls of it, from the same state each time.
 func storage(b *testing.B, action string) (ours, theirs *contender) {
 	box.Need(b)
-	if _, err := os.Stat(filesystem); err != nil {
-		b.Skip("SKIP: needs resource-agents")
-	}
+	needs.File(b, filesystem, "resource-agents")
 	const dir = "/run/bench-storage"
 	device := strings.TrimSpace(box.Sh(b, "mkdir -p %[1]s; truncate -s 64M /run/bench-image; mkfs.ext4 -q -F /run/bench-image; losetup -f --show /run/bench-image", dir))
 	b.Cleanup(func() { box.Sh(b, "umount %s 2>/dev/null || true; losetup -d %s; rm /run/bench-image", dir, device) })

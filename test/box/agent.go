@@ -17,6 +17,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/built"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // MaxMemory is what a monitor may hold in memory at most, in KiB.
@@ -269,7 +270,7 @@ var testers atomic.Int64
 // OCFTester runs the tester of the resource-agents project.
 func (a *Agent) OCFTester() {
 	a.T.Helper()
-	Needs(a.T, "ocf-tester", "resource-agents")
+	needs.Program(a.T, "ocf-tester", "resource-agents")
 	LetIn(a.T, a.Path) // it runs meta-data as nobody
 	// Resources of one name would have one pid file, by which a service is known whose title tells nothing.
 	args := []string{"-v", "-n", fmt.Sprintf("test-%d", testers.Add(1))}

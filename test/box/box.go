@@ -15,7 +15,7 @@
 //	type host struct{ *box.Agent }
 //
 //	func newHost(t testing.TB) *host {
-//		box.Needs(t, "redis-server", "redis-server")
+//		needs.Program(t, "redis-server", "redis-server")
 //		h := &host{box.NewAgent(t, box.Agent{
 //			Name: "redis", Params: ocftest.Params{"port": "6399", "config": config, "log": logFile}, Log: logFile,
 //			Pids: box.Programs("redis-server"), Processes: 1, Limit: 30 * time.Second, Watch: 6 * time.Second,
@@ -111,14 +111,6 @@ func Need(t testing.TB) {
 	t.Helper()
 	if os.Getenv(stage) != "inside" {
 		t.Skip("SKIP: needs root")
-	}
-}
-
-// Needs skips the test unless there is a program, and names the package that has it.
-func Needs(t testing.TB, program, pkg string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skip("SKIP: needs " + pkg)
 	}
 }
 

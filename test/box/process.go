@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // Process is one that runs in the box.
@@ -165,7 +167,7 @@ func LetIn(t testing.TB, path string) {
 // system calls that made processes, and programs beyond the first.
 func Forks(t testing.TB, env []string, code int, argv ...string) []string {
 	t.Helper()
-	Needs(t, "strace", "strace")
+	needs.Program(t, "strace", "strace")
 	file := filepath.Join(t.TempDir(), "trace")
 	cmd := exec.Command("strace", append([]string{"-f", "-o", file, "-e", "trace=execve,execveat,fork,vfork,clone,clone3", "--"}, argv...)...)
 	cmd.Env = append(os.Environ(), env...)

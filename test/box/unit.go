@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/openstack-ocf/agents/ocf/ocftest"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // Unit is how a service is run by a systemd unit, in tests that run for the second time: see [ByUnit].
@@ -43,7 +44,7 @@ func InUnit() bool { return os.Getenv(byUnit) != "" }
 func ByUnit(t *testing.T, rows ...string) {
 	Need(t)
 	for _, program := range []string{"systemctl", "/usr/lib/systemd/systemd"} {
-		Needs(t, program, "systemd")
+		needs.Program(t, program, "systemd")
 	}
 	group, err := controlGroup()
 	if err != nil {

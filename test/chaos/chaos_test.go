@@ -22,6 +22,7 @@ import (
 	"github.com/openstack-ocf/agents/test/chaos/check"
 	"github.com/openstack-ocf/agents/test/cluster"
 	"github.com/openstack-ocf/agents/test/clusterqpidd"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -61,9 +62,7 @@ func verdict(t *testing.T, cfg Config) *check.Verdict {
 	if err := cluster.Missing(""); err != nil {
 		t.Skipf("SKIP: %v", err)
 	}
-	if _, err := os.Stat("/usr/sbin/mariadbd"); err != nil {
-		t.Skip("SKIP: needs mariadb-server")
-	}
+	needs.File(t, "/usr/sbin/mariadbd", "mariadb-server")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	began := time.Now()

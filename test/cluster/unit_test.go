@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 func TestParseStatus(t *testing.T) {
@@ -172,9 +174,7 @@ func TestConfig(t *testing.T) {
 
 // TestSeedCIB checks the seeded CIB, with values that need escaping, against the schema of the Pacemaker here.
 func TestSeedCIB(t *testing.T) {
-	if _, err := exec.LookPath("crm_verify"); err != nil {
-		t.Skip("SKIP: needs crm_verify")
-	}
+	needs.Program(t, "crm_verify", "pacemaker-cli-utils")
 	path := filepath.Join(t.TempDir(), "cib.xml")
 	cib := seedCIB(Config{Name: "x", Nodes: 3, Properties: map[string]string{"stonith-enabled": "false", "cluster-name": `a<"&`}})
 	if err := os.WriteFile(path, []byte(cib), 0o644); err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -37,9 +38,7 @@ func TestMySQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Root = scenario.Root(t)
-	if _, err := os.Stat(filepath.Join("/", cfg.Root, "usr/sbin/mariadbd")); err != nil {
-		t.Skip("SKIP: needs mariadb-server")
-	}
+	needs.File(t, filepath.Join("/", cfg.Root, "usr/sbin/mariadbd"), "mariadb-server")
 	c := cluster.New(t, cfg)
 	begun := time.Now()
 	say := func(line string) { t.Logf("%5.1f s  %s", time.Since(begun).Seconds(), line) }

@@ -3,13 +3,13 @@ package clusternova
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/rpcping"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -76,9 +76,7 @@ enable_security_group = false
 func neutron(t *testing.T) (server, l2 scenario.Service) {
 	t.Helper()
 	for _, need := range []string{"/usr/bin/neutron-server", "/usr/bin/neutron-openvswitch-agent", "/usr/sbin/ovs-vswitchd", "/dev/net/tun"} {
-		if _, err := os.Stat(need); err != nil {
-			t.Skip("SKIP: needs " + need)
-		}
+		needs.File(t, need, "neutron, openvswitch-switch, and a kernel with tun")
 	}
 	python, err := filepath.EvalSymlinks("/usr/bin/python3")
 	if err != nil {

@@ -2,12 +2,12 @@ package clusternova
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -42,9 +42,7 @@ func manila(t *testing.T) scenario.Service {
 // byUnit is a service of a project that Debian packages, by its unit.
 func byUnit(t *testing.T, project, program, own string) scenario.Service {
 	t.Helper()
-	if _, err := os.Stat("/usr/bin/" + program); err != nil {
-		t.Skip("SKIP: needs " + program)
-	}
+	needs.File(t, "/usr/bin/"+program, program)
 	python, err := filepath.EvalSymlinks("/usr/bin/python3")
 	if err != nil {
 		t.Skip("SKIP: needs python3")

@@ -2,12 +2,12 @@ package floatingip
 
 import (
 	"context"
-	"os"
 	"testing"
 
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 const real = "/usr/lib/ocf/resource.d/heartbeat/IPaddr2"
@@ -25,9 +25,7 @@ func p(pairs ...string) ocftest.Params { return ocftest.Params{"arp_count": "1"}
 // TestAsIPaddr2 has IPaddr2 itself start each case, and wants of ours the same address at the same interface, with the
 // same prefix, broadcast address, label and flags; or a failure where it fails.
 func TestAsIPaddr2(t *testing.T) {
-	if _, err := os.Stat(real); err != nil {
-		t.Skip("SKIP: needs resource-agents")
-	}
+	needs.File(t, real, "resource-agents")
 	h := newHost(t)
 	box.Sh(t, "ip link add eth1 type veth peer name lan1 netns lan; ip -n lan link set lan1 up; ip link set eth1 up")
 	eth1Ready := func() {

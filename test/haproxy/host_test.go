@@ -18,6 +18,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 const (
@@ -35,7 +36,7 @@ type host struct{ *box.Agent }
 
 // newHost has a configuration, and no HAProxy running.
 func newHost(t testing.TB) *host {
-	box.Needs(t, "haproxy", "haproxy")
+	needs.Program(t, "haproxy", "haproxy")
 	h := &host{box.NewAgent(t, box.Agent{
 		Name: "haproxy", Params: ocftest.Params{"config": config},
 		Pids: box.Programs("haproxy"), Processes: 2, Limit: 30 * time.Second, Watch: 8 * time.Second,

@@ -12,15 +12,14 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // journal runs a journald of the box's own.
 func (h *host) journal() {
 	h.T.Helper()
 	const daemon = "/lib/systemd/systemd-journald"
-	if _, err := os.Stat(daemon); err != nil {
-		h.T.Skip("SKIP: needs systemd-journald")
-	}
+	needs.File(h.T, daemon, "systemd")
 	box.Sh(h.T, "mkdir -p /run/systemd/journal")
 	j := box.Background(h.T, daemon)
 	box.Until(h.T, "journald takes streams", func() bool {

@@ -15,6 +15,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 const port = 11311
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) { box.Main(m) }
 type host struct{ *box.Agent }
 
 func newHost(t testing.TB) *host {
-	box.Needs(t, "memcached", "memcached")
+	needs.Program(t, "memcached", "memcached")
 	return &host{box.NewAgent(t, box.Agent{
 		Name: "memcached", Log: "/run/memcached.log",
 		Params: ocftest.Params{"port": strconv.Itoa(port), "log": "/run/memcached.log", "max_connections": "200"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 const (
@@ -33,7 +34,7 @@ var disk sync.Once
 
 // newHost has the shared disk mounted, with databases on it, and no server running.
 func newHost(t testing.TB) *host {
-	box.Needs(t, "mariadbd", "mariadb-server")
+	needs.Program(t, "mariadbd", "mariadb-server")
 	h := &host{box.NewAgent(t, box.Agent{
 		Name: "mysql-shared-storage", Params: ocftest.Params{"config": config}, Log: errLog,
 		Pids: box.Programs("mariadbd", "mysqld"), Processes: 1, Limit: time.Minute, Watch: 6 * time.Second,

@@ -3,6 +3,7 @@ package needs
 
 import (
 	"os"
+	"os/exec"
 	"strconv"
 	"testing"
 )
@@ -13,6 +14,25 @@ func Installed(t testing.TB, name string) {
 	t.Helper()
 	if os.Getenv("UNIT") != "" {
 		t.Skip("SKIP: needs " + name + ": make test runs it")
+	}
+}
+
+// Program skips the test unless a program is installed, which is in that package, and returns its path.
+func Program(t testing.TB, program, pkg string) string {
+	t.Helper()
+	Installed(t, pkg)
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skip("SKIP: needs " + program + " (" + pkg + ")")
+	}
+	return path
+}
+
+// File skips the test unless a file is there, which what has.
+func File(t testing.TB, path, what string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("SKIP: needs " + path + " (" + what + ")")
 	}
 }
 

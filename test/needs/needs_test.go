@@ -13,6 +13,7 @@ type told struct {
 
 func (*told) Helper()                {}
 func (s *told) Skipf(string, ...any) { s.skips++ }
+func (s *told) Skip(...any)          { s.skips++ }
 
 // In a dozen turns each of the parts has its own, and all have each where nobody says whose it is.
 func TestTurn(t *testing.T) {
@@ -33,6 +34,26 @@ func TestTurn(t *testing.T) {
 			if Turn(s, part, of); s.skips > 0 {
 				t.Errorf("part %d of %d is left out where it is nobody's turn", part, of)
 			}
+		}
+	}
+}
+
+// What is there is returned, and what is not skips, also under `make unit`.
+func TestProgramAndFile(t *testing.T) {
+	s := &told{TB: t}
+	if path := Program(s, "sh", "dash"); path == "" || s.skips > 0 {
+		t.Errorf("sh: %q, skipped %d times", path, s.skips)
+	}
+	if File(s, t.TempDir(), "this test"); s.skips > 0 {
+		t.Error("a file that is there skips")
+	}
+	for skips, skip := range []func(){
+		func() { Program(s, "no-such-program", "nothing") },
+		func() { File(s, "/no/such/file", "nobody") },
+		func() { t.Setenv("UNIT", "1"); Program(s, "sh", "dash") },
+	} {
+		if skip(); s.skips != skips+1 {
+			t.Errorf("skip %d: %d", skips+1, s.skips)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	_ "github.com/go-sql-driver/mysql"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // MariaDB is a database server whose root may log in without a password.
@@ -26,11 +28,11 @@ type MariaDB struct {
 // there are any.
 func StartMariaDB(t testing.TB, options ...string) *MariaDB {
 	t.Helper()
-	server := need(t, "mariadbd", "mariadb-server")
+	server := needs.Program(t, "mariadbd", "mariadb-server")
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	// Temporary tables are named after the pid, which another server may have in a namespace of its own: each has its --tmpdir.
-	run(t, dir, nil, need(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--user=root", "--datadir="+data, "--tmpdir="+dir,
+	run(t, dir, nil, needs.Program(t, "mariadb-install-db", "mariadb-server"), "--no-defaults", "--user=root", "--datadir="+data, "--tmpdir="+dir,
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
 	m := &MariaDB{t: t, dir: dir, Port: Ports(t, 1)[0], Socket: filepath.Join(dir, "sock")}
 	m.argv = []string{

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // Switch is an Open vSwitch in user space: it needs no kernel module, but
@@ -26,8 +28,8 @@ func StartSwitch(t testing.TB) *Switch {
 	if _, err := os.Stat("/dev/net/tun"); err != nil || os.Geteuid() != 0 {
 		t.Skip("SKIP: needs root and /dev/net/tun")
 	}
-	server := need(t, "ovsdb-server", "openvswitch-switch")
-	daemon := need(t, "ovs-vswitchd", "openvswitch-switch")
+	server := needs.Program(t, "ovsdb-server", "openvswitch-switch")
+	daemon := needs.Program(t, "ovs-vswitchd", "openvswitch-switch")
 	s := &Switch{Port: Ports(t, 1)[0], Dir: t.TempDir()}
 	env := []string{"OVS_RUNDIR=" + s.Dir, "OVS_LOGDIR=" + s.Dir, "OVS_DBDIR=" + s.Dir}
 	db, socket := filepath.Join(s.Dir, "conf.db"), filepath.Join(s.Dir, "db.sock")
@@ -65,8 +67,8 @@ type Neutron struct {
 func NewNeutron(t testing.TB, db *MariaDB, transportURL string, s *Switch, lines ...string) *Neutron {
 	t.Helper()
 	needPython(t, "neutron.service", "neutron-server")
-	need(t, "neutron-server", "neutron-server")
-	need(t, "neutron-openvswitch-agent", "neutron-openvswitch-agent")
+	needs.Program(t, "neutron-server", "neutron-server")
+	needs.Program(t, "neutron-openvswitch-agent", "neutron-openvswitch-agent")
 	ports := Ports(t, 2)
 	n := &Neutron{t: t, dir: t.TempDir(), Host: "node1", API: ports[0]}
 	db.Exec("CREATE DATABASE neutron")
@@ -86,7 +88,7 @@ func NewNeutron(t testing.TB, db *MariaDB, transportURL string, s *Switch, lines
 		"of_listen_address = 127.0.0.1", fmt.Sprintf("of_listen_port = %d", ports[1]), "local_ip = 127.0.0.1",
 		"[agent]", "tunnel_types = vxlan",
 		"[securitygroup]", "firewall_driver = noop", "enable_security_group = false")
-	run(t, n.dir, nil, need(t, "neutron-db-manage", "neutron-common"), "--config-file", n.Conf, "upgrade", "heads")
+	run(t, n.dir, nil, needs.Program(t, "neutron-db-manage", "neutron-common"), "--config-file", n.Conf, "upgrade", "heads")
 	return n
 }
 
@@ -121,7 +123,7 @@ func (n *Neutron) StartOVSAgent() *Process {
 // StartL3Agent starts neutron-l3-agent.
 func (n *Neutron) StartL3Agent() *Process {
 	n.t.Helper()
-	need(n.t, "neutron-l3-agent", "neutron-l3-agent")
+	needs.Program(n.t, "neutron-l3-agent", "neutron-l3-agent")
 	conf := write(n.t, n.dir, "l3_agent.ini", 0o600, "[DEFAULT]", "interface_driver = openvswitch")
 	return n.start("/usr/bin/neutron-l3-agent", "--config-file", n.Conf, "--config-file", n.Agent, "--config-file", conf)
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 //go:embed consoleauth.py
@@ -42,7 +44,7 @@ func NewNova(t testing.TB, db *MariaDB, transportURL string, lines ...string) *N
 		"[scheduler]", "workers = 1",
 		"[conductor]", "workers = 1",
 		"[placement]", "auth_type = none", "endpoint_override = "+placement.URL)...)
-	manage := []string{need(t, "nova-manage", "nova-common"), "--config-file", n.Conf}
+	manage := []string{needs.Program(t, "nova-manage", "nova-common"), "--config-file", n.Conf}
 	run(t, n.dir, nil, append(manage, "api_db", "sync")...)
 	run(t, n.dir, nil, append(manage, "cell_v2", "map_cell0", "--database_connection", db.URL("nova_cell0"))...)
 	run(t, n.dir, nil, append(manage, "cell_v2", "create_cell", "--name=cell1")...)
@@ -101,8 +103,8 @@ func (n *Nova) start(binary string, args ...string) *Process {
 func NeedNova(t testing.TB) {
 	t.Helper()
 	needPython(t, "nova.service", "nova")
-	need(t, "nova-scheduler", "nova-scheduler")
-	need(t, "nova-conductor", "nova-conductor")
+	needs.Program(t, "nova-scheduler", "nova-scheduler")
+	needs.Program(t, "nova-conductor", "nova-conductor")
 }
 
 // needPython skips the test unless Debian's python has the module.

@@ -28,16 +28,6 @@ type Process struct {
 	done chan struct{}
 }
 
-// need skips the test unless the program is installed; it returns its path.
-func need(t testing.TB, program, what string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skip("SKIP: needs " + what)
-	}
-	return path
-}
-
 // start runs argv until the test ends. The process dies with the test binary,
 // whatever ends that.
 func start(t testing.TB, name, dir string, env []string, argv ...string) *Process {

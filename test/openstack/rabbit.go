@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,10 +30,8 @@ func StartRabbit(t testing.TB, plugins ...string) *Rabbit {
 	t.Helper()
 	needs.Installed(t, "rabbitmq-server")
 	const server = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-	if _, err := os.Stat(server); err != nil {
-		t.Skip("SKIP: needs rabbitmq-server")
-	}
-	mapper := need(t, "epmd", "erlang-base")
+	needs.File(t, server, "rabbitmq-server")
+	mapper := needs.Program(t, "epmd", "erlang-base")
 	dir := t.TempDir()
 	ports := Ports(t, 3)
 	r := &Rabbit{t: t, dir: dir, Port: ports[0], node: fmt.Sprintf("ocf%d@localhost", ports[1])}

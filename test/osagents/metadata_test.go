@@ -9,7 +9,7 @@ import (
 	agents "github.com/openstack-ocf/agents/agents/openstack"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
-	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // older are the parameters of the shell agents that these replace: a resource
@@ -78,7 +78,7 @@ func TestDeclarations(t *testing.T) {
 
 func lint(t *testing.T, dir, xml string, args ...string) {
 	t.Helper()
-	box.Needs(t, "xmllint", "libxml2-utils")
+	needs.Program(t, "xmllint", "libxml2-utils")
 	if found, _ := filepath.Glob(dir + "/*"); len(found) == 0 {
 		t.Skip("SKIP: needs " + dir)
 	}

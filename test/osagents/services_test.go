@@ -16,6 +16,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/openstack"
 )
 
@@ -154,7 +155,7 @@ api_paste_config = /etc/nova/api-paste.ini
 	} {
 		t.Run(row.agent, func(t *testing.T) {
 			t.Parallel()
-			box.Needs(t, row.program, row.program)
+			needs.Program(t, row.program, row.program)
 			dir := t.TempDir()
 			conf := filepath.Join(dir, "service.conf")
 			text := strings.NewReplacer("{bus}", rabbit.TransportURL(), "{db}", strings.TrimSuffix(db.URL(""), "?charset=utf8"),

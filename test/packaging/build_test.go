@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // newer is the version of the packages that nodes are upgraded to.
@@ -130,9 +132,7 @@ func script(dir, text string, args ...string) error {
 func need(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("SKIP: needs %s", tool)
-		}
+		needs.Program(t, tool, tool)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/pacemaker"
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -36,9 +37,7 @@ func TestCluster(t *testing.T) {
 	}
 	cfg.Nodes, cfg.Root = 2, scenario.Root(t)
 	for _, need := range []string{"usr/sbin/mariadbd", "usr/sbin/haproxy", "usr/sbin/pcs", "usr/sbin/fence_ipmilan"} {
-		if _, err := os.Stat(filepath.Join("/", cfg.Root, need)); err != nil {
-			t.Skip("SKIP: needs " + filepath.Base(need))
-		}
+		needs.File(t, filepath.Join("/", cfg.Root, need), "on the nodes")
 	}
 	c := cluster.New(t, cfg)
 	c.Nodes()[1].MustExec(t.Context(), t, "systemctl", "--quiet", "disable", "mariadb", "haproxy")

@@ -12,6 +12,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/test/box"
 	"github.com/openstack-ocf/agents/test/broker"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // byHand runs the broker as something else than the agent does, until the test ends.
@@ -104,7 +105,7 @@ func TestTLS(t *testing.T) {
 	if h := newHost(t); h.kind != broker.Real {
 		t.Skip("SKIP: needs a real qpidd, for TLS")
 	}
-	box.Needs(t, "certutil", "libnss3-tools")
+	needs.Program(t, "certutil", "libnss3-tools")
 	dir := t.TempDir()
 	box.LetIn(t, dir)
 	box.Sh(t, `cd %s && mkdir db && echo secret >pw && head -c 99 /dev/urandom >noise

@@ -16,6 +16,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 const (
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) { box.Main(m) }
 type host struct{ *box.Agent }
 
 func newHost(t testing.TB) *host {
-	box.Needs(t, "redis-server", "redis-server")
+	needs.Program(t, "redis-server", "redis-server")
 	h := &host{box.NewAgent(t, box.Agent{
 		Name: "redis", Log: "/run/redis.log",
 		Params: ocftest.Params{"port": strconv.Itoa(port), "config": config, "log": "/run/redis.log"},

@@ -15,6 +15,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // exclusive says whether the device can be opened alone: nothing has it mounted, nor is still writing to it.
@@ -71,7 +72,7 @@ func TestStillClosing(t *testing.T) {
 // TestBtrfs is a type whose mounts show another device than the one that they are on.
 func TestBtrfs(t *testing.T) {
 	box.Need(t)
-	box.Needs(t, "mkfs.btrfs", "btrfs-progs")
+	needs.Program(t, "mkfs.btrfs", "btrfs-progs")
 	h := newHost(t)
 	image := filepath.Join(t.TempDir(), "image")
 	box.Sh(t, "truncate -s 120M '%s'", image)

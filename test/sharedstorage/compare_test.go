@@ -3,7 +3,6 @@ package sharedstorage
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 const heartbeat = "/usr/lib/ocf/resource.d/heartbeat/Filesystem"
@@ -20,9 +20,7 @@ const heartbeat = "/usr/lib/ocf/resource.d/heartbeat/Filesystem"
 // open after a stop.
 func TestBesideFilesystem(t *testing.T) {
 	box.Need(t)
-	if _, err := os.Stat(heartbeat); err != nil {
-		t.Skip("SKIP: needs resource-agents")
-	}
+	needs.File(t, heartbeat, "resource-agents")
 	was := dir
 	dir = "/run/srv/data" // Filesystem does not find who uses one with a blank in its name
 	defer func() { dir = was }()

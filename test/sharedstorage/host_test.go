@@ -18,6 +18,7 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 func TestMain(m *testing.M) { box.Main(m) }
@@ -37,7 +38,7 @@ func newHost(t testing.TB) *host { t.Helper(); return on(t, "ext4") }
 func on(t testing.TB, fstype string) *host {
 	t.Helper()
 	box.Need(t)
-	box.Needs(t, "mkfs."+fstype, map[string]string{"ext4": "e2fsprogs", "xfs": "xfsprogs"}[fstype])
+	needs.Program(t, "mkfs."+fstype, map[string]string{"ext4": "e2fsprogs", "xfs": "xfsprogs"}[fstype])
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

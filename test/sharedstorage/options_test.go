@@ -8,6 +8,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/filesystem"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // TestOptionsAsMount8 mounts with each option by mount(2) and by mount(8): the kernel must say the same of both.
@@ -27,7 +28,7 @@ func TestOptionsAsMount8(t *testing.T) {
 	}
 	for fstype, options := range own {
 		t.Run(fstype, func(t *testing.T) {
-			box.Needs(t, "mkfs."+fstype, fstype)
+			needs.Program(t, "mkfs."+fstype, fstype)
 			device := loop(t, fstype)
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				t.Fatal(err)

@@ -11,12 +11,13 @@ import (
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // TestServer is a file system that a server answers for, as NFS', and the server freezes.
 func TestServer(t *testing.T) {
 	box.Need(t)
-	box.Needs(t, "bindfs", "bindfs")
+	needs.Program(t, "bindfs", "bindfs")
 	const dir = "/run/srv/served here"
 	box.Sh(t, "mkdir -p '%s' /run/export", dir)
 	server := box.Programs("bindfs")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -93,9 +94,7 @@ listen api
 // node_exporter, Prometheus, until that says which service is degraded, and why.
 func TestGuide(t *testing.T) {
 	for _, program := range []string{"haproxy", "prometheus", "prometheus-node-exporter", "promtool", "curl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip("SKIP: needs " + program)
-		}
+		needs.Program(t, program, program)
 	}
 	if os.Getenv("ROOT") != "" {
 		t.Skip("SKIP: needs a Prometheus on the nodes")

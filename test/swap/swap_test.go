@@ -17,6 +17,7 @@ import (
 	"github.com/openstack-ocf/agents/test/broker"
 	"github.com/openstack-ocf/agents/test/built"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -77,9 +78,7 @@ func database(agent string, options ...string) scenario.Service {
 func has(t *testing.T, root string, files ...string) {
 	t.Helper()
 	for _, file := range files {
-		if _, err := os.Stat(filepath.Join("/", root, file)); err != nil {
-			t.Skip("SKIP: needs " + filepath.Base(file) + " on the nodes")
-		}
+		needs.File(t, filepath.Join("/", root, file), "on the nodes")
 	}
 }
 

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // BenchmarkUnit is what running a service by its unit costs: redis, whose unit tells systemd when it serves. It is not in
 // test/bench, whose processes have a namespace of their own and take the clusters of others for dead.
 func BenchmarkUnit(b *testing.B) {
-	has(b, "redis-server", "redis-server")
+	needs.Program(b, "redis-server", "redis-server")
 	n := boot(b)
 	agent := func(action string, env ...string) cluster.Cmd {
 		env = append(env, "OCF_ROOT=/usr/lib/ocf", "OCF_RA_VERSION_MAJOR=1", "OCF_RA_VERSION_MINOR=1", "OCF_RESOURCE_INSTANCE=redis",

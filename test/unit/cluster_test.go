@@ -29,9 +29,7 @@ func byUnit(s scenario.Service, unit string, options ...string) scenario.Service
 func group(t *testing.T, root string) []scenario.Service {
 	t.Helper()
 	has := func(path string) bool { _, err := os.Stat(root + path); return err == nil }
-	if !has("/usr/sbin/mariadbd") {
-		t.Skip("SKIP: needs mariadb-server")
-	}
+	needs.File(t, root+"/usr/sbin/mariadbd", "mariadb-server")
 	list := []scenario.Service{byUnit(scenario.MySQL(), "mariadb.service")}
 	if broker, kind, err := scenario.BrokerByUnit(); err == nil && root == "" {
 		t.Logf("qpidd is %s", kind)

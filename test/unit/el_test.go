@@ -37,7 +37,7 @@ func (h *host) lay(files []cluster.File) {
 // TestMySQLOfEL: the server, its option files, socket, pid file and log where EL has them.
 func TestMySQLOfEL(t *testing.T) {
 	needs.Turn(t, 1, 2)
-	has(t, "mariadbd", "mariadb-server")
+	needs.Program(t, "mariadbd", "mariadb-server")
 	n := boot(t)
 	h := on(t, n, "mysql-shared-storage", "mariadb.service", nil)
 	const data = scenario.DataDir
@@ -102,7 +102,7 @@ ExecStart=/usr/bin/python3 -m http.server --directory /srv/placement --bind 127.
 func TestNovaOfRDO(t *testing.T) {
 	needs.Turn(t, 1, 2)
 	for _, program := range []string{"nova-scheduler", "nova-conductor", "rabbitmq-server", "mariadbd"} {
-		has(t, program, program)
+		needs.Program(t, program, program)
 	}
 	n := boot(t)
 	h := on(t, n, "nova-scheduler", "openstack-nova-scheduler.service", nil)
@@ -156,7 +156,7 @@ lock_path = /var/lib/nova/tmp
 func TestL2AgentOfRDO(t *testing.T) {
 	needs.Turn(t, 0, 2)
 	for _, program := range []string{"neutron-openvswitch-agent", "neutron-server", "ovs-vswitchd", "rabbitmq-server", "mariadbd"} {
-		has(t, program, program)
+		needs.Program(t, program, program)
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skip("SKIP: needs /dev/net/tun")

@@ -16,7 +16,7 @@ import (
 // same. The limit is that of a group of version 1, into which a process can be put without being taken out of its unit.
 func TestOutOfMemory(t *testing.T) {
 	needs.Turn(t, 1, 2)
-	has(t, "memcached", "memcached")
+	needs.Program(t, "memcached", "memcached")
 	n := boot(t)
 	by := on(t, n, "memcached", "memcached.service", nil)
 	if r, err := n.Shell(t.Context(), "mkdir -p /run/memory && mount -t cgroup -o memory memory /run/memory"); err != nil {
@@ -76,7 +76,7 @@ func TestOutOfMemory(t *testing.T) {
 		})
 	}
 	t.Run("HAProxy's worker", func(t *testing.T) {
-		has(t, "haproxy", "haproxy")
+		needs.Program(t, "haproxy", "haproxy")
 		by.write("/etc/haproxy/haproxy.cfg", strings.ReplaceAll(frontends, "${VIP}", "127.0.0.1"))
 		for _, unit := range []string{"", "haproxy.service"} { // its master ends with it
 			h := on(t, n, "haproxy", unit, nil)

@@ -7,13 +7,14 @@ import (
 
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
+	"github.com/openstack-ocf/agents/test/needs"
 )
 
 // TestSELinux is what the agents do where they find SELinux: its files are laid over /sys, and a restorecon notes what it is asked
 // for. What the policy then allows is test/policy's to say.
 func TestSELinux(t *testing.T) {
-	has(t, "haproxy", "haproxy")
-	has(t, "redis-server", "redis-server")
+	needs.Program(t, "haproxy", "haproxy")
+	needs.Program(t, "redis-server", "redis-server")
 	n := boot(t)
 	h := on(t, n, "haproxy", "haproxy.service", nil)
 	h.sh(`mkdir /run/fs && mount -t tmpfs tmpfs /run/fs && mkdir /run/fs/cgroup /run/fs/selinux

@@ -80,7 +80,7 @@ func TestQpidd(t *testing.T) {
 // TestRedis: Debian's redis-server.service, which sandboxes it most of all, and gives its stop no time.
 func TestRedis(t *testing.T) {
 	needs.Turn(t, 0, 2)
-	has(t, "redis-server", "redis-server")
+	needs.Program(t, "redis-server", "redis-server")
 	n := boot(t)
 	on(t, n, "redis", "redis-server.service", nil).life(t)
 	t.Run("beside another on another port", func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestBrokenConfiguration(t *testing.T) {
 		{"mysql-shared-storage", "mariadbd", "mariadb.service", "/etc/mysql/mariadb.conf.d/99-local.cnf", "[mysqld]\nno-such-option=x", ""},
 	} {
 		t.Run(c.agent, func(t *testing.T) {
-			has(t, c.program, c.program)
+			needs.Program(t, c.program, c.program)
 			params := ocftest.Params{}
 			if c.agent == "mysql-shared-storage" {
 				params["shared_storage"] = "false"
@@ -163,7 +163,7 @@ func (h *host) killsFirst(dir, program string) {
 func TestCinder(t *testing.T) {
 	needs.Turn(t, 1, 2)
 	for _, program := range []string{"cinder-scheduler", "rabbitmq-server", "mariadbd"} {
-		has(t, program, program)
+		needs.Program(t, program, program)
 	}
 	n := boot(t)
 	h := on(t, n, "cinder-schedule", "cinder-scheduler.service", nil)

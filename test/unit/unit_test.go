@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,13 +43,6 @@ func boot(t testing.TB) *cluster.Node {
 	}
 	cfg.Nodes, cfg.Bare = 1, true
 	return cluster.New(t, cfg).Nodes()[0]
-}
-
-func has(t testing.TB, program, pkg string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skip("SKIP: needs " + pkg)
-	}
 }
 
 func on(t testing.TB, n *cluster.Node, agent, unit string, params ocftest.Params) *host {
@@ -239,7 +231,7 @@ func (h *host) direct(format string, args ...any) {
 
 func TestMemcached(t *testing.T) {
 	needs.Turn(t, 0, 2)
-	has(t, "memcached", "memcached")
+	needs.Program(t, "memcached", "memcached")
 	h := on(t, boot(t), "memcached", "memcached.service", ocftest.Params{})
 	h.life(t)
 	t.Run("beside its unit", func(t *testing.T) {
@@ -303,7 +295,7 @@ frontend main
 `
 
 func TestHAProxy(t *testing.T) {
-	has(t, "haproxy", "haproxy")
+	needs.Program(t, "haproxy", "haproxy")
 	n := boot(t)
 	h := on(t, n, "haproxy", "haproxy.service", ocftest.Params{})
 	h.write("/etc/haproxy/haproxy.cfg", frontends)
@@ -364,7 +356,7 @@ func (h *host) write(path, text string) {
 
 // TestMySQL: Debian's mariadb.service with its data on storage of its own.
 func TestMySQL(t *testing.T) {
-	has(t, "mariadbd", "mariadb-server")
+	needs.Program(t, "mariadbd", "mariadb-server")
 	n := boot(t)
 	h := on(t, n, "mysql-shared-storage", "mariadb.service", nil)
 	const data = "/var/lib/mysql"
