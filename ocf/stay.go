@@ -2,28 +2,38 @@ package ocf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
-	"sync"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// longestStay bounds how long a monitor stays: a deeper monitor of the same resource has to wait for it.
-const longestStay = 10 * time.Second
+const (
+	// longestStay bounds how long a monitor stays: a deeper monitor of the same resource has to wait for it.
+	longestStay = 40 * time.Second
+	// patience is how long a service has to answer a monitor that stays, if the timeout allows.
+	patience = 20 * time.Second
+	// deeperPatience is how long it has to answer what one that stays asks in a deeper one's place.
+	deeperPatience = 5 * time.Second
+)
 
 // Stay is Run, but for a recurring monitor of level 0 that finds its resource well. That one does not end, to be run
 // anew an interval later: it stays, asks again once in each interval, and at once when what it watches has ended (see
 // [Request.Release]). So a death is found when it happens, and not half an interval later, and most of what a monitor
 // costs, which is to start a process, is not paid. It ends with the first answer that is another one, and in any case after
-// half of its timeout, or ten seconds.
+// forty seconds, or before so that the service has twenty seconds, or half of the timeout, for its last answer.
 //
 // Pacemaker's executor does one thing at a time for a resource, but kills a recurring monitor when it is to do another
 // (since 1.1.12), so that nothing but a deeper monitor has to wait; but not for a notify, so that no monitor of a clone with
-// notify=true stays. The first monitor after a start, a cleanup or a change does not stay, for
+// notify=true stays. When a deeper monitor is due, the one that stays asks in its place, and ends if that
+// does not find all well at once: the deeper one, which waits, then says so. The first monitor after a start, a cleanup or a change does not stay, for
 // its answer is waited for: the one before it must have ended just an interval ago, with the same answer.
 //
 // declare makes the agent anew for each time that it asks.
@@ -33,15 +43,22 @@ func Stay(ctx context.Context, declare func() Agent, c Call) Code {
 	switch {
 	case s == nil:
 		return Run(ctx, declare(), c)
+	case s.level > 0:
+		code := Run(ctx, declare(), c)
+		s.leaveDeeper()
+		return code
 	case !s.takeMark():
 		return s.leaveMark(Run(ctx, declare(), c))
 	}
-	began := time.Now()
+	s.began = time.Now()
+	deeper := s.deeper()
 	code := Run(ctx, declare(), s.call(c))
 	rounds := s.longest / s.interval
 	for n := time.Duration(1); n <= max(rounds, 1) && isWell(code); n++ {
-		s.wait(ctx, time.Until(began.Add(min(n*s.interval, s.longest))))
-		c.spent = time.Since(began)
+		if !s.askDeeper(ctx, declare, c, deeper) {
+			break
+		}
+		s.watched.wait(ctx, time.Until(s.began.Add(min(n*s.interval, s.longest))))
 		if now := Run(ctx, declare(), s.call(c)); now != code {
 			code = now
 			break
@@ -53,31 +70,83 @@ func Stay(ctx context.Context, declare func() Agent, c Call) Code {
 // isWell tells the answers of a resource that is as it should be.
 func isWell(c Code) bool { return c == OK || c == RunningPromoted }
 
-// stay is a monitor that may stay.
+// stay is a monitor that may stay, or a deeper one in whose place another one asks.
 type stay struct {
-	interval, longest time.Duration
-	mark              string // the file that says when the last one ended
-	watched           watched
+	level                      int
+	interval, timeout, longest time.Duration
+	file                       string // what the files of this resource's monitors begin with
+	mark                       string // the file that says when the last one of level 0 ended
+	began                      time.Time
+	watched                    watched
 }
 
-// newStay is nil for what never stays: other actions, probes, deeper monitors, and whoever does not end a monitor for something else.
+// newStay is nil for what never stays, nor is asked by one that does: other actions, probes, and whoever does not end a monitor
+// for something else.
 func newStay(c Call) *stay {
 	if len(c.Args) == 0 || !runBy(c.env[crmFeatureSet], 3, 0, 9) {
 		return nil
 	}
 	r := newRequest("", c.Args[0], c.env)
+	file := filepath.Join(r.TempDir(), "openstack-"+r.Instance)
 	s := &stay{
-		interval: r.Interval, longest: min(r.Timeout/2, longestStay),
-		mark: filepath.Join(r.TempDir(), "openstack-"+r.Instance+".well"),
+		level: r.Level, interval: r.Interval, timeout: r.Timeout, longest: min(max(r.Timeout/2, r.Timeout-patience), longestStay),
+		file: file, mark: file + ".well",
 	}
 	switch {
 	case changes(r.Action):
 		_ = os.Remove(s.mark)
+		for level := range s.deeper() {
+			_ = os.Remove(s.deeperFile(level))
+		}
 		return nil
-	case r.Action != Monitor, r.Level > 0, s.interval <= 0, s.longest <= 0, r.Meta("notify") == "true":
+	case r.Action != Monitor, s.interval <= 0, s.longest <= 0, r.Meta("notify") == "true":
 		return nil
 	}
 	return s
+}
+
+// deeper is a deeper monitor of the resource: when it is due, counted from the boot, and its interval.
+type deeper struct{ due, interval time.Duration }
+
+func (s *stay) deeperFile(level int) string { return s.file + ".level" + strconv.Itoa(level) }
+
+// leaveDeeper says that a deeper monitor has just ended.
+func (s *stay) leaveDeeper() {
+	_ = os.WriteFile(s.deeperFile(s.level), fmt.Appendf(nil, "%d %d\n", sinceBoot()+s.interval, s.interval), 0o600)
+}
+
+// deeper are the deeper monitors that the cluster runs, by their level. One that should have run minutes ago is not run any more.
+func (s *stay) deeper() map[int]*deeper {
+	files, _ := filepath.Glob(s.deeperFile(0)[:len(s.deeperFile(0))-1] + "*") // an instance's name has nothing that Glob takes for a pattern
+	m := map[int]*deeper{}
+	for _, file := range files {
+		var d deeper
+		text, _ := os.ReadFile(file)
+		level, err := strconv.Atoi(strings.TrimPrefix(filepath.Ext(file), ".level"))
+		if n, _ := fmt.Sscan(string(text), &d.due, &d.interval); err == nil && n == 2 && d.interval > 0 && sinceBoot()-d.due < 5*time.Minute {
+			m[level] = &d
+		}
+	}
+	return m
+}
+
+// askDeeper asks in the place of each deeper monitor that is due, and tells whether all is well.
+func (s *stay) askDeeper(ctx context.Context, declare func() Agent, c Call, list map[int]*deeper) bool {
+	for level, d := range list {
+		if sinceBoot() < d.due {
+			continue
+		}
+		d.due = sinceBoot() + d.interval
+		ask := s.call(c)
+		ask.Stdout, ask.Stderr = io.Discard, io.Discard // the deeper one says it
+		ask.env = maps.Clone(c.env)
+		ask.env["OCF_CHECK_LEVEL"] = strconv.Itoa(level)
+		ask.spent = max(ask.spent, s.timeout-deeperPatience)
+		if !isWell(Run(ctx, declare(), ask)) {
+			return false
+		}
+	}
+	return true
 }
 
 // takeMark takes away the mark of the last monitor, and tells whether that one ended just an interval ago.
@@ -113,21 +182,14 @@ func sinceBoot() time.Duration {
 func (s *stay) call(c Call) Call {
 	s.watched.close()
 	c.watched = &s.watched
+	c.spent = max(time.Since(s.began), min(s.timeout-patience, s.longest))
 	return c
-}
-
-// wait returns after so long, or when something that is watched has ended.
-func (s *stay) wait(ctx context.Context, long time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, long)
-	defer cancel()
-	s.watched.wait(ctx, cancel)
-	<-ctx.Done()
 }
 
 // Ender is what a monitor that stays can wait for, such as a process.
 type Ender interface {
-	// Wait returns nil once it has ended, or ctx's error.
-	Wait(ctx context.Context) error
+	// Descriptor is where poll(2) finds one of these events once it has ended; -1 if it cannot, so that the next question does.
+	Descriptor() (fd int, events int16)
 	io.Closer
 }
 
@@ -141,17 +203,31 @@ func (w *watched) close() {
 	w.list = nil
 }
 
-// wait calls ended when the first of all has ended. None is waited for any more when it returns, which is once ctx ends.
-func (w *watched) wait(ctx context.Context, ended func()) {
-	var waiting sync.WaitGroup
+// wait returns after so long, when the first of all has ended, or within a second of ctx's end. It is one system call: goroutines that
+// wait, and timers, wake threads, and that is most of what a question costs.
+func (w *watched) wait(ctx context.Context, long time.Duration) {
+	var all []unix.PollFd
 	for _, e := range w.list {
-		waiting.Go(func() {
-			if e.Wait(ctx) == nil {
-				ended()
-			}
-		})
+		if fd, events := e.Descriptor(); fd >= 0 {
+			all = append(all, unix.PollFd{Fd: int32(fd), Events: events})
+		}
 	}
-	waiting.Wait()
+	for until := time.Now().Add(long); ctx.Err() == nil; {
+		left := time.Until(until)
+		if left <= 0 {
+			return
+		}
+		if ctx.Done() != nil {
+			left = min(left, time.Second)
+		}
+		n, err := unix.Poll(all, int((left + time.Millisecond - 1).Milliseconds()))
+		switch {
+		case n > 0:
+			return
+		case err != nil && !errors.Is(err, unix.EINTR):
+			time.Sleep(left) // cannot watch: the next question finds it
+		}
+	}
 }
 
 // Stays tells whether this is a monitor that stays (see [Stay]), so that it is worth watching for events.

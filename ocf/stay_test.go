@@ -4,38 +4,50 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// event is what a monitor can watch: it has ended when the channel is closed.
+// event is what a monitor can watch: it has ended when the pipe's other end is closed.
 type event struct {
-	ended  chan struct{}
+	pipe   *os.File
 	closed *int
 }
 
-func (e event) Wait(ctx context.Context) error {
-	select {
-	case <-e.ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (e event) Descriptor() (int, int16) { return int(e.pipe.Fd()), unix.POLLIN }
 
 func (e event) Close() error { *e.closed++; return nil }
 
 // stayer is an agent whose monitor gives the answers one after the other, and the last one for ever.
 type stayer struct {
 	answers []error
-	ended   chan struct{} // what its monitors watch
+	ended   *os.File // what its monitors watch
+	end     func()   // ends that
+	deep    error    // what level 10 finds
+	left    []time.Duration
+	levels  map[int]int // how often each was asked
 	asked   int
 	closed  int
 	marked  bool // whether the mark was there while it was asked
 	mark    string
+}
+
+func newStayer(t *testing.T, answers ...error) *stayer {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() { w.Close() })
+	t.Cleanup(func() { end(); r.Close() })
+	return &stayer{answers: answers, ended: r, end: end, levels: map[int]int{}}
 }
 
 func (s *stayer) declare() Agent {
@@ -48,6 +60,11 @@ func (s *stayer) declare() Agent {
 		}
 		r.Release(event{s.ended, &s.closed})
 		s.asked++
+		s.levels[r.Level]++
+		if r.Level == 10 {
+			return s.deep
+		}
+		s.left = append(s.left, r.Timeout)
 		return s.answers[min(s.asked, len(s.answers))-1]
 	}
 	return Agent{Name: "stayer", Actions: []Action{
@@ -55,6 +72,7 @@ func (s *stayer) declare() Agent {
 		{Name: Stop, Timeout: time.Minute, Run: act},
 		{Name: Monitor, Timeout: time.Minute, Run: act},
 		{Name: Monitor, Timeout: time.Minute, Depth: 10, Run: act},
+		{Name: Monitor, Timeout: time.Minute, Depth: 20, Run: act},
 	}}
 }
 
@@ -64,6 +82,7 @@ type stayCall struct {
 	interval, timeout, markOf time.Duration
 	ago                       time.Duration
 	unmarked, notify          bool
+	deeper                    map[int]string // in how long they are due, and their interval: "-5s 30s"
 }
 
 func (c stayCall) make(t *testing.T, s *stayer) (code Code, said string) {
@@ -72,6 +91,18 @@ func (c stayCall) make(t *testing.T, s *stayer) (code Code, said string) {
 	s.mark = filepath.Join(dir, "openstack-db.well")
 	if !c.unmarked {
 		if err := os.WriteFile(s.mark, fmt.Appendf(nil, "%d %d\n", c.markOf, sinceBoot()-c.ago), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for level, text := range c.deeper {
+		due, interval, _ := strings.Cut(text, " ")
+		at, err := time.ParseDuration(due)
+		every, _ := time.ParseDuration(interval)
+		text := fmt.Sprintf("%d %d\n", sinceBoot()+at, every)
+		if err != nil {
+			text = due
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("openstack-db.level", level)), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,7 +122,7 @@ func repeated(interval, timeout time.Duration) stayCall {
 
 // A monitor that repeats another one asks until half of its time is over, and leaves a mark for the next only then.
 func TestStays(t *testing.T) {
-	s := &stayer{answers: []error{nil}, ended: make(chan struct{})}
+	s := newStayer(t, nil)
 	began := time.Now()
 	code, said := repeated(100*time.Millisecond, time.Second).make(t, s)
 	if took := time.Since(began); code != OK || s.asked != 6 || took < 500*time.Millisecond || said != "" {
@@ -111,7 +142,7 @@ func TestStays(t *testing.T) {
 // Another answer ends it, whichever that is, with its reason; and the next one does not stay.
 func TestStaysWhileWell(t *testing.T) {
 	for _, want := range []Code{NotRunning, Generic, Degraded, RunningPromoted} {
-		s := &stayer{answers: []error{nil, nil, Errorf(want, "says so")}, ended: make(chan struct{})}
+		s := newStayer(t, nil, nil, Errorf(want, "says so"))
 		code, said := repeated(50*time.Millisecond, 10*time.Second).make(t, s)
 		if code != want || s.asked != 3 || !strings.HasSuffix(said, "ocf-exit-reason:says so\n") {
 			t.Errorf("%v: code %v, asked %d times: %s", want, code, s.asked, said)
@@ -120,7 +151,7 @@ func TestStaysWhileWell(t *testing.T) {
 			t.Errorf("%v: mark: %v", want, err)
 		}
 	}
-	s := &stayer{answers: []error{Errorf(Degraded, "full")}, ended: make(chan struct{})}
+	s := newStayer(t, Errorf(Degraded, "full"))
 	if code, _ := repeated(time.Minute, time.Minute).make(t, s); code != Degraded || s.asked != 1 {
 		t.Errorf("degraded from the first: code %v, asked %d times", code, s.asked)
 	}
@@ -128,8 +159,8 @@ func TestStaysWhileWell(t *testing.T) {
 
 // The end of what is watched is found at once.
 func TestStaysForTheEnd(t *testing.T) {
-	s := &stayer{answers: []error{nil, Errorf(NotRunning, "died")}, ended: make(chan struct{})}
-	time.AfterFunc(50*time.Millisecond, func() { close(s.ended) })
+	s := newStayer(t, nil, Errorf(NotRunning, "died"))
+	time.AfterFunc(50*time.Millisecond, s.end)
 	began := time.Now()
 	if code, _ := repeated(20*time.Second, 40*time.Second).make(t, s); code != NotRunning || time.Since(began) > 9*time.Second {
 		t.Errorf("code %v after %v", code, time.Since(began))
@@ -138,9 +169,9 @@ func TestStaysForTheEnd(t *testing.T) {
 
 // What ends again and again, and is well all the same, is not asked without end.
 func TestStaysNotForEver(t *testing.T) {
-	s := &stayer{answers: []error{nil}, ended: make(chan struct{})}
-	close(s.ended)
-	if code, _ := repeated(10*time.Second, 100*time.Second).make(t, s); code != OK || s.asked != 2 {
+	s := newStayer(t, nil)
+	s.end()
+	if code, _ := repeated(10*time.Second, 100*time.Second).make(t, s); code != OK || s.asked != 5 {
 		t.Errorf("code %v, asked %d times", code, s.asked)
 	}
 }
@@ -160,14 +191,14 @@ func TestDoesNotStay(t *testing.T) {
 		"somebody else's call":     func(c *stayCall) { c.featureSet = "" },
 		"a feature set of nothing": func(c *stayCall) { c.featureSet = "new" },
 	} {
-		c, s := repeated(interval, timeout), &stayer{answers: []error{nil}, ended: make(chan struct{})}
+		c, s := repeated(interval, timeout), newStayer(t, nil)
 		change(&c)
 		if code, said := c.make(t, s); code != OK || s.asked != 1 || s.closed != 1 {
 			t.Errorf("%s: code %v, asked %d times, closed %d: %s", name, code, s.asked, s.closed, said)
 		}
 	}
 	for _, action := range []string{Start, Stop} {
-		c, s := repeated(interval, timeout), &stayer{}
+		c, s := repeated(interval, timeout), newStayer(t, nil)
 		c.action = action
 		if code, said := c.make(t, s); code != OK {
 			t.Errorf("%s: %v: %s", action, code, said)
@@ -178,32 +209,85 @@ func TestDoesNotStay(t *testing.T) {
 	}
 }
 
-// A question of a monitor that stays has what is left of the time.
-func TestStaysWithinItsTime(t *testing.T) {
-	s := &stayer{answers: []error{nil}, ended: make(chan struct{})}
-	var left []time.Duration
-	declare := func() Agent {
-		a := s.declare()
-		for i := range a.Actions {
-			run := a.Actions[i].Run
-			a.Actions[i].Run = func(ctx context.Context, r *Request) error {
-				left = append(left, r.Timeout)
-				return run(ctx, r)
+// When a deeper monitor is due, it asks in its place, and ends, as well as it is, if that finds something: the deeper one says so.
+func TestStaysAndAsksForTheDeeperOne(t *testing.T) {
+	well := map[int]int{0: 11, 10: 4, 20: 1} // how often each level is asked in a second
+	for name, c := range map[string]struct {
+		due   map[int]string
+		found error // by level 10
+		want  map[int]int
+	}{
+		"well":                 {map[int]string{10: "50ms 300ms", 20: "20ms 1h"}, nil, well},
+		"something":            {map[int]string{10: "250ms 300ms"}, Errorf(Degraded, "full"), map[int]int{0: 4, 10: 1}},
+		"due for long":         {map[int]string{10: "-10s 1h"}, Errorf(Generic, "hangs"), map[int]int{0: 1, 10: 1}},
+		"removed from cluster": {map[int]string{10: "-10m 30s"}, nil, map[int]int{0: 11}},
+		"not a time":           {map[int]string{10: "soon 30s"}, nil, map[int]int{0: 11}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			call, s := repeated(100*time.Millisecond, 2*time.Second), newStayer(t, nil)
+			call.deeper, s.deep = c.due, c.found
+			code, said := call.make(t, s)
+			if code != OK || said != "" {
+				t.Errorf("code %v: %s", code, said)
 			}
+			for level, want := range c.want {
+				if got := s.levels[level]; got < (want+1)/2 || got > want { // a busy machine asks less often
+					t.Errorf("level %d: asked %d times, want %d", level, got, want)
+				}
+			}
+			if len(s.levels) != len(c.want) {
+				t.Errorf("asked by level: %v, want %v", s.levels, c.want)
+			}
+			if _, err := os.Stat(s.mark); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A deeper monitor says when it is due again, whatever it found, and a start takes that back.
+func TestDeeperMonitorIsDue(t *testing.T) {
+	for _, answer := range []error{nil, Errorf(Generic, "hangs")} {
+		c, s := repeated(30*time.Second, time.Minute), newStayer(t, nil)
+		c.level, s.deep = "10", answer
+		c.make(t, s)
+		of := &stay{file: strings.TrimSuffix(s.mark, ".well")}
+		d := of.deeper()[10]
+		if d == nil || d.interval != 30*time.Second || d.due-sinceBoot() > 30*time.Second || d.due-sinceBoot() < 10*time.Second {
+			t.Errorf("due: %+v", d)
 		}
-		return a
+		if _, err := os.Stat(s.mark); err != nil {
+			t.Error("it took the mark of level 0")
+		}
+		Stay(t.Context(), s.declare, Call{Args: []string{Start}, Stdout: io.Discard, Stderr: io.Discard, Env: []string{
+			"HA_RSCTMP=" + filepath.Dir(s.mark), "OCF_RESOURCE_INSTANCE=db", "OCF_RESKEY_crm_feature_set=3.16.2",
+		}})
+		if left := of.deeper(); len(left) > 0 {
+			t.Errorf("a start leaves when a deeper monitor of before was due: %v", left)
+		}
 	}
-	dir := t.TempDir()
-	s.mark = filepath.Join(dir, "openstack-db.well")
-	interval := 200 * time.Millisecond
-	if err := os.WriteFile(s.mark, fmt.Appendf(nil, "%d %d\n", interval, sinceBoot()-interval), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	Stay(t.Context(), declare, Call{Args: []string{Monitor}, Env: []string{
-		"HA_RSCTMP=" + dir, "OCF_RESOURCE_INSTANCE=db", "OCF_RESKEY_crm_feature_set=3.16.2",
-		"OCF_RESKEY_CRM_meta_interval=200", "OCF_RESKEY_CRM_meta_timeout=1000",
-	}, Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}})
-	if len(left) != 3 || left[0] != time.Second || left[1] > 800*time.Millisecond || left[2] > 600*time.Millisecond {
-		t.Errorf("time left: %v", left)
+}
+
+// A question of a monitor that stays has twenty seconds or what is left, whichever is less, or more where the timeout allows.
+func TestStaysWithinItsTime(t *testing.T) {
+	for _, c := range []struct{ timeout, first, second, longest time.Duration }{
+		{time.Second, time.Second, 700 * time.Millisecond, 500 * time.Millisecond},
+		{20 * time.Second, 20 * time.Second, 19700 * time.Millisecond, 10 * time.Second},
+		{30 * time.Second, 20 * time.Second, 20 * time.Second, 15 * time.Second},
+		{time.Minute, 20 * time.Second, 20 * time.Second, 40 * time.Second},
+		{2 * time.Minute, 80 * time.Second, 80 * time.Second, 40 * time.Second},
+	} {
+		call, s := repeated(300*time.Millisecond, c.timeout), newStayer(t, nil, Errorf(NotRunning, "died"))
+		call.make(t, s)
+		near := func(got, want time.Duration) bool { return got <= want && got > want-c.timeout/5 }
+		if len(s.left) != 2 || !near(s.left[0], c.first) || !near(s.left[1], c.second) {
+			t.Errorf("of %v the questions have %v, not %v and %v", c.timeout, s.left, c.first, c.second)
+		}
+		if got := newStay(Call{Args: []string{Monitor}, env: map[string]string{
+			crmFeatureSet: "3.16.2", "OCF_RESKEY_CRM_meta_interval": "300",
+			"OCF_RESKEY_CRM_meta_timeout": fmt.Sprint(c.timeout.Milliseconds()),
+		}}).longest; got != c.longest {
+			t.Errorf("of %v a monitor stays %v, not %v", c.timeout, got, c.longest)
+		}
 	}
 }

@@ -581,6 +581,18 @@ func (p *Process) Wait(ctx context.Context) error {
 	return p.waitPolling(ctx)
 }
 
+// Descriptor is where poll(2) finds the process's end; -1 where the kernel has no pidfds (before 5.3).
+func (p *Process) Descriptor() (fd int, events int16) {
+	if p.pidfd == nil {
+		return -1, 0
+	}
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil || conn.Control(func(d uintptr) { fd = int(d) }) != nil {
+		return -1, 0
+	}
+	return fd, unix.POLLIN
+}
+
 func (p *Process) watch() (*os.File, error) {
 	conn, err := p.pidfd.SyscallConn()
 	if err != nil {

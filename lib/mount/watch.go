@@ -1,15 +1,12 @@
 package mount
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Changes waits for a change of what is mounted in this process' mount namespace.
+// Changes watches for a change of what is mounted in this process' mount namespace.
 type Changes struct{ fd int }
 
 // Watch begins to watch.
@@ -24,21 +21,5 @@ func Watch() (*Changes, error) {
 // Close ends it.
 func (c *Changes) Close() error { return unix.Close(c.fd) }
 
-// Wait returns nil when something was mounted or unmounted since Watch (proc_pid_mounts(5): poll marks the file as having an
-// error), or an error when ctx has ended, which it notices within a second.
-func (c *Changes) Wait(ctx context.Context) error {
-	for ctx.Err() == nil {
-		left := time.Second
-		if deadline, ok := ctx.Deadline(); ok {
-			left = max(min(left, time.Until(deadline)), time.Millisecond)
-		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLPRI}}, int(left.Milliseconds()))
-		switch {
-		case n > 0:
-			return nil
-		case err != nil && !errors.Is(err, unix.EINTR):
-			return fmt.Errorf("/proc/self/mountinfo: %w", err)
-		}
-	}
-	return ctx.Err()
-}
+// Descriptor is where poll(2) finds that something was mounted or unmounted since Watch, once (proc_pid_mounts(5)): see [ocf.Ender].
+func (c *Changes) Descriptor() (fd int, events int16) { return c.fd, unix.POLLPRI }

@@ -29,7 +29,7 @@ func Open(groups ...int) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	c := &Conn{fd: fd, answer: make([]byte, 32<<10)} // the kernel sends at most that at once
+	c := &Conn{fd: fd}
 	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	for _, g := range groups {
 		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g))
@@ -39,6 +39,14 @@ func Open(groups ...int) (*Conn, error) {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
 	return c, nil
+}
+
+// buffer is where an answer is read. Of a connection that is only watched there is none: to clear one costs as much as to ask.
+func (c *Conn) buffer() []byte {
+	if c.answer == nil {
+		c.answer = make([]byte, 32<<10) // the kernel sends at most that at once
+	}
+	return c.answer
 }
 
 // Close ends the connection.
@@ -69,7 +77,7 @@ func (c *Conn) Wait(ctx context.Context) error {
 		if err := c.timeout(left); err != nil {
 			return err
 		}
-		switch _, _, err := unix.Recvfrom(c.fd, c.answer, 0); {
+		switch _, _, err := unix.Recvfrom(c.fd, c.buffer(), 0); {
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		case err == nil, errors.Is(err, unix.ENOBUFS): // of more events than fit, some are lost: that is one too
 			return nil
@@ -78,6 +86,9 @@ func (c *Conn) Wait(ctx context.Context) error {
 		}
 	}
 }
+
+// Descriptor is where poll(2) finds an event of the connection's groups (see [ocf.Ender]).
+func (c *Conn) Descriptor() (fd int, events int16) { return c.fd, unix.POLLIN }
 
 func (c *Conn) timeout(d time.Duration) error {
 	tv := unix.NsecToTimeval(max(d, time.Millisecond).Nanoseconds())
@@ -141,7 +152,7 @@ func (c *Conn) once(m message, each func(data []byte) error) (again bool, err er
 		return false, fmt.Errorf("netlink: %w", err)
 	}
 	for {
-		n, _, err := unix.Recvfrom(c.fd, c.answer, unix.MSG_TRUNC)
+		n, _, err := unix.Recvfrom(c.fd, c.buffer(), unix.MSG_TRUNC)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
