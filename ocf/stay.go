@@ -17,9 +17,11 @@ import (
 
 const (
 	// longestStay bounds how long a monitor stays: a deeper monitor of the same resource has to wait for it.
-	longestStay = 40 * time.Second
-	// patience is how long a service has to answer a monitor that stays, if the timeout allows.
+	longestStay = time.Minute
+	// patience is how long a service has at least to answer, of a timeout of which the rest is for the stay.
 	patience = 20 * time.Second
+	// shortStay is for timeouts of which no such part can be spared.
+	shortStay = 10 * time.Second
 	// deeperPatience is how long it has to answer what one that stays asks in a deeper one's place.
 	deeperPatience = 5 * time.Second
 )
@@ -28,7 +30,9 @@ const (
 // anew an interval later: it stays, asks again once in each interval, and at once when what it watches has ended (see
 // [Request.Release]). So a death is found when it happens, and not half an interval later, and most of what a monitor
 // costs, which is to start a process, is not paid. It ends with the first answer that is another one, and in any case after
-// forty seconds, or before so that the service has twenty seconds, or half of the timeout, for its last answer.
+// a minute. That is of its timeout: for its answer the service has the rest, so that a timeout of eighty seconds gives it twenty; of a
+// shorter one the stay is what is more than twenty seconds. One of forty seconds or less is for the answer first, and the stay is
+// ten seconds, at most half of it.
 //
 // Pacemaker's executor does one thing at a time for a resource, but kills a recurring monitor when it is to do another
 // (since 1.1.12), so that nothing but a deeper monitor has to wait; but not for a notify, so that no monitor of a clone with
@@ -47,10 +51,10 @@ func Stay(ctx context.Context, declare func() Agent, c Call) Code {
 		code := Run(ctx, declare(), c)
 		s.leaveDeeper()
 		return code
-	case !s.takeMark():
+	case !s.may || !s.takeMark():
+		c.spent = s.spared
 		return s.leaveMark(Run(ctx, declare(), c))
 	}
-	s.began = time.Now()
 	deeper := s.deeper()
 	code := Run(ctx, declare(), s.call(c))
 	rounds := s.longest / s.interval
@@ -72,11 +76,14 @@ func isWell(c Code) bool { return c == OK || c == RunningPromoted }
 
 // stay is a monitor that may stay, or a deeper one in whose place another one asks.
 type stay struct {
-	level                      int
-	interval, timeout, longest time.Duration
-	file                       string // what the files of this resource's monitors begin with
-	mark                       string // the file that says when the last one of level 0 ended
-	began                      time.Time
+	level             int
+	may               bool
+	interval, timeout time.Duration
+	longest           time.Duration // how long it may stay
+	spared            time.Duration // what no question has of the timeout
+	file              string        // what the files of this resource's monitors begin with
+	mark              string        // the file that says when the last one of level 0 ended
+	began             time.Time
 	watched                    watched
 }
 
@@ -89,8 +96,12 @@ func newStay(c Call) *stay {
 	r := newRequest("", c.Args[0], c.env)
 	file := filepath.Join(r.TempDir(), "openstack-"+r.Instance)
 	s := &stay{
-		level: r.Level, interval: r.Interval, timeout: r.Timeout, longest: min(max(r.Timeout/2, r.Timeout-patience), longestStay),
-		file: file, mark: file + ".well",
+		level: r.Level, may: r.Meta("notify") != "true", interval: r.Interval, timeout: r.Timeout, longest: min(r.Timeout/2, shortStay),
+		file: file, mark: file + ".well", began: time.Now(),
+	}
+	if s.timeout > 2*patience {
+		s.longest = min(s.timeout-patience, longestStay)
+		s.spared = s.longest
 	}
 	switch {
 	case changes(r.Action):
@@ -99,7 +110,7 @@ func newStay(c Call) *stay {
 			_ = os.Remove(s.deeperFile(level))
 		}
 		return nil
-	case r.Action != Monitor, s.interval <= 0, s.longest <= 0, r.Meta("notify") == "true":
+	case r.Action != Monitor, s.interval <= 0, s.longest <= 0:
 		return nil
 	}
 	return s
@@ -182,7 +193,7 @@ func sinceBoot() time.Duration {
 func (s *stay) call(c Call) Call {
 	s.watched.close()
 	c.watched = &s.watched
-	c.spent = max(time.Since(s.began), min(s.timeout-patience, s.longest))
+	c.spent = max(time.Since(s.began), s.spared)
 	return c
 }
 

@@ -70,7 +70,7 @@ func (a *agent) declare() ocf.Agent {
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 20 * time.Second, Run: a.in(a.start)},
 			{Name: ocf.Stop, Timeout: 20 * time.Second, Run: a.in(a.stop)},
-			{Name: ocf.Monitor, Timeout: time.Minute, Interval: 2 * time.Second, Run: a.in(a.monitor)},
+			{Name: ocf.Monitor, Timeout: 80 * time.Second, Interval: 2 * time.Second, Run: a.in(a.monitor)},
 			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: func(context.Context, *ocf.Request) error { return nil }},
 			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validateAll},
 		},

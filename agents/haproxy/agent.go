@@ -52,7 +52,7 @@ func New() ocf.Agent {
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 60 * time.Second, Run: a.start},
 			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: run.Stop},
-			{Name: ocf.Monitor, Timeout: time.Minute, Interval: 2 * time.Second, Run: a.monitor},
+			{Name: ocf.Monitor, Timeout: 80 * time.Second, Interval: 2 * time.Second, Run: a.monitor},
 			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.monitor},
 			{Name: ocf.ReloadAgent, Timeout: 60 * time.Second, Run: a.reload},
 			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},

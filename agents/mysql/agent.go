@@ -72,7 +72,7 @@ func New() ocf.Agent {
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 300 * time.Second, Run: a.run(service.Of.Start)},
 			{Name: ocf.Stop, Timeout: 120 * time.Second, Run: a.run(service.Of.Stop)},
-			{Name: ocf.Monitor, Timeout: time.Minute, Interval: 2 * time.Second, Run: a.run(service.Of.Monitor)},
+			{Name: ocf.Monitor, Timeout: 80 * time.Second, Interval: 2 * time.Second, Run: a.run(service.Of.Monitor)},
 			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: a.run(service.Of.Monitor)},
 			{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 300 * time.Second, Depth: 20, Run: a.run(service.Of.Monitor)},
 			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: service.Reload},

@@ -78,8 +78,8 @@ func New() ocf.Agent {
 			{Name: ocf.Start, Timeout: 120 * time.Second, Run: run.Start},
 			{Name: ocf.Stop, Timeout: 60 * time.Second, Run: run.Stop},
 			// Those without a role watch the primitive, or the clone's unpromoted instances.
-			{Name: ocf.Monitor, Timeout: time.Minute, Interval: 5 * time.Second, Run: run.Monitor},
-			{Name: ocf.Monitor, Timeout: time.Minute, Interval: 3 * time.Second, Role: "Promoted", Run: run.Monitor},
+			{Name: ocf.Monitor, Timeout: 80 * time.Second, Interval: 5 * time.Second, Run: run.Monitor},
+			{Name: ocf.Monitor, Timeout: 80 * time.Second, Interval: 3 * time.Second, Role: "Promoted", Run: run.Monitor},
 			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: run.Monitor},
 			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 31 * time.Second, Depth: 10, Role: "Promoted", Run: run.Monitor},
 			{Name: ocf.Monitor, Timeout: 30 * time.Second, Interval: 60 * time.Second, Depth: 20, Run: run.Monitor},

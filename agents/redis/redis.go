@@ -66,7 +66,7 @@ func New() ocf.Agent {
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 120 * time.Second, Run: run.Start},
 			{Name: ocf.Stop, Timeout: 120 * time.Second, Run: run.Stop},
-			{Name: ocf.Monitor, Timeout: time.Minute, Interval: 5 * time.Second, Run: run.Monitor},
+			{Name: ocf.Monitor, Timeout: 80 * time.Second, Interval: 5 * time.Second, Run: run.Monitor},
 			{Name: ocf.Monitor, Timeout: 20 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: run.Monitor},
 			{Name: ocf.ReloadAgent, Timeout: 20 * time.Second, Run: service.Reload},
 			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: run.ValidateAll},

@@ -125,7 +125,7 @@ func (d Declaration) New() ocf.Agent {
 	a := &agent{declaration: d}
 	run := service.Of(a.daemon)
 	// A broker that came back is found again by the services within half a minute.
-	monitors := []ocf.Action{{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 10 * time.Second, Run: run.Monitor}}
+	monitors := []ocf.Action{{Name: ocf.Monitor, Timeout: 100 * time.Second, Interval: 10 * time.Second, Run: run.Monitor}}
 	if d.Bus.Topic != "" {
 		monitors = append(monitors, ocf.Action{Name: ocf.Monitor, Timeout: 60 * time.Second, Interval: 30 * time.Second, Depth: 10, Run: run.Monitor})
 	}

@@ -2,6 +2,7 @@ package clustermysql
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/ocf"
+	"github.com/openstack-ocf/agents/test/cluster"
 	"github.com/openstack-ocf/agents/test/scenario"
 )
 
@@ -59,6 +61,43 @@ func stays(t *testing.T, s *scenario.Stage) {
 		return role("--delete-parameter", "target-role")
 	}
 	play(t, s, restart, failure{}) // a monitor that was ended is no failure
+	deeper(t, s)
+}
+
+// deeper: what only a deeper monitor finds is its failure, found when it is due, though another one stays then.
+func deeper(t *testing.T, s *scenario.Stage) {
+	ctx := step(t)
+	must(t, s.PCS(ctx, "resource", "update", "db", "op", "monitor", "interval=2s", "timeout=80s"))
+	must(t, s.PCS(ctx, "resource", "op", "add", "db", "monitor", "interval=7s", "timeout=40s", "OCF_CHECK_LEVEL=10"))
+	d, ok := s.Actors[0].Watch.Now()
+	if !ok {
+		t.Fatal("there is no server")
+	}
+	n := s.Cluster.Node(d.Node)
+	n.MustExec(ctx, t, "mariadb", "-e", "CREATE DATABASE test_deeper; CREATE TABLE test_deeper.alive (n INT)")
+	must(t, s.PCS(ctx, "resource", "update", "db", "test_table=test_deeper.alive"))
+	must(t, s.Restore(ctx))
+	monitor := staying(t, s)
+	began := time.Now()
+	n.MustExec(ctx, t, "mariadb", "-e", "DROP TABLE test_deeper.alive")
+	must(t, s.Cluster.WaitFor(ctx, func(status *cluster.Status) error {
+		for _, f := range status.Failures {
+			if f.Operation == "db_monitor_7000" && f.Code == int(ocf.Degraded) && strings.Contains(f.Reason, "test_table cannot be read") {
+				return nil
+			}
+		}
+		return fmt.Errorf("the deeper monitor does not tell: %+v", status.Failures)
+	}))
+	t.Logf("told %v after it was so; level 0 was %v", time.Since(began), monitor)
+	if monitor.Args() != nil {
+		t.Errorf("%v stays, and the deeper one was run beside it", monitor)
+	}
+	must(t, s.PCS(ctx, "resource", "update", "db", "test_table="))
+	must(t, s.PCS(ctx, "resource", "op", "remove", "db", "monitor", "interval=7s"))
+	must(t, s.Restore(ctx))
+	if now, _ := s.Actors[0].Watch.Now(); now != d {
+		t.Errorf("the server was %v and is %v now: it was restarted", d, now)
+	}
 }
 
 // staying waits for a monitor of the database that has found it well and goes on.
