@@ -84,7 +84,7 @@ type stay struct {
 	file              string        // what the files of this resource's monitors begin with
 	mark              string        // the file that says when the last one of level 0 ended
 	began             time.Time
-	watched                    watched
+	watched           watched
 }
 
 // newStay is nil for what never stays, nor is asked by one that does: other actions, probes, and whoever does not end a monitor
