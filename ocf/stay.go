@@ -22,6 +22,8 @@ const (
 	patience = 20 * time.Second
 	// shortStay is for timeouts of which no such part can be spared.
 	shortStay = 10 * time.Second
+	// toldInterval is how often is asked what events tell of (see [Request.Told]), where the interval is shorter.
+	toldInterval = 10 * time.Second
 	// deeperPatience is how long it has to answer what one that stays asks in a deeper one's place.
 	deeperPatience = 5 * time.Second
 )
@@ -57,10 +59,11 @@ func Stay(ctx context.Context, declare func() Agent, c Call) Code {
 	}
 	deeper := s.deeper()
 	code := Run(ctx, declare(), s.call(c))
-	rounds := s.longest / s.interval
-	for n := time.Duration(1); n <= max(rounds, 1) && isWell(code); n++ {
-		if !s.askDeeper(ctx, declare, c, deeper) {
-			break
+	rounds := max(s.longest/s.interval, 1)
+	for n := time.Duration(0); n < rounds && isWell(code) && s.askDeeper(ctx, declare, c, deeper); {
+		n++
+		if s.watched.told {
+			n = min(n-1+max(toldInterval/s.interval, 1), rounds)
 		}
 		s.watched.wait(ctx, time.Until(s.began.Add(min(n*s.interval, s.longest))))
 		if now := Run(ctx, declare(), s.call(c)); now != code {
@@ -192,6 +195,7 @@ func sinceBoot() time.Duration {
 // call is c for one more question; what the last one watched is let go.
 func (s *stay) call(c Call) Call {
 	s.watched.close()
+	s.watched.told = false
 	c.watched = &s.watched
 	c.spent = max(time.Since(s.began), s.spared)
 	return c
@@ -205,7 +209,10 @@ type Ender interface {
 }
 
 // watched is what the last question of a monitor that stays was about.
-type watched struct{ list []Ender }
+type watched struct {
+	list []Ender
+	told bool // nothing changes that none of them tells
+}
 
 func (w *watched) close() {
 	for _, e := range w.list {
@@ -252,4 +259,12 @@ func (r *Request) Release(e Ender) {
 		return
 	}
 	r.watched.list = append(r.watched.list, e)
+}
+
+// Told says that nothing changes that the answer depends on, but what was released ends: a monitor that stays (see [Stay]) asks every
+// ten seconds then, where its interval is shorter.
+func (r *Request) Told() {
+	if r.watched != nil {
+		r.watched.told = true
+	}
 }

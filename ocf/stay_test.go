@@ -31,7 +31,8 @@ type stayer struct {
 	answers []error
 	ended   *os.File // what its monitors watch
 	end     func()   // ends that
-	deep    error    // what level 10 finds
+	told    bool
+	deep    error // what level 10 finds
 	left    []time.Duration
 	levels  map[int]int // how often each was asked
 	asked   int
@@ -60,6 +61,9 @@ func (s *stayer) declare() Agent {
 			s.marked = true
 		}
 		r.Release(event{s.ended, &s.closed})
+		if s.told {
+			r.Told()
+		}
 		s.asked++
 		s.levels[r.Level]++
 		if r.Level == 10 {
@@ -161,6 +165,22 @@ func TestStaysWhileWell(t *testing.T) {
 // The end of what is watched is found at once.
 func TestStaysForTheEnd(t *testing.T) {
 	s := newStayer(t, nil, Errorf(NotRunning, "died"))
+	time.AfterFunc(50*time.Millisecond, s.end)
+	began := time.Now()
+	if code, _ := repeated(20*time.Second, time.Minute).make(t, s); code != NotRunning || time.Since(began) > 9*time.Second {
+		t.Errorf("code %v after %v", code, time.Since(began))
+	}
+}
+
+// What events tell of is not asked at each interval, but when there is one, and at the end.
+func TestStaysUntilTold(t *testing.T) {
+	s := newStayer(t, nil)
+	s.told = true
+	if code, _ := repeated(100*time.Millisecond, 2*time.Second).make(t, s); code != OK || s.asked != 2 {
+		t.Errorf("code %v, asked %d times", code, s.asked)
+	}
+	s = newStayer(t, nil, Errorf(NotRunning, "gone"))
+	s.told = true
 	time.AfterFunc(50*time.Millisecond, s.end)
 	began := time.Now()
 	if code, _ := repeated(20*time.Second, time.Minute).make(t, s); code != NotRunning || time.Since(began) > 9*time.Second {

@@ -138,6 +138,9 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error
 	if r.Stays() { // whatever changes from here on is an event to look again
 		if events, err := rtnl.Open(unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR); err == nil {
 			r.Release(events)
+			if a.arpRefresh == 0 { // else each monitor tells the network
+				r.Told()
+			}
 		}
 	}
 	address, link, err := a.served(k)
