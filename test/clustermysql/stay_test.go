@@ -68,7 +68,6 @@ func stays(t *testing.T, s *scenario.Stage) {
 func deeper(t *testing.T, s *scenario.Stage) {
 	ctx := step(t)
 	must(t, s.PCS(ctx, "resource", "update", "db", "op", "monitor", "interval=2s", "timeout=80s"))
-	must(t, s.PCS(ctx, "resource", "op", "add", "db", "monitor", "interval=7s", "timeout=40s", "OCF_CHECK_LEVEL=10"))
 	d, ok := s.Actors[0].Watch.Now()
 	if !ok {
 		t.Fatal("there is no server")
@@ -82,7 +81,7 @@ func deeper(t *testing.T, s *scenario.Stage) {
 	n.MustExec(ctx, t, "mariadb", "-e", "DROP TABLE test_deeper.alive")
 	must(t, s.Cluster.WaitFor(ctx, func(status *cluster.Status) error {
 		for _, f := range status.Failures {
-			if f.Operation == "db_monitor_7000" && f.Code == int(ocf.Degraded) && strings.Contains(f.Reason, "test_table cannot be read") {
+			if f.Operation == "db_monitor_30000" && f.Code == int(ocf.Degraded) && strings.Contains(f.Reason, "test_table cannot be read") {
 				return nil
 			}
 		}
@@ -93,7 +92,6 @@ func deeper(t *testing.T, s *scenario.Stage) {
 		t.Errorf("%v stays, and the deeper one was run beside it", monitor)
 	}
 	must(t, s.PCS(ctx, "resource", "update", "db", "test_table="))
-	must(t, s.PCS(ctx, "resource", "op", "remove", "db", "monitor", "interval=7s"))
 	must(t, s.Restore(ctx))
 	if now, _ := s.Actors[0].Watch.Now(); now != d {
 		t.Errorf("the server was %v and is %v now: it was restarted", d, now)
