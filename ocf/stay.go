@@ -113,7 +113,10 @@ func newStay(c Call) *stay {
 			_ = os.Remove(s.deeperFile(level))
 		}
 		return nil
-	case r.Action != Monitor, s.interval <= 0, s.longest <= 0:
+	case r.Action == Monitor && s.interval <= 0: // after a probe Pacemaker begins anew
+		_ = os.Remove(s.mark)
+		return nil
+	case r.Action != Monitor, s.longest <= 0:
 		return nil
 	}
 	return s
@@ -169,9 +172,9 @@ func (s *stay) takeMark() bool {
 	if err != nil || os.Remove(s.mark) != nil {
 		return false
 	}
-	var interval, ended time.Duration
-	if n, _ := fmt.Sscan(string(text), &interval, &ended); n != 2 || interval != s.interval {
-		return false
+	var interval, timeout, ended time.Duration
+	if n, _ := fmt.Sscan(string(text), &interval, &timeout, &ended); n != 3 || interval != s.interval || timeout != s.timeout {
+		return false // a monitor whose operation was changed is a first one
 	}
 	passed := sinceBoot() - ended
 	return passed > s.interval*9/10 && passed < s.interval+max(s.interval/2, time.Second)
@@ -180,7 +183,7 @@ func (s *stay) takeMark() bool {
 // leaveMark leaves the next monitor the mark, if all is well. Whoever is killed leaves none.
 func (s *stay) leaveMark(code Code) Code {
 	if isWell(code) {
-		_ = os.WriteFile(s.mark, fmt.Appendf(nil, "%d %d\n", s.interval, sinceBoot()), 0o600)
+		_ = os.WriteFile(s.mark, fmt.Appendf(nil, "%d %d %d\n", s.interval, s.timeout, sinceBoot()), 0o600)
 	}
 	return code
 }

@@ -86,6 +86,7 @@ type stayCall struct {
 	action, featureSet, level string
 	interval, timeout, markOf time.Duration
 	ago                       time.Duration
+	longer                    time.Duration // than the timeout of the monitor before
 	unmarked, notify          bool
 	deeper                    map[int]string // in how long they are due, and their interval: "-5s 30s"
 }
@@ -95,7 +96,7 @@ func (c stayCall) make(t *testing.T, s *stayer) (code Code, said string) {
 	dir := t.TempDir()
 	s.mark = filepath.Join(dir, "openstack-db.well")
 	if !c.unmarked {
-		if err := os.WriteFile(s.mark, fmt.Appendf(nil, "%d %d\n", c.markOf, sinceBoot()-c.ago), 0o600); err != nil {
+		if err := os.WriteFile(s.mark, fmt.Appendf(nil, "%d %d %d\n", c.markOf, c.timeout-c.longer, sinceBoot()-c.ago), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -204,6 +205,7 @@ func TestDoesNotStay(t *testing.T) {
 		"begun anew, too soon":     func(c *stayCall) { c.ago = interval / 2 },
 		"begun anew, later":        func(c *stayCall) { c.ago = 2 * interval },
 		"other interval":           func(c *stayCall) { c.markOf = 5 * time.Second },
+		"other timeout":            func(c *stayCall) { c.longer = time.Second },
 		"probe":                    func(c *stayCall) { c.interval, c.markOf = 0, 0 },
 		"a clone with notify":      func(c *stayCall) { c.notify = true },
 		"level 10":                 func(c *stayCall) { c.level = "10" },
@@ -218,9 +220,11 @@ func TestDoesNotStay(t *testing.T) {
 			t.Errorf("%s: code %v, asked %d times, closed %d: %s", name, code, s.asked, s.closed, said)
 		}
 	}
-	for _, action := range []string{Start, Stop} {
+	for _, action := range []string{Start, Stop, "probe"} {
 		c, s := repeated(interval, timeout), newStayer(t, nil)
-		c.action = action
+		if c.action = action; action == "probe" {
+			c.action, c.interval = Monitor, 0
+		}
 		if code, said := c.make(t, s); code != OK {
 			t.Errorf("%s: %v: %s", action, code, said)
 		}
