@@ -122,8 +122,8 @@ func newStay(c Call) *stay {
 	return s
 }
 
-// deeper is a deeper monitor of the resource: when it is due, counted from the boot, and its interval.
-type deeper struct{ due, interval time.Duration }
+// deepMonitor is when a deeper monitor of the resource is due, counted from the boot, and its interval.
+type deepMonitor struct{ due, interval time.Duration }
 
 func (s *stay) deeperFile(level int) string { return s.file + ".level" + strconv.Itoa(level) }
 
@@ -133,11 +133,11 @@ func (s *stay) leaveDeeper() {
 }
 
 // deeper are the deeper monitors that the cluster runs, by their level. One that should have run minutes ago is not run any more.
-func (s *stay) deeper() map[int]*deeper {
-	files, _ := filepath.Glob(s.deeperFile(0)[:len(s.deeperFile(0))-1] + "*") // an instance's name has nothing that Glob takes for a pattern
-	m := map[int]*deeper{}
+func (s *stay) deeper() map[int]*deepMonitor {
+	files, _ := filepath.Glob(s.file + ".level*") // an instance's name has nothing that Glob takes for a pattern
+	m := map[int]*deepMonitor{}
 	for _, file := range files {
-		var d deeper
+		var d deepMonitor
 		text, _ := os.ReadFile(file)
 		level, err := strconv.Atoi(strings.TrimPrefix(filepath.Ext(file), ".level"))
 		if n, _ := fmt.Sscan(string(text), &d.due, &d.interval); err == nil && n == 2 && d.interval > 0 && sinceBoot()-d.due < 5*time.Minute {
@@ -148,7 +148,7 @@ func (s *stay) deeper() map[int]*deeper {
 }
 
 // askDeeper asks in the place of each deeper monitor that is due, and tells whether all is well.
-func (s *stay) askDeeper(ctx context.Context, declare func() Agent, c Call, list map[int]*deeper) bool {
+func (s *stay) askDeeper(ctx context.Context, declare func() Agent, c Call, list map[int]*deepMonitor) bool {
 	for level, d := range list {
 		if sinceBoot() < d.due {
 			continue
@@ -246,7 +246,7 @@ func (w *watched) wait(ctx context.Context, long time.Duration) {
 		case n > 0:
 			return
 		case err != nil && !errors.Is(err, unix.EINTR):
-			time.Sleep(left) // cannot watch: the next question finds it
+			all = nil // they cannot be watched: the next question finds what happens
 		}
 	}
 }
