@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/openstack-ocf/agents/lib/filesystem"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -59,6 +60,10 @@ func cliApp() *cli.App {
 			{
 				Name: "link", Usage: "make the agents' links to this binary in a directory", ArgsUsage: "DIRECTORY TARGET",
 				Action: func(c *cli.Context) error { return link(c.Args().Get(0), c.Args().Get(1)) },
+			},
+			{
+				Name: filesystem.AskCommand, Hidden: true, Usage: "for a monitor to call", ArgsUsage: "TIME QUESTION",
+				Action: func(c *cli.Context) error { return filesystem.Answer(c.Context, c.App.Writer, c.Args().Slice()) },
 			},
 			planCommand(),
 			applyCommand(),

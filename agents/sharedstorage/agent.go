@@ -34,7 +34,6 @@ type agent struct {
 	fast, clones                                      bool
 	signals, kill                                     string
 	delay                                             time.Duration
-	hangs                                             func() // of a lock that is held while something is asked that may hang
 }
 
 // New declares the agent.

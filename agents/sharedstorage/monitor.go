@@ -3,7 +3,6 @@ package sharedstorage
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/filesystem"
-	"github.com/openstack-ocf/agents/lib/lock"
 	"github.com/openstack-ocf/agents/lib/mount"
 	"github.com/openstack-ocf/agents/lib/service"
 	"github.com/openstack-ocf/agents/lib/storage"
@@ -39,7 +37,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 		return err
 	}
 	if r.Level >= 10 {
-		if err := a.alone(ctx, r, s, func() error { return a.deep(ctx, r, s) }); err != nil {
+		if err := a.deep(ctx, r, s); err != nil {
 			return err
 		}
 	}
@@ -48,42 +46,22 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 
 // deep is what levels 10 and 20 ask of storage that is mounted.
 func (a *agent) deep(ctx context.Context, r *ocf.Request, s state) error {
+	q := filesystem.Question{Lock: filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".asked")}
 	if s.block {
-		r.Step("reading %s", s.path)
-		if err := filesystem.ReadRaw(ctx, s.path); err != nil {
-			return ocf.Errorf(ocf.Generic, "device of %s cannot be read: %w", s.at, err)
-		}
+		q.Device = s.path
 	}
 	if r.Level >= 20 && !filesystem.ReadOnly(a.options) {
-		file := a.statusFile(r)
-		r.Step("writing %s", file)
-		if err := filesystem.WriteAndRead(ctx, file, []byte(r.Instance+" "+time.Now().Format(time.RFC3339)+"\n")); err != nil {
-			return ocf.Errorf(ocf.Generic, "storage %s does not take and give back a file: %w", s.at, err)
-		}
+		q.File, q.Content = a.statusFile(r), r.Instance+" "+time.Now().Format(time.RFC3339)+"\n"
+	}
+	if q.Device == "" && q.File == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, service.Remaining(ctx)*9/10) // the rest is to say what hangs
+	defer cancel()
+	if err := q.Ask(ctx); err != nil {
+		return ocf.Errorf(ocf.Generic, "storage %s: %w", s.at, err)
 	}
 	return nil
-}
-
-// alone asks what may hang in the kernel for ever, past the end of the process (a frozen file system, a disk that is gone): while
-// one question hangs, no monitor asks another one. It waits for that half of its time: slow storage may yet answer what somebody
-// has asked by hand.
-func (a *agent) alone(ctx context.Context, r *ocf.Request, s state, ask func() error) error {
-	soon, cancel := context.WithTimeout(ctx, service.Remaining(ctx)/2)
-	defer cancel()
-	release, err := lock.Take(soon, filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".asked"))
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return ocf.Errorf(ocf.Generic, "storage %s: what an earlier monitor asked of it still hangs in the kernel: look at the kernel log, and for who has frozen it (fsfreeze, a snapshot)", s.at)
-	case err != nil:
-		r.Log.Warn("it is not known whether another monitor hangs", "error", err)
-		return ask()
-	}
-	a.hangs = release // kept: the kernel gives the lock back when the thread that hangs has ended
-	err = ask()
-	if ctx.Err() == nil {
-		release()
-	}
-	return err
 }
 
 // absent is what a monitor says where the storage is not mounted on the directory: 7 only if it is in use nowhere here.

@@ -19,9 +19,19 @@ import (
 // that is asked for its options tries to, in its data directory. When the context ends it is killed, and not waited for if
 // it hangs in the kernel; if somebody else kills it, it is asked once more.
 func Ask(ctx context.Context, c Command) (stdout, stderr []byte, err error) {
-	stdout, stderr, err = ask(ctx, c)
+	return ask(ctx, c, refuseWriting)
+}
+
+// Apart has this program's own command that args name asked as Ask does, but it may write. It is for what may hang in the
+// kernel: nothing ends a process of which a thread hangs there, and so that must not be who waits for the answer.
+func Apart(ctx context.Context, args ...string) (stdout, stderr []byte, err error) {
+	return ask(ctx, Command{Path: "/proc/self/exe", Args: args}, func() error { return nil })
+}
+
+func ask(ctx context.Context, c Command, restrict func() error) (stdout, stderr []byte, err error) {
+	stdout, stderr, err = askOnce(ctx, c, restrict)
 	if wasKilled(err) {
-		stdout, stderr, err = ask(ctx, c)
+		stdout, stderr, err = askOnce(ctx, c, restrict)
 	}
 	if wasKilled(err) {
 		err = fmt.Errorf("died twice of SIGKILL: %s: %w", killedBy, err)
@@ -34,7 +44,7 @@ func wasKilled(err error) bool {
 	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL
 }
 
-func ask(ctx context.Context, c Command) (stdout, stderr []byte, err error) {
+func askOnce(ctx context.Context, c Command, restrict func() error) (stdout, stderr []byte, err error) {
 	who, err := resolveUser(c.User, c.Group)
 	if err != nil {
 		return nil, nil, err
@@ -49,7 +59,7 @@ func ask(ctx context.Context, c Command) (stdout, stderr []byte, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: who.credential}
 	started := make(chan error, 1)
 	aside(func() {
-		err := refuseWriting()
+		err := restrict()
 		if err == nil {
 			err = cmd.Start()
 		}

@@ -107,6 +107,19 @@ func (h *host) namespace() *exec.Cmd {
 	return other
 }
 
+// hanging is how many threads of this program wait for something in the kernel that no signal interrupts.
+func hanging() (n int) {
+	tasks, _ := filepath.Glob("/proc/[0-9]*/task/*/stat")
+	for _, task := range tasks {
+		b, _ := os.ReadFile(task)
+		exe, _ := os.Readlink(filepath.Join(filepath.Dir(task), "exe"))
+		if strings.Contains(string(b), ") D ") && strings.Contains(exe, "openstack-ocf") {
+			n++
+		}
+	}
+	return n
+}
+
 // clear unmounts by hand what a test left, of the storage and over it, and ends who uses it.
 func (h *host) clear() {
 	h.T.Helper()
@@ -376,37 +389,31 @@ func faults() []box.Row[*host] {
 			h.Start()
 			box.Sh(h.T, "fsfreeze -f '%s'", dir)
 			h.Monitor(0, ocf.OK)
-			// Nothing ends a process that waits for this in the kernel: Pacemaker gives it up after the time, and has the stop run.
-			stuck := h.Go(ocftest.Call{Action: ocf.Monitor, Interval: time.Minute, Level: 20, Timeout: 5 * time.Second})
-			// How many threads wait, and how many go on, of processes that have one that waits.
-			waiting := func() (wait, goOn int) {
-				processes, _ := filepath.Glob("/proc/[0-9]*")
-				for _, p := range processes {
-					tasks, _ := filepath.Glob(p + "/task/*/stat")
-					d, others := 0, 0
-					for _, task := range tasks {
-						switch b, _ := os.ReadFile(task); {
-						case strings.Contains(string(b), "(shared-storage) D "):
-							d++
-						case !strings.Contains(string(b), "(shared-storage) Z "):
-							others++
-						}
-					}
-					if d > 0 {
-						wait, goOn = wait+d, goOn+others
-					}
-				}
-				return wait, goOn
-			}
-			box.Until(h.T, "it waits for the frozen file system", func() bool { wait, _ := waiting(); return wait > 0 })
+			h.Within(6*time.Second).Monitor(20, ocf.Generic, "what is asked of it hangs in the kernel")
 			h.Within(6*time.Second).Monitor(20, ocf.Generic, "what an earlier monitor asked of it still hangs in the kernel")
-			box.Until(h.T, "the first one has given up", func() bool { wait, goOn := waiting(); return wait > 0 && goOn == 0 })
-			h.Within(6*time.Second).Monitor(20, ocf.Generic, "still hangs in the kernel") // nobody is there to tell but the lock
-			if n, _ := waiting(); n != 1 {
+			// Nothing ends a process that waits for this in the kernel: it is the one that was to ask, and the only one.
+			if n := hanging(); n != 1 {
 				h.T.Errorf("%d threads wait for the frozen file system, want 1", n)
 			}
 			h.Stop()
-			<-stuck
+			box.Until(h.T, "it waits no longer", func() bool { return hanging() == 0 })
+			h.Start()
+			h.Monitor(20, ocf.OK)
+		}},
+		{"frozen while a monitor stays", func(h *host) {
+			h.Start()
+			level0 := ocftest.Call{Action: ocf.Monitor, Interval: 8 * time.Second, Timeout: 40 * time.Second}
+			h.Call(level0, ocf.OK)
+			deeper := ocftest.Call{Action: ocf.Monitor, Interval: 5 * time.Second, Level: 20, Timeout: 10 * time.Second}
+			h.Call(deeper, ocf.OK)
+			time.Sleep(level0.Interval) // as the cluster does
+			box.Sh(h.T, "fsfreeze -f '%s'", dir)
+			// It asks in the deeper one's place, and ends all the same, for the deeper one to tell.
+			if r := h.Call(level0, ocf.OK); r.Elapsed < 2*time.Second || r.Elapsed > 20*time.Second {
+				h.T.Errorf("the one that stays: %s", r)
+			}
+			h.Call(deeper, ocf.Generic, "what an earlier monitor asked of it still hangs in the kernel")
+			h.Stop()
 			h.Start()
 			h.Monitor(20, ocf.OK)
 		}},
