@@ -49,7 +49,7 @@ var scarceFaults = []fault{
 	{"run out of memory during a start", 1, duringStart("run out of memory during a start", starve, saysStarved)},
 	{"run out of memory during a stop", 1, duringStop("run out of memory during a stop", starve, saysStarved)},
 	{"a child runs out of memory", 1, func(s *scene, rng *rand.Rand, at where) act {
-		a := s.striking(rng, at, "a child runs out of memory", 20*time.Second)
+		a := s.striking(rng, at, "a child runs out of memory", 20*time.Second, saysStarved)
 		a.do = func(ctx context.Context) error {
 			d, err := s.daemon(a.Fault)
 			if err != nil {

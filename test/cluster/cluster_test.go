@@ -417,6 +417,21 @@ func TestSharedDisk(t *testing.T) {
 	on(n1.Name, n2.Name)
 }
 
+// A power cut ends who waits for a file system that is frozen, also where that is unmounted by now.
+func TestFrozenDisk(t *testing.T) {
+	c := New(t, Config{Nodes: 1})
+	ctx := timeout(t)
+	n := c.Node("node1")
+	dev, err := c.Disk(ctx, 64<<20)
+	must(t, err)
+	n.MustExec(ctx, t, "sh", "-c", "set -e; mkfs.ext4 -q "+dev+"; mount "+dev+" /mnt; touch /mnt/file; fsfreeze -f /mnt; (echo written >>/mnt/file) >/dev/null 2>&1 & while ! grep -q '(sh) D ' /proc/$!/stat; do :; done; umount -l /mnt")
+	must(t, n.PowerOff(ctx))
+	must(t, n.PowerOn(ctx))
+	if said := n.MustExec(ctx, t, "sh", "-c", "mount "+dev+" /mnt; cat /mnt/file"); strings.TrimSpace(said) != "written" && said != "" {
+		t.Errorf("the file holds %q", said)
+	}
+}
+
 func TestTwoAtOnce(t *testing.T) {
 	a, b := New(t, Config{Nodes: 2}), New(t, Config{Nodes: 1})
 	ctx := timeout(t)

@@ -219,12 +219,47 @@ func (m *machine) thawer() func() {
 		}
 		return true, false
 	})
+	mounted := map[uint64]bool{}
+	for _, f := range held {
+		var st unix.Stat_t
+		if unix.Fstat(int(f.Fd()), &st) == nil {
+			mounted[st.Dev] = true
+		}
+	}
 	return func() {
+		for rdev := range ours {
+			if !mounted[rdev] {
+				held = append(held, m.aside(rdev)...)
+			}
+		}
 		for _, f := range held {
 			_ = unix.IoctlSetInt(int(f.Fd()), fithaw, 0) // EINVAL: it is not frozen
 			f.Close()
 		}
 	}
+}
+
+// aside takes hold of a file system that is unmounted, and that the kernel has open all the same: one that was unmounted lazily while
+// it was frozen is open until that ends, whoever dies. A mount for a moment, of the same superblock, is the way to it.
+func (m *machine) aside(rdev uint64) []*os.File {
+	loop := fmt.Sprintf("loop%d", unix.Minor(rdev))
+	if _, err := os.Stat("/sys/fs/ext4/" + loop); err != nil {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "aside")
+	if err == nil {
+		defer os.Remove(dir)
+		err = unix.Mount("/dev/"+loop, dir, "ext4", 0, "")
+	}
+	if err == nil {
+		defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+		var f *os.File
+		if f, err = os.Open(dir); err == nil {
+			return []*os.File{f}
+		}
+	}
+	m.s.log.Error("a dead node's disk may be frozen", "node", m.name, "disk", loop, "err", err)
+	return nil
 }
 
 // closed waits until the kernel has closed the file systems of a dead node's disks: it does so when the last of its mounts goes.
