@@ -63,7 +63,7 @@ func (a *agent) declare() ocf.Agent {
 			{Name: ocf.Monitor, Timeout: 100 * time.Second, Interval: 5 * time.Second, Run: a.monitor},
 			// Level 10, which only reads, can be asked for too. It is not advertised: level 20 reads as well, and the first run of each monitor
 			// comes before the start of what stands next in the group.
-			{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: 30 * time.Second, Depth: 20, Run: a.monitor},
+			{Name: ocf.Monitor, Timeout: 40 * time.Second, Interval: time.Minute, Depth: 20, Run: a.monitor},
 			{Name: ocf.ValidateAll, Timeout: 20 * time.Second, Run: a.validate},
 		},
 	}
