@@ -53,8 +53,8 @@ type Question struct {
 	// Lock is a file that is locked while it is asked: while one question hangs, no other one is asked. For the lock half of the time
 	// is waited: slow storage may yet answer what somebody has asked by hand.
 	Lock    string
-	Device  string // whose first block is read
-	File    string // that is written and read; "" is none
+	Device  string // whose first block is read; "" is none
+	File    string // that is written and read; likewise
 	Content string // of the file
 }
 
@@ -71,7 +71,7 @@ func (q Question) Ask(ctx context.Context) error {
 	said, _, err := daemon.Apart(ctx, AskCommand, long.String(), string(text))
 	switch {
 	case ctx.Err() != nil:
-		return errors.New("what is asked of it hangs in the kernel: " + frozen)
+		return fmt.Errorf("no answer from it within %s: %s", long.Round(time.Second/10), frozen)
 	case err == nil && len(said) > 0:
 		return errors.New(strings.TrimSpace(string(said)))
 	}

@@ -392,7 +392,7 @@ func faults() []box.Row[*host] {
 			h.Start()
 			box.Sh(h.T, "fsfreeze -f '%s'", dir)
 			h.Monitor(0, ocf.OK)
-			h.Within(6*time.Second).Monitor(20, ocf.Generic, "what is asked of it hangs in the kernel")
+			h.Within(6*time.Second).Monitor(20, ocf.Generic, "no answer from it within")
 			h.Within(6*time.Second).Monitor(20, ocf.Generic, "what an earlier monitor asked of it still hangs in the kernel")
 			// Nothing ends a process that waits for this in the kernel: it is the one that was to ask, and the only one.
 			if n := hanging(); n != 1 {
