@@ -32,6 +32,8 @@ const (
 	first = 20 * time.Second
 	// askEvery is how long level 0 goes by what was found, before it asks the network again.
 	askEvery = time.Minute
+	// defendEvery is the same while another host has the address: RFC 5227, 2.4, DEFEND_INTERVAL.
+	defendEvery = 10 * time.Second
 )
 
 // in makes an action of one that asks the kernel, in the network namespace that is meant.
@@ -150,14 +152,17 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request, k *rtnl.Conn) error
 	case address == nil:
 		return ocf.Errorf(ocf.NotRunning, "%s is not on this node", a.ip)
 	}
+	if r.Stays() {
+		a.watch(r, *address, link)
+	}
 	err = a.well(*address, link)
 	teller := r.Meta(teller) != ""
 	switch {
 	case err != nil || teller:
 	case r.Level >= 10:
-		err = a.alone(r, k, *address, link)
+		err = a.alone(ctx, r, k, *address, link)
 	case !r.Probe():
-		err = a.known(r, k, *address, link)
+		err = a.known(ctx, r, k, *address, link)
 	}
 	if !r.Probe() && link.Carrier() && ocf.CodeOf(err) != ocf.Generic && a.arpRefresh > 0 {
 		a.announce(ctx, r, k, *address, link, a.arpRefresh)
@@ -178,7 +183,7 @@ func age(address rtnl.Address) time.Duration {
 }
 
 // answer is the file in which whoever asks the network leaves who else answered for an address: of which address, by when it was
-// made, and the MAC; "?" is not known, "-" nobody.
+// made, and the MAC; "?" is not known, "-" nobody, "!" somebody who has said so unasked.
 func (a *agent) answer(r *ocf.Request) string {
 	return filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".answer")
 }
@@ -219,10 +224,47 @@ func (a *agent) heard(r *ocf.Request, address rtnl.Address) (who string, when ti
 
 // says is what a monitor answers to what was found.
 func (a *agent) says(who string, link rtnl.Link) error {
-	if who == "?" || who == "-" {
+	if !disputed(who) {
 		return nil
 	}
 	return a.shared(who, link)
+}
+
+// claimed is who has the address when somebody has said that he has, and was not asked yet.
+const claimed = "!"
+
+// disputed tells whether an answer is that another host has the address.
+func disputed(who string) bool { return who != "" && who != "?" && who != "-" }
+
+// watch has a monitor that stays ask the network at once when another host says that it has the address.
+func (a *agent) watch(r *ocf.Request, address rtnl.Address, link rtnl.Link) {
+	if !neighbour.Can(link) {
+		return
+	}
+	l, err := neighbour.Listen(link, a.ip)
+	if err != nil { // it asks once a minute
+		r.Log.Warn("nobody listens whether another host says that it has the address", "error", err)
+		return
+	}
+	r.Release(&claims{l, func() {
+		if who, when, ok := a.heard(r, address); ok && disputed(who) && time.Since(when) < defendEvery {
+			return // it is known, and the network was told
+		}
+		_ = a.leave(r, address, claimed)
+	}})
+}
+
+// claims leaves to the next question, before which it is closed, that another host was heard.
+type claims struct {
+	*neighbour.Listener
+	leave func()
+}
+
+func (c *claims) Close() error {
+	if c.Heard() {
+		c.leave()
+	}
+	return c.Listener.Close()
 }
 
 // shared says that another host has the address. To restart ours would not help.
@@ -251,15 +293,19 @@ func (a *agent) well(address rtnl.Address, link rtnl.Link) error {
 
 // known is what level 0 says of other hosts that have the address: what was found last, and it asks when that is old. That the
 // network cannot be asked is no fault of the address.
-func (a *agent) known(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) error {
+func (a *agent) known(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) error {
 	who, when, ok := a.heard(r, address)
 	if !ok && age(address) < first { // the start after this one must not wait
 		return nil
 	}
-	if since := time.Since(when); ok && since >= 0 && since < askEvery {
+	long := askEvery
+	if disputed(who) {
+		long = defendEvery
+	}
+	if since := time.Since(when); ok && who != claimed && since >= 0 && since < long {
 		return a.says(who, link)
 	}
-	err := a.ask(r, k, address, link, listen)
+	err := a.ask(ctx, r, k, address, link, listen)
 	if err != nil && ocf.CodeOf(err) != ocf.Degraded {
 		r.Log.Warn("it is not known whether another host has the address", "error", err)
 		_ = a.leave(r, address, "?")
@@ -269,18 +315,20 @@ func (a *agent) known(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link r
 }
 
 // alone is level 10, which asks each time, but right after a start, when the process that tells the network asks in its place.
-func (a *agent) alone(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) error {
+func (a *agent) alone(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) error {
 	if age(address) >= first {
-		return a.ask(r, k, address, link, listen)
+		return a.ask(ctx, r, k, address, link, listen)
 	}
 	if who, _, ok := a.heard(r, address); ok {
 		return a.says(who, link)
 	}
-	return a.ask(r, k, address, link, listenFirst)
+	return a.ask(ctx, r, k, address, link, listenFirst)
 }
 
-// ask asks the network: another host that has the address is told by its hardware address.
-func (a *agent) ask(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link, within time.Duration) error {
+// ask asks the network: another host that has the address is told by its hardware address. Where one has it, or has just said so, who
+// heard that is told where the address is: else he would go to the other one until he asks anew, for up to a minute.
+func (a *agent) ask(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link, within time.Duration) error {
+	was, _, _ := a.heard(r, address)
 	mac, err := a.other(r, k, link, within)
 	if err != nil {
 		return failed(err, "cannot ask the network who has %s", a.ip)
@@ -290,6 +338,9 @@ func (a *agent) ask(r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtn
 		who = mac.String()
 	}
 	_ = a.leave(r, address, who) // else it is asked again
+	if !r.Probe() && (disputed(who) || disputed(was)) {
+		a.announce(ctx, r, k, address, link, 1)
+	}
 	return a.says(who, link)
 }
 

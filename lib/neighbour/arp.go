@@ -31,7 +31,7 @@ func Announce(link rtnl.Link, addr netip.Addr) error {
 	if addr.Is6() {
 		return advertise(link, addr)
 	}
-	s, err := open(link, unix.ETH_P_ARP, false)
+	s, err := open(link, unix.ETH_P_ARP, nothing)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func Other(link rtnl.Link, addr netip.Addr, within time.Duration, mine func(net.
 	if addr.Is6() {
 		protocol, question, to, has = unix.ETH_P_IPV6, solicitation(addr), solicitedMAC(addr), advertisementSays
 	}
-	s, err := open(link, protocol, true)
+	s, err := open(link, protocol, everything)
 	if err != nil {
 		return nil, err
 	}
@@ -110,18 +110,28 @@ type socket struct {
 	protocol uint16 // in the network's byte order
 }
 
-func open(link rtnl.Link, protocol uint16, receive bool) (*socket, error) {
+// What a socket receives, by a filter.
+var (
+	everything = []unix.SockFilter{}
+	nothing    []unix.SockFilter
+)
+
+func open(link rtnl.Link, protocol uint16, receives []unix.SockFilter) (*socket, error) {
 	swapped := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, protocol))
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0) // receives nothing yet
 	if err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
 	s := &socket{fd, link.Index, swapped}
-	if receive {
-		if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: swapped, Ifindex: link.Index}); err != nil {
-			s.close()
-			return nil, fmt.Errorf("packet socket at %s: %w", link.Name, err)
-		}
+	if len(receives) > 0 {
+		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(receives)), Filter: &receives[0]})
+	}
+	if err == nil && receives != nil {
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: swapped, Ifindex: link.Index})
+	}
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("packet socket at %s: %w", link.Name, err)
 	}
 	return s, nil
 }

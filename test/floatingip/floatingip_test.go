@@ -141,6 +141,43 @@ func TestFaults(t *testing.T) {
 			box.Sh(h.T, "rm %s; ip -n lan addr add %s/32 dev lan0", answer, ip4)
 			h.Await(30*time.Second, 0, ocf.Degraded, also) // of an address that was there for long
 		}},
+		{"another host says that it has it while a monitor stays", func(h *host) {
+			h.Start()
+			box.Until(h.T, "it was told", func() bool { return len(announcers()) == 0 })
+			said := h.listen(unix.ETH_P_ARP)
+			told := func() int { at, _ := announcements(said(), h.mac("", "eth0")); return len(at) }
+			h.Stays(func() {
+				box.Sh(h.T, "ip -n lan addr add %s/32 dev lan0", ip4)
+				h.claim(ip4)
+			}, ocf.Degraded, "another host, with MAC "+h.mac("lan", "lan0")+", has 192.0.2.10 too")
+			box.Until(h.T, "the network is told who has it", func() bool { return told() == 2 })
+			h.Monitor(0, ocf.Degraded)
+			box.Sh(h.T, "ip -n lan addr del %s/32 dev lan0; touch -d '-11 sec' /run/resource-agents/openstack-floating-ip-*.answer", ip4)
+			h.Monitor(0, ocf.OK)
+			box.Until(h.T, "and again, when the other host is gone", func() bool { return told() == 4 })
+			h.Monitor(0, ocf.OK)
+			if n := told(); n != 4 {
+				h.T.Errorf("%d packets where nobody else has it any more", n-4)
+			}
+		}},
+		{"another host says so, and is gone", func(h *host) {
+			h.Start()
+			box.Until(h.T, "it was told", func() bool { return len(announcers()) == 0 })
+			said := h.listen(unix.ETH_P_ARP)
+			stays := ocftest.Call{Action: ocf.Monitor, Interval: 8 * time.Second, Timeout: 40 * time.Second}
+			h.Call(stays, ocf.OK)
+			time.Sleep(stays.Interval) // as the cluster does
+			done := h.Go(stays)
+			box.Until(h.T, "it listens", func() bool { return strings.Contains(box.Sh(h.T, "cat /proc/net/packet"), " 0806 ") })
+			h.claim(ip4)
+			box.Until(h.T, "the network is told who has it", func() bool {
+				at, _ := announcements(said(), h.mac("", "eth0"))
+				return len(at) == 2
+			})
+			if r := <-done; r.Code != ocf.OK {
+				h.T.Errorf("nobody else has it: %s", r)
+			}
+		}},
 		{"the first monitor holds nobody up", func(h *host) {
 			h.Start()
 			shortest := map[int]time.Duration{0: time.Hour, 10: time.Hour}

@@ -5,6 +5,7 @@ package floatingip
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/openstack-ocf/agents/lib/neighbour"
 	"github.com/openstack-ocf/agents/lib/rtnl"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
@@ -100,6 +102,32 @@ func (h *host) mac(netns, nic string) string {
 		netns = "-n " + netns
 	}
 	return box.Sh(h.T, "ip %s -o link show dev %s | sed 's/.*link.ether \\([^ ]*\\).*/\\1/'", netns, nic)
+}
+
+// claim has lan say that it has an address, whether it has it or not.
+func (h *host) claim(addr string) {
+	h.T.Helper()
+	done := make(chan error)
+	go func() {
+		done <- func() error {
+			if err := rtnl.Enter("lan"); err != nil {
+				return err
+			}
+			k, err := rtnl.Open()
+			if err != nil {
+				return err
+			}
+			defer k.Close()
+			link, err := k.LinkByName("lan0")
+			if err != nil {
+				return err
+			}
+			return neighbour.Announce(link, netip.MustParseAddr(addr))
+		}()
+	}()
+	if err := <-done; err != nil {
+		h.T.Fatal(err)
+	}
 }
 
 // heard is a packet that lan got.

@@ -58,6 +58,16 @@ func TestIPv6(t *testing.T) {
 			h.With("nodad", "true").Start()
 			h.Await(10*time.Second, 10, ocf.Degraded, "another host, with MAC "+h.mac("lan", "lan0")+", has 2001:db8::10 too")
 		}},
+		{"another host says that it has it while a monitor stays", func(h *host) {
+			h.Start()
+			box.Until(h.T, "it was told", func() bool { return len(announcers()) == 0 })
+			said := h.listen(unix.ETH_P_IPV6)
+			h.Stays(func() {
+				box.Sh(h.T, "ip -n lan addr add %s/64 dev lan0 nodad", ip6)
+				h.claim(ip6)
+			}, ocf.Degraded, "another host, with MAC "+h.mac("lan", "lan0")+", has 2001:db8::10 too")
+			box.Until(h.T, "the network is told who has it", func() bool { return advertisements(said(), h.mac("", "eth0")) == 1 })
+		}},
 		{"found out later that another host has it", func(h *host) {
 			box.Sh(h.T, "ip -n lan addr add %s/64 dev lan0 nodad; ip addr add %[1]s/64 dev eth0", ip6)
 			box.Until(h.T, "the kernel knows", func() bool { return box.Sh(h.T, "ip addr show dev eth0 dadfailed") != "" })
