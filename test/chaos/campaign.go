@@ -238,6 +238,7 @@ func (s *scene) missing() (words []string) {
 	}{
 		{canStarve, []string{"run out of memory", "run out of memory during a start", "run out of memory during a stop", "a child runs out of memory"}, "the memory controller of cgroup 1"},
 		{canCount, []string{"run out of processes"}, "the pids controller of cgroup 1"},
+		{canThrottle, []string{"slow the disk"}, "the blkio controller of cgroup 1"},
 		// ocf:heartbeat:Filesystem calls a frozen file system unmounted that the kernel has open, and will write to when the freeze ends.
 		{func() bool { return s.Group.Native }, []string{"freeze the storage"}, "a native group"},
 		{func() bool { return s.Group.Units }, []string{"restart the unit by hand"}, "a group of units"},

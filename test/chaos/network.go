@@ -11,6 +11,7 @@ import (
 
 	"github.com/openstack-ocf/agents/test/chaos/check"
 	"github.com/openstack-ocf/agents/test/cluster"
+	"github.com/openstack-ocf/agents/test/scenario"
 )
 
 // What a network does that is neither well nor cut, and a virtual machine that is stopped.
@@ -39,6 +40,16 @@ var networkFaults = []fault{
 			err := s.shell(ctx, node, "tc qdisc replace dev eth0 root tbf rate 2mbit burst 4kb latency 300ms")
 			sleep(ctx, long)
 			return errors.Join(err, s.undo(ctx, node, "tc qdisc del dev eth0 root 2>/dev/null; :"))
+		}
+		return a
+	}},
+	{"another host with the address", 2, func(s *scene, rng *rand.Rand, at where) act {
+		long := between(rng, 2*time.Second, 20*time.Second)
+		// Clients go to whom they heard last, until that answers no longer and they ask again. A restart would not help.
+		a := act{Fault: check.Fault{Kind: "another host with the address", Target: "the address", Handicapped: s.services, Bound: long + 60*time.Second}}
+		a.do = func(ctx context.Context) error {
+			_, err := s.cluster.Client(ctx, cluster.Cmd{Argv: []string{"sh", "-c", fmt.Sprintf(stranger, scenario.FloatingIP, long/time.Second)}})
+			return err
 		}
 		return a
 	}},
@@ -119,6 +130,17 @@ var networkFaults = []fault{
 		return a
 	}},
 }
+
+// stranger is a script that has a host of its own in the clients' network say that it has an address, for so many seconds.
+const stranger = `set -e
+	unshare --net sleep $((%[2]d + 1)) & p=$!
+	trap 'kill $p; wait $p || :' EXIT
+	until [ "$(readlink /proc/$p/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
+	ip link add host$p type veth peer name eth0 netns $p
+	ip link set host$p master br0 up
+	nsenter -t $p --net sh -ec 'echo 1 >/proc/sys/net/ipv4/conf/all/arp_notify; ip addr add %[1]s/24 dev eth0; ip link set eth0 up; sleep 0.2
+		ip link set eth0 address $(printf 02:00:0a:4d:%%02x:%%02x $(('$p' / 256 %% 256)) $(('$p' %% 256)))' # the kernel tells the network of that
+	sleep %[2]d`
 
 // advised notes it if the doctor does not say these words.
 func (s *scene) advised(ctx context.Context, words string) error {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -60,6 +61,26 @@ var storageFaults = []fault{
 		}
 		return a
 	}},
+	{"slow the disk", 2, func(s *scene, rng *rand.Rand, at where) act {
+		id, a, b, long := s.onDisk(rng), 1+rng.IntN(20), 1+rng.IntN(20), between(rng, 3*time.Second, 40*time.Second)
+		each := min(a, b) // more often few than many
+		// To start it anew, here or elsewhere, would help nobody: each takes as long as the disk does.
+		slow := act{Fault: check.Fault{Kind: "slow the disk", Target: id, Node: at.active, Handicapped: s.services, Bound: long + 30*time.Second}}
+		slow.do = func(ctx context.Context) error {
+			dir, err := s.kernelOf(ctx, at.active, id)
+			if err != nil {
+				return err
+			}
+			number, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(dir), "dev"))
+			if err != nil {
+				return err
+			}
+			err = throttle(strings.TrimSpace(string(number)), each)
+			sleep(ctx, long)
+			return errors.Join(err, throttle(strings.TrimSpace(string(number)), 0))
+		}
+		return slow
+	}},
 	{"kill with a full /var/log", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "kill with a full /var/log", 30*time.Second, saysKilled, saysFull)
 		long := between(rng, 3*time.Second, 12*time.Second)
@@ -93,6 +114,24 @@ var storageFaults = []fault{
 	{"fill /run", 2, fillUp("fill /run", "/run")},
 	{"fill /dev/shm", 1, fillUp("fill /dev/shm", "/dev/shm")},
 	{"fill /tmp", 1, fillUp("fill /tmp", "/tmp")},
+}
+
+// blockGroups is where the kernel's controller of block devices is, version 1 of it: there, the topmost group can have a limit too.
+const blockGroups = "/sys/fs/cgroup/blkio"
+
+// throttle has a block device do so many things a second; 0 is as many as it can.
+func throttle(number string, each int) (err error) {
+	for _, what := range []string{"read", "write"} {
+		limit := fmt.Sprintf("%s %d", number, each)
+		err = errors.Join(err, os.WriteFile(filepath.Join(blockGroups, "blkio.throttle."+what+"_iops_device"), []byte(limit), 0))
+	}
+	return err
+}
+
+// canThrottle says whether this machine can.
+func canThrottle() bool {
+	_, err := os.Stat(filepath.Join(blockGroups, "blkio.throttle.write_iops_device"))
+	return err == nil
 }
 
 // there runs a script in the file system that a service works on, on the node that has it mounted, as soon as one has.
