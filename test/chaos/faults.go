@@ -147,14 +147,14 @@ func signals(kind string, sig syscall.Signal, bound time.Duration, told bool, wo
 // paths are where a service keeps what tells others of it, and its configuration, and what does not parse in that.
 type paths struct{ traces, config, nonsense string }
 
-// spoil is a script that breaks the configuration; mend takes it back, from a copy of its own: several faults may break it at once, and
-// the first that mends it does so for all.
+// spoil is a script that breaks the configuration; mend takes it back, from a copy of its own: several faults may break it at once, one
+// after the other, and the first that mends it does so for all.
 func (f paths) spoil() string {
-	return fmt.Sprintf("w=%[1]s; [ -e $w ] || [ -e $w.none ] || cp -p %[2]s $w 2>/dev/null || : >$w.none; printf '%%s' '%[3]s' >>%[2]s", f.copy(), f.config, f.nonsense)
+	return fmt.Sprintf("exec 9</root; flock 9; w=%[1]s; [ -e $w ] || [ -e $w.none ] || cp -p %[2]s $w 2>/dev/null || : >$w.none; printf '%%s' '%[3]s' >>%[2]s", f.copy(), f.config, f.nonsense)
 }
 
 func (f paths) mend() string {
-	return fmt.Sprintf("w=%[1]s; if [ -e $w ]; then cp -p $w %[2]s && rm $w; elif [ -e $w.none ]; then rm -f %[2]s $w.none; fi", f.copy(), f.config)
+	return fmt.Sprintf("exec 9</root; flock 9; w=%[1]s; if [ -e $w ]; then cp -p $w %[2]s && rm $w; elif [ -e $w.none ]; then rm -f %[2]s $w.none; fi", f.copy(), f.config)
 }
 
 func (f paths) copy() string { return "/root/chaos.was." + path.Base(f.config) }
@@ -458,7 +458,13 @@ func cableCut(kind string, least, most time.Duration) func(*scene, *rand.Rand, w
 var operatorFaults = []fault{
 	{"move", 2, func(s *scene, _ *rand.Rand, at where) act {
 		a := s.all(at, "move", 60*time.Second)
-		a.do = func(ctx context.Context) error { return s.tool(ctx, "pcs", "resource", "move", scenario.GroupID) }
+		a.do = func(ctx context.Context) error {
+			err := s.tool(ctx, "pcs", "resource", "move", scenario.GroupID)
+			if err != nil { // it bans the group from its node, and takes that back when it has ended
+				err = errors.Join(err, s.takeBack(ctx, "pcs", "resource", "clear", scenario.GroupID))
+			}
+			return err
+		}
 		return a
 	}},
 	{"standby", 2, func(s *scene, rng *rand.Rand, at where) act {
