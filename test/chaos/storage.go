@@ -24,7 +24,8 @@ var storageFaults = []fault{
 	{"freeze the storage", 2, func(s *scene, rng *rand.Rand, at where) act {
 		id, long := s.onDisk(rng), between(rng, time.Second, 25*time.Second)
 		// Who writes waits in the kernel and cannot be killed: a stop that meets that has the node fenced.
-		a := s.all(at, "freeze the storage", long+90*time.Second)
+		// A broker whose journal does so while it starts has crashed.
+		a := s.all(at, "freeze the storage", long+90*time.Second, `qpidd died .* of SIGSEGV`)
 		a.Target, a.Handicapped, a.Fence, a.Mute = id, s.services, []string{at.active}, true
 		a.do = func(ctx context.Context) error {
 			if err := s.shell(ctx, at.active, "fsfreeze -f "+s.mountOf(id)); err != nil {
