@@ -319,7 +319,7 @@ func (a *agent) alone(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address
 	if age(address) >= first {
 		return a.ask(ctx, r, k, address, link, listen)
 	}
-	if who, _, ok := a.heard(r, address); ok {
+	if who, _, ok := a.heard(r, address); ok && who != claimed {
 		return a.says(who, link)
 	}
 	return a.ask(ctx, r, k, address, link, listenFirst)

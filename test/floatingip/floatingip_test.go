@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	agent "github.com/openstack-ocf/agents/agents/floatingip"
+	"github.com/openstack-ocf/agents/lib/neighbour"
 	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
@@ -385,6 +386,38 @@ func TestAnnounced(t *testing.T) {
 			box.Until(h.T, "lan knows where it is", func() bool {
 				return strings.Contains(box.Sh(h.T, "ip -n lan neigh show %s", ip4), h.mac("", "eth0"))
 			})
+		}},
+	})
+}
+
+func TestHeard(t *testing.T) {
+	box.Rows(t, newHost, []box.Row[*host]{
+		{"another host, of the address alone", func(h *host) {
+			link, err := linkOf("eth0")
+			if err != nil {
+				h.T.Fatal(err)
+			}
+			for addr, other := range map[string]string{ip4: "192.0.2.2", ip6: "2001:db8::2"} {
+				l, err := neighbour.Listen(link, netip.MustParseAddr(addr))
+				if err != nil {
+					h.T.Fatal(err)
+				}
+				defer l.Close()
+				h.claim(other)
+				if addr == ip6 { // it is said from the address itself
+					box.Sh(h.T, "ip -n lan addr add %s/64 dev lan0 nodad", ip6)
+				} else {
+					h.reflect(ip4)
+				}
+				h.claim(addr)
+				box.Until(h.T, addr+" is heard", l.Heard)
+				if addr == ip4 && !l.Heard() {
+					h.T.Error("a request and a reply are two packets")
+				}
+				if l.Heard() {
+					h.T.Errorf("%s: more is heard than what another host says of it", addr)
+				}
+			}
 		}},
 	})
 }

@@ -3,9 +3,12 @@
 package floatingip
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -107,27 +110,57 @@ func (h *host) mac(netns, nic string) string {
 // claim has lan say that it has an address, whether it has it or not.
 func (h *host) claim(addr string) {
 	h.T.Helper()
+	h.fromLan(func(link rtnl.Link) error { return neighbour.Announce(link, netip.MustParseAddr(addr)) })
+}
+
+// reflect has lan send back what eth0 would say of an IPv4 address.
+func (h *host) reflect(addr string) {
+	h.T.Helper()
+	mac, err := net.ParseMAC(h.mac("", "eth0"))
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	ip := netip.MustParseAddr(addr).AsSlice()
+	frame := slices.Concat(bytes.Repeat([]byte{0xff}, 6), mac, []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, mac, ip, make([]byte, 6), ip)
+	h.fromLan(func(link rtnl.Link) error {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: link.Index, Halen: 6})
+	})
+}
+
+// fromLan does something as the host lan, at lan0.
+func (h *host) fromLan(do func(rtnl.Link) error) {
+	h.T.Helper()
 	done := make(chan error)
 	go func() {
 		done <- func() error {
 			if err := rtnl.Enter("lan"); err != nil {
 				return err
 			}
-			k, err := rtnl.Open()
+			link, err := linkOf("lan0")
 			if err != nil {
 				return err
 			}
-			defer k.Close()
-			link, err := k.LinkByName("lan0")
-			if err != nil {
-				return err
-			}
-			return neighbour.Announce(link, netip.MustParseAddr(addr))
+			return do(link)
 		}()
 	}()
 	if err := <-done; err != nil {
 		h.T.Fatal(err)
 	}
+}
+
+// linkOf is an interface in the network namespace of the calling thread.
+func linkOf(nic string) (rtnl.Link, error) {
+	k, err := rtnl.Open()
+	if err != nil {
+		return rtnl.Link{}, err
+	}
+	defer k.Close()
+	return k.LinkByName(nic)
 }
 
 // heard is a packet that lan got.
