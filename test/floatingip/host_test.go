@@ -113,10 +113,10 @@ func (h *host) claim(addr string) {
 	h.fromLan(func(link rtnl.Link) error { return neighbour.Announce(link, netip.MustParseAddr(addr)) })
 }
 
-// reflect has lan send back what eth0 would say of an IPv4 address.
-func (h *host) reflect(addr string) {
+// claimOnce has lan send one packet that says that an interface with that hardware address has an IPv4 address.
+func (h *host) claimOnce(by, addr string) {
 	h.T.Helper()
-	mac, err := net.ParseMAC(h.mac("", "eth0"))
+	mac, err := net.ParseMAC(by)
 	if err != nil {
 		h.T.Fatal(err)
 	}
