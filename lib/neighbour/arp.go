@@ -31,7 +31,7 @@ func Announce(link rtnl.Link, addr netip.Addr) error {
 	if addr.Is6() {
 		return advertise(link, addr)
 	}
-	s, err := open(link, unix.ETH_P_ARP, nothing)
+	s, err := open(link, unix.ETH_P_ARP)
 	if err != nil {
 		return err
 	}
@@ -48,11 +48,14 @@ func Other(link rtnl.Link, addr netip.Addr, within time.Duration, mine func(net.
 	if addr.Is6() {
 		protocol, question, to, has = unix.ETH_P_IPV6, solicitation(addr), solicitedMAC(addr), advertisementSays
 	}
-	s, err := open(link, protocol, everything)
+	s, err := open(link, protocol)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
+	if err := s.listen(nil); err != nil {
+		return nil, err
+	}
 	for range 2 {
 		if err := s.send(question, to); err != nil {
 			return nil, err
@@ -110,30 +113,28 @@ type socket struct {
 	protocol uint16 // in the network's byte order
 }
 
-// What a socket receives, by a filter.
-var (
-	everything = []unix.SockFilter{}
-	nothing    []unix.SockFilter
-)
-
-func open(link rtnl.Link, protocol uint16, receives []unix.SockFilter) (*socket, error) {
+// open makes one that sends, and receives nothing yet.
+func open(link rtnl.Link, protocol uint16) (*socket, error) {
 	swapped := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, protocol))
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0) // receives nothing yet
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
-	s := &socket{fd, link.Index, swapped}
-	if len(receives) > 0 {
-		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(receives)), Filter: &receives[0]})
+	return &socket{fd, link.Index, swapped}, nil
+}
+
+// listen has it receive what a filter lets pass; without one that is all.
+func (s *socket) listen(filter []unix.SockFilter) (err error) {
+	if len(filter) > 0 {
+		err = unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 	}
-	if err == nil && receives != nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: swapped, Ifindex: link.Index})
+	if err == nil {
+		err = unix.Bind(s.fd, &unix.SockaddrLinklayer{Protocol: s.protocol, Ifindex: s.index})
 	}
 	if err != nil {
-		s.close()
-		return nil, fmt.Errorf("packet socket at %s: %w", link.Name, err)
+		return fmt.Errorf("listen at interface %d: %w", s.index, err)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *socket) close() { _ = unix.Close(s.fd) }

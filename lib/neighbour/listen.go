@@ -19,8 +19,12 @@ func Listen(link rtnl.Link, addr netip.Addr) (*Listener, error) {
 	if addr.Is6() {
 		protocol = unix.ETH_P_IPV6
 	}
-	s, err := open(link, protocol, claims(link.MAC, addr))
+	s, err := open(link, protocol)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.listen(claims(link.MAC, addr)); err != nil {
+		s.close()
 		return nil, err
 	}
 	return &Listener{s}, nil
