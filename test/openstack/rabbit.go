@@ -50,6 +50,8 @@ func StartRabbit(t testing.TB, plugins ...string) *Rabbit {
 		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", ports[1]),
 		fmt.Sprintf("ERL_EPMD_PORT=%d", ports[2]),
 		"ERL_EPMD_ADDRESS=127.0.0.1",
+		// The script becomes the server, which else would outlive it when the tests end.
+		"RABBITMQ_ALLOW_INPUT=1", "RABBITMQ_SERVER_START_ARGS=-noinput",
 		// The mapper that Erlang would start leaves the process group and outlives it.
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 1:1 +sbwt none",
 		"RABBITMQ_CTL_ERL_ARGS=-start_epmd false",
