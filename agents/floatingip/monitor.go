@@ -34,6 +34,13 @@ const (
 	askEvery = time.Minute
 	// defendEvery is the same while another host has the address: RFC 5227, 2.4, DEFEND_INTERVAL.
 	defendEvery = 10 * time.Second
+	// quiet is for how long another host says nothing when it has said for now that it has the address: IPaddr2 says so five times,
+	// 0.2 s apart.
+	quiet = 500 * time.Millisecond
+	// quiets is after how many of them in a row it is not waited for any more: arping says so once a second.
+	quiets = 3
+	// defendAtMost is for how long one monitor answers.
+	defendAtMost = 5 * time.Second
 )
 
 // in makes an action of one that asks the kernel, in the network namespace that is meant.
@@ -308,7 +315,9 @@ func (a *agent) known(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address
 	err := a.ask(ctx, r, k, address, link, listen)
 	if err != nil && ocf.CodeOf(err) != ocf.Degraded {
 		r.Log.Warn("it is not known whether another host has the address", "error", err)
-		_ = a.leave(r, address, "?")
+		if who != claimed {
+			_ = a.leave(r, address, "?")
+		}
 		return nil
 	}
 	return err
@@ -337,11 +346,39 @@ func (a *agent) ask(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address r
 	if mac != nil {
 		who = mac.String()
 	}
+	if r.Probe() { // which tells the network nothing: who said so has to be answered yet
+		return a.says(who, link)
+	}
 	_ = a.leave(r, address, who) // else it is asked again
-	if !r.Probe() && (disputed(who) || disputed(was)) {
+	switch {
+	case was == claimed:
+		a.defend(ctx, r, k, address, link)
+	case disputed(who) || disputed(was):
 		a.announce(ctx, r, k, address, link, 1)
 	}
 	return a.says(who, link)
+}
+
+// defend tells the network where the address is, and again when the other host has said so again: who says it last has the clients.
+func (a *agent) defend(ctx context.Context, r *ocf.Request, k *rtnl.Conn, address rtnl.Address, link rtnl.Link) {
+	l, err := neighbour.Listen(link, a.ip)
+	a.announce(ctx, r, k, address, link, 1)
+	if err != nil {
+		return
+	}
+	defer l.Close()
+	answered, silent := true, 0
+	for until := time.Now().Add(defendAtMost); silent < quiets && time.Now().Before(until); {
+		if l.Await(quiet) {
+			answered, silent = false, 0
+			continue
+		}
+		silent++
+		if !answered {
+			a.announce(ctx, r, k, address, link, 1)
+			answered = true
+		}
+	}
 }
 
 // other is the hardware address of another host that has the address, nil if none says so.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,6 +38,12 @@ func (l *Listener) Descriptor() (fd int, events int16) { return l.s.fd, unix.POL
 func (l *Listener) Heard() bool {
 	n, _, err := unix.Recvfrom(l.s.fd, make([]byte, 1), unix.MSG_DONTWAIT)
 	return err == nil && n > 0
+}
+
+// Await waits at most so long for the next that is heard, and tells whether one was.
+func (l *Listener) Await(within time.Duration) bool {
+	packet, _, err := l.s.receive(time.Now().Add(within))
+	return err == nil && packet != nil
 }
 
 // Close ends it.

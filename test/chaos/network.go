@@ -44,11 +44,11 @@ var networkFaults = []fault{
 		return a
 	}},
 	{"another host with the address", 2, func(s *scene, rng *rand.Rand, at where) act {
-		long := between(rng, 2*time.Second, 20*time.Second)
+		long, times := between(rng, 2*time.Second, 20*time.Second), rng.IntN(6)
 		// Clients go to whom they heard last, until that answers no longer and they ask again. A restart would not help.
 		a := act{Fault: check.Fault{Kind: "another host with the address", Target: "the address", Handicapped: s.services, Bound: long + 60*time.Second}}
 		a.do = func(ctx context.Context) error {
-			_, err := s.cluster.Client(ctx, cluster.Cmd{Argv: []string{"sh", "-c", fmt.Sprintf(stranger, scenario.FloatingIP, long/time.Second)}})
+			_, err := s.cluster.Client(ctx, cluster.Cmd{Argv: []string{"sh", "-c", fmt.Sprintf(stranger, scenario.FloatingIP, long/time.Second, times)}})
 			return err
 		}
 		return a
@@ -131,15 +131,18 @@ var networkFaults = []fault{
 	}},
 }
 
-// stranger is a script that has a host of its own in the clients' network say that it has an address, for so many seconds.
+// stranger is a script that has a host of its own in the clients' network say that it has an address, for so many seconds; so many
+// times more, as IPaddr2 does.
 const stranger = `set -e
-	unshare --net sleep $((%[2]d + 1)) & p=$!
+	unshare --net sleep $((%[2]d + 60)) & p=$!
 	trap 'kill $p; wait $p || :' EXIT
 	until [ "$(readlink /proc/$p/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
 	ip link add host$p type veth peer name eth0 netns $p
 	ip link set host$p master br0 up
 	nsenter -t $p --net sh -ec 'echo 1 >/proc/sys/net/ipv4/conf/all/arp_notify; ip addr add %[1]s/24 dev eth0; ip link set eth0 up; sleep 0.2
-		ip link set eth0 address $(printf 02:00:0a:4d:%%02x:%%02x $(('$p' / 256 %% 256)) $(('$p' %% 256)))' # the kernel tells the network of that
+		# The kernel tells the network of a new one.
+		ip link set eth0 address $(printf 02:00:0a:4d:%%02x:%%02x $(('$p' / 256 %% 256)) $(('$p' %% 256)))
+		[ %[3]d = 0 ] || /usr/libexec/heartbeat/send_arp -i 200 -r %[3]d -p /tmp/host'$p'.pid eth0 %[1]s auto not_used not_used'
 	sleep %[2]d`
 
 // advised notes it if the doctor does not say these words.

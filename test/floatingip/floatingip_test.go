@@ -162,21 +162,31 @@ func TestFaults(t *testing.T) {
 			}
 		}},
 		{"another host says so, and is gone", func(h *host) {
-			h.Start()
-			box.Until(h.T, "it was told", func() bool { return len(announcers()) == 0 })
-			said := h.listen(unix.ETH_P_ARP)
-			stays := ocftest.Call{Action: ocf.Monitor, Interval: 8 * time.Second, Timeout: 40 * time.Second}
-			h.Call(stays, ocf.OK)
-			time.Sleep(stays.Interval) // as the cluster does
-			done := h.Go(stays)
-			box.Until(h.T, "it listens", func() bool { return strings.Contains(box.Sh(h.T, "cat /proc/net/packet"), " 0806 ") })
-			h.claimOnce(h.mac("lan", "lan0"), ip4) // of two, the second would come when it asks
-			box.Until(h.T, "the network is told who has it", func() bool {
-				at, _ := announcements(said(), h.mac("", "eth0"))
-				return len(at) == 2
+			at, ended := h.disputed(func(func() []time.Time) { h.claimOnce(h.mac("lan", "lan0"), ip4) }) // of two, the second would come when it asks
+			if len(at) != 2 {
+				h.T.Errorf("the network is told by %d packets, not by 2", len(at))
+			}
+			if ended.Code != ocf.OK {
+				h.T.Errorf("nobody else has it: %s", ended)
+			}
+		}},
+		{"another host says so several times", func(h *host) { // who says it last has the clients
+			var last time.Time
+			at, ended := h.disputed(func(told func() []time.Time) {
+				box.Sh(h.T, "ip -n lan addr add %s/32 dev lan0", ip4)
+				h.claim(ip4)
+				box.Until(h.T, "the network is told who has it", func() bool { return len(told()) == 2 })
+				for range 4 {
+					last = time.Now()
+					h.claim(ip4)
+					time.Sleep(50 * time.Millisecond) // between two
+				}
 			})
-			if r := <-done; r.Code != ocf.OK {
-				h.T.Errorf("nobody else has it: %s", r)
+			if len(at) != 4 || !at[3].After(last) {
+				h.T.Errorf("the network is told at %v, not twice at once and twice at the end, after %v", at, last)
+			}
+			if ended.Code != ocf.Degraded {
+				h.T.Errorf("another host has it: %s", ended)
 			}
 		}},
 		{"the first monitor holds nobody up", func(h *host) {

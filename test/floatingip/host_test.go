@@ -18,6 +18,7 @@ import (
 
 	"github.com/openstack-ocf/agents/lib/neighbour"
 	"github.com/openstack-ocf/agents/lib/rtnl"
+	"github.com/openstack-ocf/agents/ocf"
 	"github.com/openstack-ocf/agents/ocf/ocftest"
 	"github.com/openstack-ocf/agents/test/box"
 )
@@ -130,6 +131,24 @@ func (h *host) claimOnce(by, addr string) {
 		defer unix.Close(fd)
 		return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: link.Index, Halen: 6})
 	})
+}
+
+// disputed has something happen while a monitor stays, which may ask when the network was told where the address is, and returns that,
+// and how the monitor ended.
+func (h *host) disputed(happens func(told func() []time.Time)) (told []time.Time, ended ocftest.Result) {
+	h.T.Helper()
+	h.Start()
+	box.Until(h.T, "it was told", func() bool { return len(announcers()) == 0 })
+	said := h.listen(unix.ETH_P_ARP)
+	now := func() []time.Time { at, _ := announcements(said(), h.mac("", "eth0")); return at }
+	stays := ocftest.Call{Action: ocf.Monitor, Interval: 8 * time.Second, Timeout: 40 * time.Second}
+	h.Call(stays, ocf.OK)
+	time.Sleep(stays.Interval) // as the cluster does
+	done := h.Go(stays)
+	box.Until(h.T, "it listens", func() bool { return strings.Contains(box.Sh(h.T, "cat /proc/net/packet"), " 0806 ") })
+	happens(now)
+	ended = <-done
+	return now(), ended
 }
 
 // fromLan does something as the host lan, at lan0.
