@@ -243,7 +243,10 @@ func (s *scene) missing() (words []string) {
 		{func() bool { return s.Group.Native }, []string{"freeze the storage"}, "a native group"},
 		{func() bool { return s.Group.Units }, []string{"restart the unit by hand"}, "a group of units"},
 		{func() bool { return s.Group.Replicated }, replicatedKinds(), "a replicated group"},
-		{canLose, []string{"lose a few packets", "lose many packets", "slow network", "power cut without a BMC", "power cut with its BMC", "names that hang"}, "iptables and tc, with statistic and tbf"},
+		{canLose, []string{
+			"lose a few packets", "lose many packets", "lose big packets", "two nodes do not hear each other", "one-way network",
+			"slow network", "power cut without a BMC", "power cut with its BMC", "names that hang",
+		}, "iptables and tc, with statistic, length and tbf"},
 	} {
 		if !c.can() {
 			s.cannot = append(s.cannot, c.kinds...)

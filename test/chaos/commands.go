@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/openstack-ocf/agents/test/chaos/check"
@@ -32,6 +34,23 @@ var commandFaults = []fault{
 		a.do = func(ctx context.Context) error {
 			// It is to fail, unless the group has come there meanwhile.
 			return s.shell(ctx, node, "crm_resource --force-start --resource "+id)
+		}
+		return a
+	}},
+	{"upgrade a service", 2, func(s *scene, rng *rand.Rand, at where) act {
+		all := s.everything()
+		a := act{Fault: check.Fault{Kind: "upgrade a service", Target: all[rng.IntN(len(all))], Node: at.active, Bound: check.Spared}}
+		a.do = func(ctx context.Context) error {
+			d, err := s.daemon(a.Fault)
+			if err != nil {
+				return err
+			}
+			program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", d.HostPID()))
+			if err != nil {
+				return err
+			}
+			// What runs goes on with a file that has no name any more; the next one has the new file.
+			return s.shell(ctx, d.Node, fmt.Sprintf("set -e; f=%s; cp -p $f $f.new; mv -f $f.new $f", strings.TrimSuffix(program, " (deleted)")))
 		}
 		return a
 	}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,11 +26,43 @@ var networkFaults = []fault{
 	}},
 	{"lose many packets", 2, func(s *scene, rng *rand.Rand, at where) act {
 		node, percent, long := someone(rng, at), 30+rng.IntN(40), between(rng, 3*time.Second, 12*time.Second)
-		a := s.all(at, "lose many packets", 90*time.Second)
-		a.Target = node
-		a.Fence = s.nodes() // whom the others lose, is corosync's to say
-		a.Mute = true
+		a := s.parted(node, at, "lose many packets")
 		a.do = func(ctx context.Context) error { return s.lossy(ctx, node, percent, long) }
+		return a
+	}},
+	{"two nodes do not hear each other", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 3*time.Second, 15*time.Second)
+		others := s.othersThan(node)
+		other := others[rng.IntN(len(others))]
+		a := s.parted(node, at, "two nodes do not hear each other")
+		a.do = func(ctx context.Context) error {
+			return s.drops(ctx, node, long, "INPUT -s "+other, "OUTPUT -d "+other)
+		}
+		return a
+	}},
+	{"one-way network", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, deaf, long := someone(rng, at), rng.IntN(2) == 0, between(rng, 3*time.Second, 15*time.Second)
+		a := s.parted(node, at, "one-way network")
+		a.do = func(ctx context.Context) error {
+			var rules []string
+			for _, other := range s.othersThan(node) {
+				if deaf {
+					rules = append(rules, "INPUT -s "+other)
+				} else {
+					rules = append(rules, "OUTPUT -d "+other)
+				}
+			}
+			return s.drops(ctx, node, long, rules...)
+		}
+		return a
+	}},
+	{"lose big packets", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 3*time.Second, 15*time.Second)
+		// As where an MTU is wrong: what is small comes through, as a ping does.
+		a := s.parted(node, at, "lose big packets")
+		a.do = func(ctx context.Context) error {
+			return s.drops(ctx, node, long, "INPUT -i eth0 -m length --length 1000:", "OUTPUT -o eth0 -m length --length 1000:")
+		}
 		return a
 	}},
 	{"slow network", 2, func(s *scene, rng *rand.Rand, at where) act {
@@ -169,12 +202,34 @@ func (s *scene) loseBMC(ctx context.Context) (back func() error, err error) {
 	return func() error { return rule(context.WithoutCancel(ctx), "-D") }, rule(ctx, "-I")
 }
 
+// othersThan are the other nodes.
+func (s *scene) othersThan(node string) []string {
+	return slices.DeleteFunc(s.nodes(), func(other string) bool { return other == node })
+}
+
+// parted is a fault of a node's network that leaves it to corosync whom the others lose.
+func (s *scene) parted(node string, at where, kind string) act {
+	a := s.all(at, kind, 90*time.Second)
+	a.Target, a.Fence, a.Mute = node, s.nodes(), true
+	return a
+}
+
 // lossy has a node lose so many of the packets that come and go, for a while.
 func (s *scene) lossy(ctx context.Context, node string, percent int, long time.Duration) error {
-	drop := fmt.Sprintf("-m statistic --mode random --probability 0.%02d -j DROP", percent)
-	err := s.shell(ctx, node, "set -e; iptables -w -I INPUT -i eth0 "+drop+"; iptables -w -I OUTPUT -o eth0 "+drop)
+	some := fmt.Sprintf(" -m statistic --mode random --probability 0.%02d", percent)
+	return s.drops(ctx, node, long, "INPUT -i eth0"+some, "OUTPUT -o eth0"+some)
+}
+
+// drops has a node lose, for a while, the packets that match one of these rules of iptables, each with its chain.
+func (s *scene) drops(ctx context.Context, node string, long time.Duration, rules ...string) error {
+	begin, end := "set -e", ":"
+	for _, r := range rules {
+		begin += "; iptables -w -I " + r + " -j DROP"
+		end = "iptables -w -D " + r + " -j DROP; " + end
+	}
+	err := s.shell(ctx, node, begin)
 	sleep(ctx, long)
-	return errors.Join(err, s.undo(ctx, node, "iptables -w -D INPUT -i eth0 "+drop+"; iptables -w -D OUTPUT -o eth0 "+drop+"; :"))
+	return errors.Join(err, s.undo(ctx, node, end))
 }
 
 // undo runs a script on a node, if that is on: what it takes back does not outlive a power cut.
@@ -194,6 +249,7 @@ func (s *scene) undo(ctx context.Context, node, script string) error {
 // canLose says whether this machine's kernel can have packets lost, and slowed down.
 func canLose() bool {
 	const script = `ip link add name va type veth peer name vb && ip link set va up &&
-		iptables -A INPUT -m statistic --mode random --probability 0.1 -j DROP && tc qdisc add dev va root tbf rate 1mbit burst 4kb latency 50ms`
+		iptables -A INPUT -m statistic --mode random --probability 0.1 -j DROP &&
+		iptables -A INPUT -m length --length 1000: -j DROP && tc qdisc add dev va root tbf rate 1mbit burst 4kb latency 50ms`
 	return exec.Command("unshare", "--net", "sh", "-c", script).Run() == nil
 }

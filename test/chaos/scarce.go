@@ -19,22 +19,9 @@ import (
 
 // What there is too little of.
 var scarceFaults = []fault{
-	{"fill the disk", 2, func(s *scene, rng *rand.Rand, at where) act {
-		id := s.onDisk(rng)
-		long := between(rng, 3*time.Second, 12*time.Second)
-		// Who serves with a full disk is left alone, and does not come up on one if it dies of it. Its clients may hang all the while.
-		a := act{Fault: check.Fault{
-			Kind: "fill the disk", Target: id, Node: at.active, Restart: s.behind(id), Move: true, Handicapped: s.services,
-			Bound: long + 60*time.Second, Words: []string{`full|[Nn]o space|space left|disk`, saysKilled}, Lacks: []string{saysLacks},
-		}}
-		a.do = func(ctx context.Context) error {
-			// What is left after that is for root alone, or less than a block.
-			err := s.there(ctx, id, `fallocate -l "$(df --output=avail -B1 . | tail -n1)" chaos.fill || dd if=/dev/zero of=chaos.fill bs=1M oflag=append conv=notrunc; :`)
-			sleep(ctx, long)
-			return errors.Join(err, s.there(ctx, id, "rm -f chaos.fill")) // mounted elsewhere by now, or by nobody
-		}
-		return a
-	}},
+	// What is left after that is for root alone, or less than a block.
+	{"fill the disk", 2, fillDisk("fill the disk", `fallocate -l "$(df --output=avail -B1 . | tail -n1)" chaos.fill || dd if=/dev/zero of=chaos.fill bs=1M oflag=append conv=notrunc; :`)},
+	{"use up the inodes", 2, fillDisk("use up the inodes", `mkdir -p chaos.fill && cd chaos.fill && seq "$(df --output=iavail . | tail -n1)" | xargs touch; :`)},
 	{"run out of memory", 2, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.striking(rng, at, "run out of memory", 20*time.Second, saysStarved)
 		a.do = func(ctx context.Context) error {
@@ -203,4 +190,23 @@ func canStarve() bool {
 func canCount() bool {
 	_, err := os.Stat(filepath.Join(pidsGroups, "cgroup.procs"))
 	return err == nil
+}
+
+// fillDisk is a fault that leaves no room on the disk of a service, by a script that makes chaos.fill.
+func fillDisk(kind, script string) func(*scene, *rand.Rand, where) act {
+	return func(s *scene, rng *rand.Rand, at where) act {
+		id := s.onDisk(rng)
+		long := between(rng, 3*time.Second, 12*time.Second)
+		// Who serves with a full disk is left alone, and does not come up on one if it dies of it. Its clients may hang all the while.
+		a := act{Fault: check.Fault{
+			Kind: kind, Target: id, Node: at.active, Restart: s.behind(id), Move: true, Handicapped: s.services,
+			Bound: long + 60*time.Second, Words: []string{`full|[Nn]o space|space left|disk`, saysKilled}, Lacks: []string{saysLacks},
+		}}
+		a.do = func(ctx context.Context) error {
+			err := s.there(ctx, id, script)
+			sleep(ctx, long)
+			return errors.Join(err, s.there(ctx, id, "rm -rf chaos.fill")) // mounted elsewhere by now, or by nobody
+		}
+		return a
+	}
 }
