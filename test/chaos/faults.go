@@ -411,6 +411,18 @@ var platformFaults = []fault{
 		}
 		return a
 	}},
+	{"restart the network", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node, long := someone(rng, at), between(rng, 100*time.Millisecond, 4*time.Second)
+		a := s.on(node, at, "restart the network", 60*time.Second, `eth0|not on this node|start the floating IP first`)
+		a.do = func(ctx context.Context) error {
+			err := s.shell(ctx, node, "ip addr flush dev eth0; ip link set eth0 down")
+			sleep(ctx, long)
+			// It brings back what is its own.
+			own := fmt.Sprintf("ip addr replace %s/24 brd + dev eth0; ip link set eth0 up; ip route replace default via %s", s.cluster.Node(node).Addr, cluster.RackAddr)
+			return errors.Join(err, s.undo(context.WithoutCancel(ctx), node, own))
+		}
+		return a
+	}},
 	{"short cable cut", 2, cableCut("short cable cut", 100*time.Millisecond, 1200*time.Millisecond)},
 	{"long cable cut", 3, cableCut("long cable cut", 3*time.Second, 15*time.Second)},
 	{"kill an agent", 2, func(s *scene, _ *rand.Rand, at where) act {
