@@ -195,9 +195,9 @@ func (a *agent) announce(ctx context.Context, r *ocf.Request, k *rtnl.Conn, addr
 				return
 			case <-time.After(time.Duration(a.arpInterval) * time.Millisecond):
 			}
-			if now, at, err := a.served(k); err != nil || now == nil || at.Index != address.Index {
-				return
-			}
+		}
+		if now, at, err := a.served(k); err != nil || now == nil || at.Index != address.Index { // it may have been stopped meanwhile
+			return
 		}
 		if err := neighbour.Announce(link, a.ip); err != nil {
 			r.Log.Warn("the network was not told where the address is", "address", a.ip.String(), "interface", link.Name, "error", err)

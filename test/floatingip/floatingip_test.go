@@ -189,6 +189,21 @@ func TestFaults(t *testing.T) {
 				h.T.Errorf("another host has it: %s", ended)
 			}
 		}},
+		{"another host says so, and it is stopped by hand while that is answered", func(h *host) {
+			var stopped time.Time
+			at, _ := h.disputed(func(told func() []time.Time) {
+				h.claimOnce(h.mac("lan", "lan0"), ip4)
+				box.Until(h.T, "the network is told who has it", func() bool { return len(told()) == 2 })
+				h.claim(ip4)
+				h.Want(ocf.Stop, ocf.OK)
+				stopped = time.Now()
+			})
+			for _, said := range at {
+				if said.After(stopped) {
+					h.T.Errorf("%v after the stop the network is told that it is here", said.Sub(stopped))
+				}
+			}
+		}},
 		{"the first monitor holds nobody up", func(h *host) {
 			h.Start()
 			shortest := map[int]time.Duration{0: time.Hour, 10: time.Hour}
