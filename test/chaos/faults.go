@@ -24,6 +24,11 @@ type where struct {
 	promoted   string // where the clone is, if there is one
 }
 
+// others are the other nodes.
+func (at where) others(node string) []string {
+	return slices.DeleteFunc(slices.Concat([]string{at.active}, at.passive), func(other string) bool { return other == node })
+}
+
 // act is a fault that was drawn. do has it strike, and takes back what would not go away by itself.
 type act struct {
 	check.Fault

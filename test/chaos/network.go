@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +31,7 @@ var networkFaults = []fault{
 	}},
 	{"two nodes do not hear each other", 2, func(s *scene, rng *rand.Rand, at where) act {
 		node, long := someone(rng, at), between(rng, 3*time.Second, 15*time.Second)
-		others := s.othersThan(node)
+		others := at.others(node)
 		other := others[rng.IntN(len(others))]
 		a := s.parted(node, at, "two nodes do not hear each other")
 		a.do = func(ctx context.Context) error {
@@ -45,7 +44,7 @@ var networkFaults = []fault{
 		a := s.parted(node, at, "one-way network")
 		a.do = func(ctx context.Context) error {
 			var rules []string
-			for _, other := range s.othersThan(node) {
+			for _, other := range at.others(node) {
 				if deaf {
 					rules = append(rules, "INPUT -s "+other)
 				} else {
@@ -200,11 +199,6 @@ func (s *scene) loseBMC(ctx context.Context) (back func() error, err error) {
 		return err
 	}
 	return func() error { return rule(context.WithoutCancel(ctx), "-D") }, rule(ctx, "-I")
-}
-
-// othersThan are the other nodes.
-func (s *scene) othersThan(node string) []string {
-	return slices.DeleteFunc(s.nodes(), func(other string) bool { return other == node })
 }
 
 // parted is a fault of a node's network that leaves it to corosync whom the others lose.
