@@ -410,9 +410,7 @@ var platformFaults = []fault{
 		node, long := someone(rng, at), between(rng, 100*time.Millisecond, 5*time.Second)
 		a := s.on(node, at, "interface down", 60*time.Second, `eth0|not on this node|start the floating IP first`)
 		a.do = func(ctx context.Context) error {
-			err := s.shell(ctx, node, "ip link set eth0 down")
-			sleep(ctx, long)
-			return errors.Join(err, s.undo(context.WithoutCancel(ctx), node, "ip link set eth0 up"))
+			return s.meanwhile(ctx, node, long, "ip link set eth0 down", "ip link set eth0 up")
 		}
 		return a
 	}},
@@ -420,11 +418,9 @@ var platformFaults = []fault{
 		node, long := someone(rng, at), between(rng, 100*time.Millisecond, 4*time.Second)
 		a := s.on(node, at, "restart the network", 60*time.Second, `eth0|not on this node|start the floating IP first`)
 		a.do = func(ctx context.Context) error {
-			err := s.shell(ctx, node, "ip addr flush dev eth0; ip link set eth0 down")
-			sleep(ctx, long)
 			// It brings back what is its own.
 			own := fmt.Sprintf("ip addr replace %s/24 brd + dev eth0; ip link set eth0 up; ip route replace default via %s", s.cluster.Node(node).Addr, cluster.RackAddr)
-			return errors.Join(err, s.undo(context.WithoutCancel(ctx), node, own))
+			return s.meanwhile(ctx, node, long, "ip addr flush dev eth0; ip link set eth0 down", own)
 		}
 		return a
 	}},

@@ -69,9 +69,7 @@ var networkFaults = []fault{
 		a := act{Fault: check.Fault{Kind: "slow network", Target: node, Node: node, Bound: check.Spared}}
 		a.do = func(ctx context.Context) error {
 			// Two Mbit a second, and packets wait up to 300 ms for their turn.
-			err := s.shell(ctx, node, "tc qdisc replace dev eth0 root tbf rate 2mbit burst 4kb latency 300ms")
-			sleep(ctx, long)
-			return errors.Join(err, s.undo(ctx, node, "tc qdisc del dev eth0 root 2>/dev/null; :"))
+			return s.meanwhile(ctx, node, long, "tc qdisc replace dev eth0 root tbf rate 2mbit burst 4kb latency 300ms", "tc qdisc del dev eth0 root 2>/dev/null; :")
 		}
 		return a
 	}},
@@ -221,9 +219,14 @@ func (s *scene) drops(ctx context.Context, node string, long time.Duration, rule
 		begin += "; iptables -w -I " + r + " -j DROP"
 		end = "iptables -w -D " + r + " -j DROP; " + end
 	}
+	return s.meanwhile(ctx, node, long, begin, end)
+}
+
+// meanwhile runs a script on a node, and after a while another one that takes back what that did, even where the campaign ends first.
+func (s *scene) meanwhile(ctx context.Context, node string, long time.Duration, begin, end string) error {
 	err := s.shell(ctx, node, begin)
 	sleep(ctx, long)
-	return errors.Join(err, s.undo(ctx, node, end))
+	return errors.Join(err, s.undo(context.WithoutCancel(ctx), node, end))
 }
 
 // undo runs a script on a node, if that is on: what it takes back does not outlive a power cut.

@@ -59,9 +59,7 @@ var scarceFaults = []fault{
 			if err != nil {
 				return err
 			}
-			err = s.shell(ctx, d.Node, mayOpen(d.PID, "$(ls /proc/$p/fd | wc -l)"))
-			sleep(ctx, long)
-			return errors.Join(err, s.undo(ctx, d.Node, mayOpen(d.PID, "$(awk '/^Max open files/ {print $5}' /proc/$p/limits)")+"; :"))
+			return s.meanwhile(ctx, d.Node, long, mayOpen(d.PID, "$(ls /proc/$p/fd | wc -l)"), mayOpen(d.PID, "$(awk '/^Max open files/ {print $5}' /proc/$p/limits)")+"; :")
 		}
 		return a
 	}},

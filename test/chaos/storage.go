@@ -185,9 +185,8 @@ func fillUp(kind, dir string) func(*scene, *rand.Rand, where) act {
 		a := act{Fault: check.Fault{Kind: kind, Node: node, Target: node, Handicapped: s.everything(), Bound: check.Spared, Words: []string{saysFull}}}
 		a.do = func(ctx context.Context) error {
 			// A limit of what is there already, for without one they take half of the machine's memory each.
-			err := s.shell(ctx, node, fmt.Sprintf(`set -e; used=$(df --output=used -B4096 %[1]s | tail -n1); mount -o remount,nr_blocks=$((used + 1)) %[1]s; dd if=/dev/zero of=%[1]s/chaos.fill bs=4096 count=2 2>/dev/null || :`, dir))
-			sleep(ctx, long)
-			return errors.Join(err, s.undo(context.WithoutCancel(ctx), node, fmt.Sprintf("rm -f %[1]s/chaos.fill; mount -o remount,size=50%% %[1]s", dir)))
+			fill := fmt.Sprintf(`set -e; used=$(df --output=used -B4096 %[1]s | tail -n1); mount -o remount,nr_blocks=$((used + 1)) %[1]s; dd if=/dev/zero of=%[1]s/chaos.fill bs=4096 count=2 2>/dev/null || :`, dir)
+			return s.meanwhile(ctx, node, long, fill, fmt.Sprintf("rm -f %[1]s/chaos.fill; mount -o remount,size=50%% %[1]s", dir))
 		}
 		return a
 	}
