@@ -342,7 +342,7 @@ func noAnswer(p *daemon.Process, what string, err error) error {
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		if full := service.Exhausted(p); full != "" {
-			return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d)%s: %w", what, p.PID, full, err)
+			return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d): %s: %w", what, p.PID, full, err)
 		}
 		return ocf.Errorf(ocf.Generic, "HAProxy's %s (pid %d) is alive but does not answer in time: %w", what, p.PID, err)
 	}

@@ -295,8 +295,7 @@ func (d Daemon) orStarved(r *ocf.Request, dead error) error {
 
 // Ask asks the process all questions up to the request's level.
 func (d Daemon) Ask(ctx context.Context, r *ocf.Request, p *daemon.Process) error {
-	thawed := func(context.Context) error { return Thawed(p) }
-	if err := thawed(ctx); err != nil {
+	if err := Thawed(p); err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(d.Questions, func(q Question) bool { return q.Level == 0 }) {
@@ -307,7 +306,7 @@ func (d Daemon) Ask(ctx context.Context, r *ocf.Request, p *daemon.Process) erro
 		if q.Level > r.Level {
 			continue
 		}
-		err := whileThawed(ctx, thawed, func(ctx context.Context) error { return q.Ask(ctx, p) })
+		err := attended(ctx, p, func(ctx context.Context) error { return q.Ask(ctx, p) })
 		switch {
 		case err == nil:
 		case ocf.CodeOf(err) == ocf.Degraded:

@@ -184,6 +184,27 @@ func frozenFor(asking context.Context, thawed func(context.Context) error) error
 	return nil
 }
 
+// attended asks a process, and looks at it meanwhile: the question ends once it is frozen, and the error says if it had no
+// descriptor left, be it that some are free again when the question's time is over.
+func attended(ctx context.Context, p *daemon.Process, ask func(context.Context) error) error {
+	var full string
+	looks := 0
+	err := whileThawed(ctx, func(context.Context) error {
+		if looks%5 == 0 { // it may have many to count
+			full = cmp.Or(full, Exhausted(p))
+		}
+		looks++
+		return Thawed(p)
+	}, ask)
+	if err == nil || ocf.CodeOf(err) == ocf.Degraded { // it has answered, and knows best
+		return err
+	}
+	if full = cmp.Or(full, Exhausted(p)); full != "" {
+		return fmt.Errorf("%s: %w", full, err)
+	}
+	return err
+}
+
 // Workers is nil unless a child of the process was stopped by a signal: the others serve, and the process does not know.
 func Workers(p *daemon.Process) error {
 	children, err := p.Children()
@@ -218,20 +239,17 @@ func Because(p *daemon.Process, err error) error {
 	if frozen := Workers(p); frozen != nil {
 		return ocf.Errorf(ocf.CodeOf(err), "%w; %w", frozen, err)
 	}
-	if ocf.CodeOf(err) == ocf.Degraded { // it has answered, and knows best
-		return fmt.Errorf("%s: %w", p, err)
-	}
-	return fmt.Errorf("%s%s: %w", p, Exhausted(p), err)
+	return fmt.Errorf("%s: %w", p, err)
 }
 
-// Exhausted says, to follow the process's name, if it has its file descriptors used up: nobody can connect then, and it may not even be
+// Exhausted says if the process has its file descriptors used up: nobody can connect then, and it may not even be
 // able to say so. A few are free again by the time somebody looks.
 func Exhausted(p *daemon.Process) string {
 	open, most, err := p.Descriptors()
 	if err != nil || open < most-most/20 {
 		return ""
 	}
-	return fmt.Sprintf(" has %d of its %d file descriptors in use: raise LimitNOFILE (ulimit -n)", open, most)
+	return fmt.Sprintf("%d of its %d file descriptors are in use: raise LimitNOFILE (ulimit -n)", open, most)
 }
 
 // Serves tells whether an answer means that clients are served, be it with a
@@ -344,7 +362,7 @@ func (s Service) await(ctx context.Context, r *ocf.Request, p *daemon.Process) e
 	for {
 		err := Thawed(p)
 		if err == nil {
-			err = whileThawed(ctx, func(context.Context) error { return Thawed(p) }, s.ready)
+			err = attended(ctx, p, s.ready)
 		} else if p.Alive() {
 			return err // it will not thaw by waiting
 		}

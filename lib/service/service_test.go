@@ -222,19 +222,6 @@ func TestBecause(t *testing.T) {
 	if err := service.Because(p, nil); err != nil {
 		t.Error(err)
 	}
-	open, most, err := p.Descriptors()
-	if err != nil || service.Exhausted(p) != "" {
-		t.Fatalf("%d of %d, %v: %s", open, most, err, service.Exhausted(p))
-	}
-	limit := func(n int) {
-		t.Helper()
-		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: uint64(most)}, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	limit(open)
-	because(fmt.Sprintf("test service (pid %d) has %d of its %[2]d file descriptors in use: raise LimitNOFILE (ulimit -n): no answer", pid, open))
-	limit(most)
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -267,6 +254,59 @@ func TestQuestions(t *testing.T) {
 	}})
 	if r := s.want(ocf.Monitor, ocf.Generic, "has just died"); r.Elapsed > 40*time.Second {
 		t.Errorf("it was waited for: %s", r)
+	}
+}
+
+// TestDescriptors: a service that has its descriptors used up while it is asked is told so, whether or not it has some again by
+// the time that the question ends; one that has answered knows best.
+func TestDescriptors(t *testing.T) {
+	s := newSite(t)
+	s.want(ocf.Start, ocf.OK, "")
+	pid := s.pids()[0]
+	p, err := s.svc.Identity.Find(t.Context())
+	if err != nil || p == nil {
+		t.Fatal(p, err)
+	}
+	defer p.Close()
+	open, most, err := p.Descriptors()
+	if err != nil || service.Exhausted(p) != "" {
+		t.Fatalf("%d of %d, %v: %s", open, most, err, service.Exhausted(p))
+	}
+	limit := func(n int) {
+		if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: uint64(most)}, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	answer := error(ocf.Errorf(ocf.Generic, "no answer"))
+	var short time.Duration // how long it has none, while it is asked
+	s.svc.Answers = func(context.Context) error {
+		if short > 0 {
+			limit(open)
+			time.Sleep(short)
+			limit(most)
+		}
+		return answer
+	}
+	full := fmt.Sprintf("test service (pid %d): %d of its %[2]d file descriptors are in use: raise LimitNOFILE (ulimit -n): no answer", pid, open)
+	limit(open)
+	s.want(ocf.Monitor, ocf.Generic, full)
+	limit(most)
+	if r := s.call(ocf.Monitor, time.Minute); strings.Contains(r.Reason, "descriptors") {
+		t.Errorf("it has enough: %s", r)
+	}
+	for short = time.Second; ; short *= 2 {
+		r := s.call(ocf.Monitor, time.Minute)
+		if r.Code == ocf.Generic && strings.Contains(r.Reason, full) {
+			break
+		}
+		if short > 30*time.Second {
+			t.Fatalf("it was not seen in %v: %s", short, r)
+		}
+	}
+	short, answer = 0, ocf.Errorf(ocf.Degraded, "with a handicap")
+	limit(open)
+	if r := s.want(ocf.Monitor, ocf.Degraded, "with a handicap"); strings.Contains(r.Reason, "descriptors") {
+		t.Errorf("it has answered: %s", r)
 	}
 }
 

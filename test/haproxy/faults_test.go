@@ -171,7 +171,7 @@ func TestFaults(t *testing.T) {
 					return open == box.Sh(h.T, "ls /proc/%d/fd | wc -l", pid)
 				})
 				h.mayOpen(pid, open)
-				h.Monitor(0, ocf.Generic, fmt.Sprint(pid), "has "+open+" of its "+open+" file descriptors in use: raise LimitNOFILE")
+				h.Monitor(0, ocf.Generic, fmt.Sprint(pid), open+" of its "+open+" file descriptors are in use: raise LimitNOFILE")
 				h.mayOpen(pid, "1000")
 				h.Monitor(0, ocf.OK)
 			}
