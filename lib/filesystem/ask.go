@@ -20,6 +20,7 @@ import (
 	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/hang"
 	"github.com/openstack-ocf/agents/lib/lock"
+	"github.com/openstack-ocf/agents/lib/words"
 )
 
 // block is what is read and written past the page cache.
@@ -68,14 +69,17 @@ func (q Question) Ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	said, _, err := daemon.Apart(ctx, AskCommand, long.String(), string(text))
+	said, warned, err := daemon.Apart(ctx, AskCommand, long.String(), string(text))
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("no answer from it within %s: %s", long.Round(time.Second/10), frozen)
 	case err == nil && len(said) > 0:
 		return errors.New(strings.TrimSpace(string(said)))
+	case err == nil:
+		return nil
 	}
-	return err
+	why, _, _ := strings.Cut(string(warned), "\n") // of a crash: the rest is where
+	return fmt.Errorf("the process that asks it failed: %w: %s", err, cmp.Or(words.Line(why), "it said nothing"))
 }
 
 // frozen is what to do where the kernel does not answer.
