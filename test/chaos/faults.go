@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -406,6 +407,12 @@ var platformFaults = []fault{
 		}
 		return a
 	}},
+	{"fence by hand", 2, func(s *scene, rng *rand.Rand, at where) act {
+		node := someone(rng, at)
+		a := s.on(node, at, "fence by hand", 60*time.Second)
+		a.do = func(ctx context.Context) error { return s.tool(ctx, "stonith_admin", "--reboot", node) }
+		return a
+	}},
 	{"interface down", 2, func(s *scene, rng *rand.Rand, at where) act {
 		node, long := someone(rng, at), between(rng, 100*time.Millisecond, 5*time.Second)
 		a := s.on(node, at, "interface down", 60*time.Second, `eth0|not on this node|start the floating IP first`)
@@ -507,6 +514,41 @@ var operatorFaults = []fault{
 			err := s.tool(ctx, "pcs", "resource", "disable", a.Target)
 			sleep(ctx, long)
 			return errors.Join(err, s.takeBack(ctx, "pcs", "resource", "enable", a.Target))
+		}
+		return a
+	}},
+	{"stop the cluster", 1, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.all(at, "stop the cluster", 120*time.Second)
+		if s.clone != "" {
+			a.Restart = slices.Concat(a.Restart, []string{s.clone})
+		}
+		long := between(rng, 0, 5*time.Second)
+		a.do = func(ctx context.Context) error {
+			err := s.everywhere(func(node string) error {
+				ctx, cancel := context.WithTimeout(ctx, toolTimeout)
+				defer cancel()
+				_, err := s.cluster.Node(node).Exec(ctx, "systemctl", "stop", "pacemaker")
+				return err
+			})
+			sleep(ctx, long)
+			return errors.Join(err, s.everywhere(func(node string) error {
+				return s.insist(context.WithoutCancel(ctx), node, "systemctl start pacemaker")
+			}))
+		}
+		return a
+	}},
+	{"stop by hand", 3, func(s *scene, rng *rand.Rand, at where) act {
+		ids := slices.Concat([]string{scenario.AddressID, scenario.StorageID}, s.services)
+		a := s.all(at, "stop by hand", 90*time.Second, saysKilled, saysTerm, `mount|not on this node`)
+		a.Target = ids[rng.IntN(len(ids))]
+		if slices.Contains(s.services, a.Target) {
+			a.Restart, a.Move = s.behind(a.Target), false
+		}
+		a.do = func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, toolTimeout)
+			defer cancel()
+			_, err := s.cluster.Node(at.active).Exec(ctx, "crm_resource", "--force-stop", "--resource", a.Target)
+			return err
 		}
 		return a
 	}},
@@ -616,6 +658,18 @@ func (s *scene) restart(ctx context.Context, id string) error {
 		err = errors.Join(err, s.takeBack(ctx, "pcs", "resource", "enable", id))
 	}
 	return err
+}
+
+// everywhere does something on all nodes at once.
+func (s *scene) everywhere(do func(node string) error) error {
+	var all sync.WaitGroup
+	nodes := s.nodes()
+	errs := make([]error, len(nodes))
+	for i, node := range nodes {
+		all.Go(func() { errs[i] = do(node) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // powerOff cuts a node's power.
