@@ -34,6 +34,9 @@ func (r *Request) Probe() bool {
 	return (r.Action == Monitor || r.Action == Status) && r.Interval == 0
 }
 
+// RunBy tells whether who runs the agent is a Pacemaker of at least this feature set (crm_feature_set: 3.0.14 is 1.1.18).
+func (r *Request) RunBy(least ...int) bool { return runBy(r.env[crmFeatureSet], least...) }
+
 // Env is a variable of the call's environment, "" when unset.
 func (r *Request) Env(name string) string { return r.env[name] }
 

@@ -14,6 +14,7 @@ import (
 
 	_ "github.com/openstack-ocf/agents/agents/openstack-ocf/single"
 	"github.com/openstack-ocf/agents/lib/byhand"
+	"github.com/openstack-ocf/agents/lib/unheeded"
 	"github.com/openstack-ocf/agents/ocf"
 )
 
@@ -22,7 +23,7 @@ var version = "devel"
 
 func main() {
 	if agent, ok := find(filepath.Base(os.Args[0])); ok {
-		ocf.Main(byhand.Guarded(agent))
+		ocf.Main(unheeded.Counted(byhand.Guarded(agent)))
 	}
 	if len(os.Args) == 1 && os.Getenv("CRM_alert_version") != "" { // Pacemaker calls it as its alert agent
 		os.Args = append(os.Args, "alert")

@@ -277,12 +277,11 @@ func signalled(sig syscall.Signal) strike {
 	return func(_ context.Context, d scenario.Daemon) error { return d.Signal(sig) }
 }
 
-// duringStart is a strike while the service is being started anew. Pacemaker passes over a failure that a monitor finds while the
-// transition that has begun that monitor still goes on, with the starts of what stands behind, and is told of no second one that is
-// the same: until a deeper monitor finds it, after half a minute, nothing is done.
+// duringStart is a strike while the service is being started anew. A failure that its monitor finds while that transition still goes on
+// Pacemaker passes over: the monitor counts it itself (lib/unheeded).
 func duringStart(kind string, hit strike, words ...string) func(*scene, *rand.Rand, where) act {
 	return func(s *scene, rng *rand.Rand, at where) act {
-		a := s.striking(rng, at, kind, 90*time.Second, words...)
+		a := s.striking(rng, at, kind, 60*time.Second, words...)
 		s.moves(&a)
 		late := between(rng, time.Millisecond, time.Second)
 		a.do = func(ctx context.Context) error {
