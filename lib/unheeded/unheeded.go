@@ -75,6 +75,11 @@ func watch(ctx context.Context, r *ocf.Request, answer error) {
 	if now.Sub(first) < patience {
 		return
 	}
+	if deadline, ok := ctx.Deadline(); ok { // the answer is what counts, and must get out
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
 	if err := count(ctx, r, first); err != nil {
 		r.Log.Warn("it cannot be told whether Pacemaker has counted this failure", "error", err)
 	}
