@@ -145,8 +145,9 @@ type scene struct {
 	Config
 	cluster  *cluster.Cluster
 	stage    *scenario.Stage
-	services []string // in the group's order
-	clone    string   // the service that every node has an instance of, beside the group; "" is none
+	services []string  // in the group's order
+	idle     time.Time // since when Pacemaker has had nothing to do while it shows a failure
+	clone    string    // the service that every node has an instance of, beside the group; "" is none
 	history  *check.History
 	overseer *overseer
 	brokers  *clusterqpidd.Watch // of a replicated one; nil: there is none
@@ -656,8 +657,10 @@ func (s *scene) wellNow(ctx context.Context) error {
 	}
 	s.overseer.note(st)
 	if err := s.well(st); err != nil {
+		s.neglected(ctx, st)
 		return err
 	}
+	s.idle = time.Time{}
 	if s.clone != "" { // Pacemaker may not have noticed yet, and no client does, that a backup has ended
 		for _, n := range s.nodes() {
 			if _, runs := s.actor(s.clone).NowOn(n); !runs {

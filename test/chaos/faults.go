@@ -68,7 +68,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // What exit reasons say. A fault that comes while a service starts is told by the start.
 const (
-	saysKilled = `SIGKILL|killed|has just died|no .* runs|half of it has died` // a monitor finds it gone, and nobody knows how
+	saysKilled = `SIGKILL|killed|has just died|no .* runs|half of it has died|left there by one that died` // a monitor finds it gone, and nobody knows how
 	saysFrozen = `frozen|stopped by a signal`
 	saysLacks  = `database does not answer|broker|message bus|server|Cannot assign requested address|start the floating IP first` // of who stands behind what was struck, while it is away
 	saysBroken = `no-such-option|no ':' or '=' in the assignment|cannot read configuration file`

@@ -64,7 +64,7 @@ func counted(m map[string]int) (list []string) {
 // classes are those that are always told, found or not.
 var classes = []check.Class{
 	check.Lost, check.Doubled, check.Torn, check.Stray, check.ReadBack, check.TwoServers, check.TwoMounts, check.StrayMount, check.TwoHolders, check.StrayHolder, check.TooEarly, check.Restarted,
-	check.Moved, check.NeedlessOff, check.NeedsHelp, check.TooLong, check.Unexcused, check.Wordless, check.Untold, check.Balks, check.NotBack, check.Unjudged,
+	check.Moved, check.NeedlessOff, check.NeedsHelp, check.TooLong, check.Unexcused, check.Wordless, check.Untold, check.Balks, check.Unheeded, check.NotBack, check.Unjudged,
 }
 
 // Text is the verdict for a terminal.

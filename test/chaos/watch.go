@@ -174,6 +174,28 @@ func (s *scene) well(st *cluster.Status) error {
 	return well(st, len(s.cluster.Nodes()), s.services, s.clone)
 }
 
+// neglect is how long Pacemaker may be idle while it shows a failure of an agent of ours. It passes over some (lib/unheeded), and the
+// agents' monitors have another five seconds, and an interval of ten.
+const neglect = 15 * time.Second
+
+// neglected notes such a failure, once.
+func (s *scene) neglected(ctx context.Context, st *cluster.Status) {
+	i := slices.IndexFunc(st.Resources, func(r cluster.ResourceStatus) bool {
+		return r.Failed && r.Active && r.Managed && !r.Blocked && strings.Contains(r.Agent, ":openstack:")
+	})
+	if i < 0 || s.cluster.IdleSince(ctx, st) != nil {
+		s.idle = time.Time{}
+		return
+	}
+	if s.idle.IsZero() {
+		s.idle = time.Now()
+	}
+	if long := time.Since(s.idle); long > neglect {
+		s.history.Add(check.Event{Kind: check.Idle, Who: st.Resources[i].ID, Text: fmt.Sprintf("Pacemaker has been idle for %.0f s, and shows it as failed", long.Seconds()), Action: s.cluster.CrmMon(ctx)})
+		s.idle = time.Now().Add(time.Hour)
+	}
+}
+
 // well says what is not as it should be: all nodes online, all resources started once and managed, the services on one node, and
 // the clone on all of them, promoted on one.
 func well(s *cluster.Status, nodes int, services []string, clone string) error {

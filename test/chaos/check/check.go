@@ -42,6 +42,7 @@ const (
 	Unexcused   Class = "failure"    // of a resource that no fault was to touch
 	Wordless    Class = "words"      // an exit reason that does not say what happened
 	Untold      Class = "untold"     // a fault that nobody will know of
+	Unheeded    Class = "unheeded"   // a failure that Pacemaker shows, and does nothing about
 	NotBack     Class = "not back"   // the cluster never came back
 	Unjudged    Class = "not judged" // what is needed to judge is not in the history
 )
@@ -697,6 +698,8 @@ func (j *judge) happened(r *Result, x excuse, e Event) {
 		}
 	case Stuck:
 		j.say(r.N, NotBack, "%s", e.Text)
+	case Idle:
+		j.say(r.N, Unheeded, "%s: %s", e.Who, e.Text)
 	case Balked: // where something else is broken too, it may say so
 		if len(r.Faults) == 1 {
 			j.say(r.N, Balks, "%s: %s", e.Who, e.Text)

@@ -183,6 +183,9 @@ var spoils = []struct {
 	{"a command that does not work", func(t *testing.T, s *story) {
 		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Balked, Who: "apply", Text: "no"})
 	}, Balks, 3, false},
+	{"a failure that nobody acts on", func(t *testing.T, s *story) {
+		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Idle, Who: "haproxy", Text: "failed for 20 s"})
+	}, Unheeded, 3, false},
 	{"degraded, and nothing excuses it", func(t *testing.T, s *story) {
 		s.insert(s.find(t, Running, "haproxy", 6), Event{Kind: Failed, Who: "qpidd", Code: 190, Text: "full"})
 	}, Unexcused, 3, false},

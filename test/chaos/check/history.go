@@ -50,6 +50,7 @@ const (
 	Cut     Kind = "cut"     // the step was cut short by who ran it, and is not judged
 	Remark  Kind = "remark"  // for people
 	Balked  Kind = "balked"  // a command of the fault Who did not do what it is for
+	Idle    Kind = "idle"    // Pacemaker shows Who as failed, and has had nothing to do for long
 )
 
 // Event is a line of the history. Which fields it has depends on its kind.
