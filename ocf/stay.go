@@ -158,6 +158,7 @@ func (s *stay) askDeeper(ctx context.Context, declare func() Agent, c Call, list
 		ask.Stdout, ask.Stderr = io.Discard, io.Discard // the deeper one says it
 		ask.env = maps.Clone(c.env)
 		ask.env["OCF_CHECK_LEVEL"] = strconv.Itoa(level)
+		ask.env["OCF_RESKEY_CRM_meta_interval"] = strconv.FormatInt(d.interval.Milliseconds(), 10)
 		ask.spent = max(ask.spent, s.timeout-deeperPatience)
 		if !isWell(Run(ctx, declare(), ask)) {
 			return false

@@ -37,7 +37,8 @@ type stayer struct {
 	levels  map[int]int // how often each was asked
 	asked   int
 	closed  int
-	marked  bool // whether the mark was there while it was asked
+	every   map[int]time.Duration // the interval of each level, as it was asked
+	marked  bool                  // whether the mark was there while it was asked
 	mark    string
 }
 
@@ -49,7 +50,7 @@ func newStayer(t *testing.T, answers ...error) *stayer {
 	}
 	end := sync.OnceFunc(func() { w.Close() })
 	t.Cleanup(func() { end(); r.Close() })
-	return &stayer{answers: answers, ended: r, end: end, levels: map[int]int{}}
+	return &stayer{answers: answers, ended: r, end: end, levels: map[int]int{}, every: map[int]time.Duration{}}
 }
 
 func (s *stayer) declare() Agent {
@@ -66,6 +67,7 @@ func (s *stayer) declare() Agent {
 		}
 		s.asked++
 		s.levels[r.Level]++
+		s.every[r.Level] = r.Interval
 		if r.Level == 10 {
 			return s.deep
 		}
@@ -258,6 +260,12 @@ func TestStaysAndAsksForTheDeeperOne(t *testing.T) {
 			for level, want := range c.want {
 				if got := s.levels[level]; got < (want+1)/2 || got > want { // a busy machine asks less often
 					t.Errorf("level %d: asked %d times, want %d", level, got, want)
+				}
+			}
+			for level, text := range c.due {
+				_, interval, _ := strings.Cut(text, " ")
+				if every, _ := time.ParseDuration(interval); s.levels[level] > 0 && s.every[level] != every {
+					t.Errorf("level %d was asked as of every %v, and not %s", level, s.every[level], interval)
 				}
 			}
 			if len(s.levels) != len(c.want) {

@@ -85,7 +85,7 @@ func watch(ctx context.Context, r *ocf.Request, answer error) {
 	}
 }
 
-// part names the monitor. Another one may ask in the place of a deeper one, with its own interval.
+// part names the monitor, also one in whose place another one asks.
 func part(r *ocf.Request) string { return fmt.Sprintf("%d-%d", r.Interval.Milliseconds(), r.Level) }
 
 // count counts a failure that has lasted since first, if that was not done: as the controller does, in two attributes of the node, by the
