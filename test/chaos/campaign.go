@@ -717,8 +717,10 @@ func (s *scene) count(ctx context.Context, stop func(), hands *sync.WaitGroup) e
 	hands.Wait()
 	if s.kept != nil {
 		list, err := s.kept.numbers(ctx)
+		if err == nil {
+			s.history.Add(check.Event{Kind: check.Final, Who: keptName, Numbers: list})
+		}
 		errs = append(errs, err)
-		s.history.Add(check.Event{Kind: check.Final, Who: keptName, Numbers: list})
 	}
 	d, err := openDatabase(s.cluster.Dial, time.Minute)
 	if err != nil {

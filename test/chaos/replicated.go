@@ -47,7 +47,7 @@ func (s *scene) whole(a *act) {
 // What befalls a service of which every node has an instance.
 var replicatedFaults = []fault{
 	{"kill all brokers", 3, func(s *scene, rng *rand.Rand, at where) act {
-		a := s.strikingInstance(rng, at, "kill all brokers", 90*time.Second, saysKilled)
+		a := s.strikingInstance(rng, at, "kill all brokers", 90*time.Second, saysKilled, `the primary is gone`)
 		s.whole(&a)
 		gap := between(rng, time.Millisecond, 500*time.Millisecond)
 		a.do = func(ctx context.Context) (err error) {
@@ -87,8 +87,10 @@ var replicatedFaults = []fault{
 		a := act{Fault: check.Fault{Kind: "restart Pacemaker under maintenance", Target: node, Node: node, Bound: check.Spared}}
 		a.do = func(ctx context.Context) error {
 			err := s.tool(ctx, "pcs", "property", "set", "maintenance-mode=true")
-			if err == nil {
-				err = s.cluster.WaitIdle(ctx)
+			if err == nil { // where a monitor has failed meanwhile, Pacemaker 2.1.5 never ends cancelling it
+				idle, cancel := context.WithTimeout(ctx, toolTimeout)
+				err = s.cluster.WaitIdle(idle)
+				cancel()
 			}
 			if err == nil {
 				_, err = s.cluster.Node(node).Exec(ctx, "systemctl", "restart", "pacemaker")
