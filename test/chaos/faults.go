@@ -531,7 +531,7 @@ var operatorFaults = []fault{
 			})
 			sleep(ctx, long)
 			return errors.Join(err, s.everywhere(func(node string) error {
-				return s.insist(context.WithoutCancel(ctx), node, "systemctl start pacemaker")
+				return s.undo(context.WithoutCancel(ctx), node, "systemctl start pacemaker")
 			}))
 		}
 		return a
