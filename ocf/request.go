@@ -57,6 +57,11 @@ func (r *Request) TempDir() string {
 	return first(r.env["HA_RSCTMP"], "/run/resource-agents")
 }
 
+// TempFile is the resource's own file there of that ending.
+func (r *Request) TempFile(ending string) string {
+	return filepath.Join(r.TempDir(), "openstack-"+r.Instance+ending)
+}
+
 // Given tells whether the cluster gave the parameter a value of its own.
 func (r *Request) Given(param string) bool { return r.env["OCF_RESKEY_"+param] != "" }
 

@@ -97,7 +97,7 @@ func newStay(c Call) *stay {
 		return nil
 	}
 	r := newRequest("", c.Args[0], c.env)
-	file := filepath.Join(r.TempDir(), "openstack-"+r.Instance)
+	file := r.TempFile("")
 	s := &stay{
 		level: r.Level, may: r.Meta("notify") != "true", interval: r.Interval, timeout: r.Timeout, longest: min(r.Timeout/2, shortStay),
 		file: file, mark: file + ".well", began: time.Now(),

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -192,7 +191,7 @@ func age(address rtnl.Address) time.Duration {
 // answer is the file in which whoever asks the network leaves who else answered for an address: of which address, by when it was
 // made, and the MAC; "?" is not known, "-" nobody, "!" somebody who has said so unasked.
 func (a *agent) answer(r *ocf.Request) string {
-	return filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".answer")
+	return r.TempFile(".answer")
 }
 
 // leave writes it.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +45,7 @@ func (a *agent) monitor(ctx context.Context, r *ocf.Request) error {
 
 // deep is what levels 10 and 20 ask of storage that is mounted.
 func (a *agent) deep(ctx context.Context, r *ocf.Request, s state) error {
-	q := filesystem.Question{Lock: filepath.Join(r.TempDir(), "openstack-"+r.Agent+"-"+r.Instance+".asked")}
+	q := filesystem.Question{Lock: r.TempFile(".asked")}
 	if s.block {
 		q.Device = s.path
 	}

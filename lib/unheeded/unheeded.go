@@ -46,7 +46,7 @@ func Counted(declare func() ocf.Agent) func() ocf.Agent {
 
 // file is where a monitor keeps since when it has failed.
 func file(r *ocf.Request, part string) string {
-	return filepath.Join(r.TempDir(), "openstack-"+r.Instance+".failed-"+part)
+	return r.TempFile(".failed-" + part)
 }
 
 func forget(r *ocf.Request) {

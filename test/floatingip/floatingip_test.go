@@ -124,7 +124,7 @@ func TestFaults(t *testing.T) {
 			h.With("run_arping", "true").Start()
 		}},
 		{"another host has it later", func(h *host) {
-			const answer = "/run/resource-agents/openstack-floating-ip-*.answer"
+			const answer = "/run/resource-agents/openstack-*.answer"
 			also := "another host, with MAC " + h.mac("lan", "lan0") + ", has 192.0.2.10 too"
 			minute := func() { box.Sh(h.T, "touch -d '-61 sec' %s", answer) }
 			h.Start()
@@ -153,7 +153,7 @@ func TestFaults(t *testing.T) {
 			}, ocf.Degraded, "another host, with MAC "+h.mac("lan", "lan0")+", has 192.0.2.10 too")
 			box.Until(h.T, "the network is told who has it", func() bool { return told() == 2 })
 			h.Monitor(0, ocf.Degraded)
-			box.Sh(h.T, "ip -n lan addr del %s/32 dev lan0; touch -d '-11 sec' /run/resource-agents/openstack-floating-ip-*.answer", ip4)
+			box.Sh(h.T, "ip -n lan addr del %s/32 dev lan0; touch -d '-11 sec' /run/resource-agents/openstack-*.answer", ip4)
 			h.Monitor(0, ocf.OK)
 			box.Until(h.T, "and again, when the other host is gone", func() bool { return told() == 4 })
 			h.Monitor(0, ocf.OK)

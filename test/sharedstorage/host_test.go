@@ -423,7 +423,7 @@ func faults() []box.Row[*host] {
 		{"asked by hand, which takes its time", func(h *host) {
 			h.Start()
 			h.Monitor(20, ocf.OK)
-			asked, _ := filepath.Glob("/run/resource-agents/openstack-shared-storage-*.asked")
+			asked, _ := filepath.Glob("/run/resource-agents/openstack-*.asked")
 			if len(asked) != 1 {
 				h.T.Fatalf("the lock: %q", asked)
 			}
