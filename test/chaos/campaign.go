@@ -36,6 +36,7 @@ type Config struct {
 	Lasting  bool     // failures are not cleaned up between steps: bans add up, as where nobody looks
 	Group    Group
 	History  io.Writer
+	Logs     string // a directory for those of the nodes; "": they are not kept
 	Say      func(line string)
 	// Enough, once it is done, has no further step begin; nil: never. The one under way goes on to its end.
 	Enough context.Context
@@ -191,6 +192,9 @@ func Run(ctx context.Context, cfg Config) (events []check.Event, last int, err e
 		return nil, last, err
 	}
 	defer func() { err = errors.Join(err, s.cluster.Close()) }()
+	if s.Logs != "" {
+		defer func() { err = errors.Join(err, s.cluster.Logs(context.WithoutCancel(ctx), s.Logs)) }()
+	}
 	defer s.stage.Close()
 	if s.clone != "" {
 		s.brokers = clusterqpidd.NewWatch(s.cluster)

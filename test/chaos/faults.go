@@ -636,12 +636,20 @@ func (s *scene) persist(ctx context.Context, argv ...string) error {
 
 // takeBack takes back what an operator did. Where that was done on a node that others had lost, it comes back with that node: of two
 // configurations the one with more changes wins, and to take back what the others have not heard of is none. So it is done again when
-// all nodes are there.
+// all nodes are there, those too that are off by now.
 func (s *scene) takeBack(ctx context.Context, argv ...string) error {
 	if err := s.persist(ctx, argv...); err != nil {
 		return err
 	}
-	if err := s.cluster.WaitStable(ctx); err != nil {
+	err := s.cluster.WaitFor(ctx, func(st *cluster.Status) error {
+		for _, name := range s.nodes() {
+			if n := st.Node(name); st.DC == "" || !n.Online || n.Pending {
+				return fmt.Errorf("%s has not joined yet", name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return s.persist(ctx, argv...)

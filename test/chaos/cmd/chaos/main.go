@@ -10,7 +10,8 @@
 // up as where nobody looks; GROUP is what the group is made of: native (floating-ip and shared-storage hold address and disks),
 // consoleauth, units (systemd's run the services), replicated (every node has a broker beside the group, one is promoted, and clients
 // reach that at an address of its own: needs qpidd with its module ha, in PATH or named by QPIDD), separated by commas, or plain
-// (without: the seed says); OUT is a directory for histories and reports. Arguments are histories to be judged anew.
+// (without: the seed says); OUT is a directory for histories and reports, and for the nodes' logs where
+// something was wrong. Arguments are histories to be judged anew.
 //
 // SIGTERM, and an interrupt, end it when each cluster's step is over, and what was played is judged; a second one does not wait.
 package main
@@ -210,7 +211,8 @@ func (p *pool) player(ctx context.Context) {
 // campaign plays all steps of a seed: after one that left its cluster in disorder, on another one.
 func (p *pool) campaign(ctx context.Context, cfg chaos.Config, say func(string)) (err error) {
 	for cfg.From <= cfg.To && cfg.Enough.Err() == nil && ctx.Err() == nil {
-		name := filepath.Join(p.out, fmt.Sprintf("%d-%d.jsonl", cfg.Seed, cfg.From))
+		cfg.Logs = filepath.Join(p.out, fmt.Sprintf("%d-%d", cfg.Seed, cfg.From))
+		name := cfg.Logs + ".jsonl"
 		f, err := os.Create(name)
 		if err != nil {
 			return err
@@ -224,16 +226,19 @@ func (p *pool) campaign(ctx context.Context, cfg chaos.Config, say func(string))
 		err = errors.Join(err, w.Flush(), f.Close())
 		if last < cfg.From { // not a step was played
 			if cfg.Enough.Err() != nil || err == nil {
-				return os.Remove(name)
+				return errors.Join(os.Remove(name), os.RemoveAll(cfg.Logs))
 			}
 			return err
 		}
 		v := check.Judge(events)
 		v.Name = fmt.Sprintf("seed %d,", cfg.Seed)
-		rerr := chaos.WriteReport(strings.TrimSuffix(name, ".jsonl")+".html", fmt.Sprintf("seed %d (%v)", cfg.Seed, cfg.Group), events, v)
+		rerr := chaos.WriteReport(cfg.Logs+".html", fmt.Sprintf("seed %d (%v)", cfg.Seed, cfg.Group), events, v)
+		if err = errors.Join(err, rerr); err == nil && len(v.Problems) == 0 {
+			err = os.RemoveAll(cfg.Logs)
+		}
 		p.mu.Lock()
 		p.all = append(p.all, v)
-		if err = errors.Join(err, rerr); err != nil {
+		if err != nil {
 			p.failed++
 		}
 		p.mu.Unlock()
