@@ -250,7 +250,7 @@ func (s *scene) missing() (words []string) {
 		{func() bool { return s.Group.Replicated }, replicatedKinds(), "a replicated group"},
 		{canLose, []string{
 			"lose a few packets", "lose many packets", "lose big packets", "two nodes do not hear each other", "one-way network",
-			"slow network", "power cut without a BMC", "power cut with its BMC", "names that hang",
+			"slow network", "power cut without a BMC", "no BMC for a while", "power cut with its BMC", "names that hang",
 		}, "iptables and tc, with statistic, length and tbf"},
 	} {
 		if !c.can() {

@@ -23,6 +23,10 @@ var commandFaults = []fault{
 	{"ask for the status", 1, command("ask for the status", "openstack-ocf status", 3, 4)},
 	{"ask the doctor", 1, command("ask the doctor", "openstack-ocf doctor", 3, 4)},
 	{"systemd anew", 2, command("systemd anew", "systemctl daemon-reexec", 0)},
+	// A unit's script for its logs may fail where the service does not run.
+	{"rotate the logs", 1, command("rotate the logs", "logrotate --force /etc/logrotate.conf", 1)},
+	// The others hear of the whole of it, and join anew.
+	{"put the configuration back", 1, command("put the configuration back", "f=$(mktemp) && cibadmin --query --scope nodes >$f && cibadmin --replace --scope nodes --xml-file $f; s=$?; rm -f $f; exit $s")},
 	{"change what nobody needs", 1, command("change what nobody needs", "for i in $(seq 40); do crm_attribute --type status --node $(crm_node -n) --name chaos --update $i; sleep 0.1; done", 0)},
 	{"start elsewhere by hand", 3, func(s *scene, rng *rand.Rand, at where) act {
 		ids := slices.Clone(s.services)

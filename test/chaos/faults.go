@@ -44,7 +44,7 @@ type fault struct {
 }
 
 // faults are all there are.
-var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults, scarceFaults, databaseFaults, storageFaults, networkFaults, commandFaults, replicatedFaults)
+var faults = slices.Concat(serviceFaults, platformFaults, operatorFaults, scarceFaults, databaseFaults, storageFaults, networkFaults, commandFaults, mistakes, replicatedFaults)
 
 // Kinds are the names of all faults.
 func Kinds() (names []string) {

@@ -98,6 +98,20 @@ var networkFaults = []fault{
 		}
 		return a
 	}},
+	{"no BMC for a while", 2, func(s *scene, rng *rand.Rand, _ where) act {
+		long := between(rng, 2*time.Second, 20*time.Second)
+		// It strikes only where another fault has somebody fenced meanwhile, who is waited for.
+		a := act{Fault: check.Fault{Kind: "no BMC for a while", Target: "the BMC", Bound: long + 30*time.Second}}
+		a.do = func(ctx context.Context) error {
+			back, err := s.loseBMC(ctx)
+			if err != nil {
+				return err
+			}
+			sleep(ctx, long)
+			return back()
+		}
+		return a
+	}},
 	{"power cut with its BMC", 1, func(s *scene, rng *rand.Rand, at where) act {
 		node, long := someone(rng, at), between(rng, 5*time.Second, 40*time.Second)
 		// Whom nobody can fence, somebody has to look at, and vouch for.
