@@ -177,7 +177,7 @@ func ParseDuration(s string) (time.Duration, error) {
 func OneOf(p *string, choices ...string) Value {
 	return value{"string", func(s string) error {
 		if !slices.Contains(choices, s) {
-			return fmt.Errorf("want one of: %s", strings.Join(choices, ", "))
+			return fmt.Errorf("want one of: %s", strings.Join(slices.DeleteFunc(slices.Clone(choices), func(c string) bool { return c == "" }), ", "))
 		}
 		*p = s
 		return nil
