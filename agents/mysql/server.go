@@ -33,9 +33,9 @@ func (a *agent) daemon(ctx context.Context, r *ocf.Request) service.Daemon {
 		Guard:  func(ctx context.Context) error { return a.guard(ctx, r, s) },
 		Launch: func(ctx context.Context, binary string) (daemon.Command, error) { return a.launch(ctx, r, s, binary) },
 		Questions: []service.Question{
-			{Ask: func(ctx context.Context, _ *daemon.Process) error {
+			{Ask: func(ctx context.Context, p *daemon.Process) error {
 				r.Step("asking the storage of %s", s.datadir)
-				full, err := a.storage.Running(ctx)
+				full, err := a.storage.Running(ctx, p)
 				return cmp.Or(err, full)
 			}},
 			{Ask: func(ctx context.Context, p *daemon.Process) error {

@@ -19,13 +19,13 @@ import (
 )
 
 // stored asks the storages for trouble of their own.
-func (a *agent) stored(ctx context.Context, r *ocf.Request, s settings) (full error) {
+func (a *agent) stored(ctx context.Context, r *ocf.Request, s settings, p *daemon.Process) (full error) {
 	if !a.storage.Shared && a.storage.FullPercent == 0 {
 		return nil
 	}
 	for _, guard := range a.guards(s) {
 		r.Step("asking the storage of %s", guard.Dir)
-		nearly, err := guard.Running(ctx)
+		nearly, err := guard.Running(ctx, p)
 		if err != nil {
 			return err
 		}

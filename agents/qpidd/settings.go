@@ -285,7 +285,7 @@ func (a *agent) broker(r *ocf.Request) (service.Daemon, settings, *place) {
 		Launch:  func(_ context.Context, binary string) (daemon.Command, error) { return a.launch(s, binary), nil },
 		Started: func(ctx context.Context) error { return a.started(ctx, r, svc, s) },
 		Questions: []service.Question{
-			{Ask: func(ctx context.Context, _ *daemon.Process) error { return a.stored(ctx, r, s) }},
+			{Ask: func(ctx context.Context, p *daemon.Process) error { return a.stored(ctx, r, s, p) }},
 			{Ask: func(ctx context.Context, p *daemon.Process) (err error) {
 				if *at, err = a.answers(ctx, r, s, p); err != nil && !p.Alive() {
 					*at = place{} // no word of what its connection said last

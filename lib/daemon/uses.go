@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -335,17 +336,37 @@ func (p *Process) detached(files map[int]string) (string, bool) {
 		mounted[id] = true
 	}
 	for _, fd := range firstFiles(files) {
-		info, err := readProc(fmt.Sprintf("%s/fdinfo/%d", p.task, fd))
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(info)) {
-			if id, ok := strings.CutPrefix(line, "mnt_id:"); ok && !mounted[strings.TrimSpace(id)] {
-				return files[fd], true
-			}
+		if id := p.mountOf(fd); id != "" && !mounted[id] {
+			return files[fd], true
 		}
 	}
 	return "", false
+}
+
+// mountOf is the ID of the mount that a file is on which the process has open, "" if that cannot be told.
+func (p *Process) mountOf(fd int) string {
+	info, err := readProc(fmt.Sprintf("%s/fdinfo/%d", p.task, fd))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(info)) {
+		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			return strings.TrimSpace(id)
+		}
+	}
+	return ""
+}
+
+// MountsBelow are the IDs of the mounts that the process's open files are on whose names are below dir. It reads /proc only, never the
+// storage.
+func (p *Process) MountsBelow(dir string) (ids []int) {
+	files, _ := p.Files()
+	for _, fd := range firstFiles(files) {
+		if id, err := strconv.Atoi(p.mountOf(fd)); err == nil && isBelow([]string{files[fd]}, []string{dir}) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 var (

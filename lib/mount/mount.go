@@ -61,19 +61,29 @@ var noWrites = []string{"ro", "emergency_ro", "shutdown"}
 // On returns the mount that dir is on, its symlinks resolved. If dir or a part of its path does not exist, it
 // returns the mount of what does, and an error that wraps fs.ErrNotExist.
 func On(ctx context.Context, dir string) (Mount, error) {
+	m, _, err := Stack(ctx, dir)
+	return m, err
+}
+
+// Stack is the same, and what that is mounted over, if it has been mounted on the directory of other mounts.
+func Stack(ctx context.Context, dir string) (m Mount, below []Mount, err error) {
 	path, missing := resolve(ctx, dir)
 	if path == "" {
-		return Mount{}, missing
+		return Mount{}, nil, missing
 	}
 	table, err := readTable("/proc/self")
 	if err != nil {
-		return Mount{}, fmt.Errorf("cannot read the mount table: %w", err)
+		return Mount{}, nil, fmt.Errorf("cannot read the mount table: %w", err)
 	}
-	m, err := lookup(table, path)
-	if err != nil {
-		return Mount{}, err
+	if m, err = lookup(table, path); err != nil {
+		return Mount{}, nil, err
 	}
-	return m, missing
+	for _, i := range table {
+		if i.Mountpoint == m.Point && i.ID != m.ID {
+			below = append(below, entry(i, nil))
+		}
+	}
+	return m, below, missing
 }
 
 // readTable is mountinfo.GetMounts without the two threads that one costs: for reading /proc/thread-self, and because Go

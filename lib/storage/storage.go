@@ -8,8 +8,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
+	"github.com/openstack-ocf/agents/lib/daemon"
 	"github.com/openstack-ocf/agents/lib/mount"
 	"github.com/openstack-ocf/agents/ocf"
 )
@@ -109,9 +111,10 @@ func Unknown(m mount.Mount, device string, err error) error {
 }
 
 // Running tells whether a service that runs still has storage that takes
-// writes. degraded is set when it has, but the storage is nearly full.
-func (g *Guard) Running(ctx context.Context) (degraded, err error) {
-	m, err := mount.On(ctx, g.Dir)
+// writes. degraded is set when it has, but the storage is nearly full, or
+// other storage has been mounted over it. p is the service's process, or nil.
+func (g *Guard) Running(ctx context.Context, p *daemon.Process) (degraded, err error) {
+	m, below, err := mount.Stack(ctx, g.Dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ocf.Errorf(ocf.Generic, "the data directory %s is gone from under the running service: mount its storage again, or let the cluster move the group: %w", g.Dir, err)
@@ -121,6 +124,14 @@ func (g *Guard) Running(ctx context.Context) (degraded, err error) {
 		return nil, ocf.Errorf(ocf.Generic, "the storage of %s is no longer mounted, and the service still runs: it must not go on (the path is on %s now)", g.Dir, m)
 	case m.ReadOnly:
 		return nil, GoneReadOnly(m)
+	}
+	if len(below) > 0 && p != nil {
+		on := p.MountsBelow(g.Dir)
+		for _, was := range below {
+			if slices.Contains(on, was.ID) && !slices.Contains(on, m.ID) {
+				return ocf.Errorf(ocf.Degraded, "umount %s: %s on %s was mounted over the service's own %s on %s: what it makes anew goes there", m.Point, m.FSType, m.Source, was.FSType, was.Source), nil
+			}
+		}
 	}
 	u, err := mount.Usage(ctx, g.Dir)
 	if err != nil {
@@ -137,7 +148,7 @@ func (g *Guard) Running(ctx context.Context) (degraded, err error) {
 func (g *Guard) Broken(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	if _, err := g.Running(ctx); err != nil {
+	if _, err := g.Running(ctx, nil); err != nil {
 		return err
 	}
 	return nil

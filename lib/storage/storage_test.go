@@ -50,7 +50,7 @@ func TestGuard(t *testing.T) {
 			check(t, "start", row.guard.ForStart(ctx), row.code, row.start)
 
 			words, degraded, _ := strings.Cut(row.running, "|")
-			handicap, err := row.guard.Running(ctx)
+			handicap, err := row.guard.Running(ctx, nil)
 			switch {
 			case degraded != "":
 				check(t, "running", handicap, ocf.Degraded, words)

@@ -236,6 +236,16 @@ func TestFaults(t *testing.T) {
 			h.Stop()
 			h.Want(ocf.Start, ocf.Generic, "not mounted")
 		}},
+		{"other storage mounted over the server's", func(h *host) {
+			h.Start()
+			box.Sh(h.T, "mount -t tmpfs other %s", datadir)
+			h.Monitor(0, ocf.Degraded, "umount "+datadir+": tmpfs on other was mounted over the service's own ext4")
+			box.Sh(h.T, "umount %s", datadir)
+			h.Monitor(20, ocf.OK)
+			box.Sh(h.T, "mount -t tmpfs other %s", datadir)
+			h.Stop()
+			box.Sh(h.T, "umount %s", datadir)
+		}},
 		{"storage not mounted", func(h *host) {
 			box.Sh(h.T, "umount %s", datadir)
 			h.Want(ocf.Monitor, ocf.NotRunning)
