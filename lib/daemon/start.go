@@ -371,7 +371,11 @@ func (c Command) launch() (*os.Process, error) {
 	}()
 	r := <-done
 	if r.err != nil {
-		return nil, fmt.Errorf("%s as user %s in %s: %w", c.Path, who.name, dir, r.err)
+		var of *fs.PathError
+		if errors.As(r.err, &of) { // whose path is of the program, or of the directory
+			return nil, fmt.Errorf("%w (%s %s, as user %s in %s)", of.Err, of.Op, c.Path, who.name, dir)
+		}
+		return nil, fmt.Errorf("%w (%s, as user %s in %s)", r.err, c.Path, who.name, dir)
 	}
 	return r.child, nil
 }

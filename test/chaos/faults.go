@@ -72,7 +72,7 @@ const (
 	saysFrozen = `frozen|stopped by a signal`
 	saysLacks  = `database does not answer|broker|message bus|server|Cannot assign requested address|start the floating IP first` // of who stands behind what was struck, while it is away
 	saysBroken = `no-such-option|no ':' or '=' in the assignment|cannot read configuration file`
-	saysTerm   = `no .* runs|SIGTERM|ended|exited|shutdown|shut down|stopping|stops|died`
+	saysTerm   = `no .* runs|SIGTERM|ended|exited|shutdown|shut down|stopping|stops|died|broken pipe|connection reset`
 )
 
 // striking is a fault that befalls a service, and with it what stands behind it in the group.

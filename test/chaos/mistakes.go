@@ -18,7 +18,7 @@ var mistakes = []fault{
 	{"a wrong parameter", 3, func(s *scene, rng *rand.Rand, at where) act {
 		long := between(rng, time.Second, 12*time.Second)
 		// It is wrong wherever the service is started.
-		a := s.striking(rng, at, "a wrong parameter", long+90*time.Second, `nonesuch|soon|most`)
+		a := s.striking(rng, at, "a wrong parameter", long+90*time.Second, `nonesuch|soon|most|says how the service is run`)
 		s.whole(&a)
 		s.moves(&a)
 		all := map[string][]string{ // none that the plan gives
