@@ -57,10 +57,10 @@ func String(p *string) Value {
 // URL takes the URL of something that speaks HTTP.
 func URL(p *string) Value {
 	return value{"string", func(s string) error {
-		*p = s
 		if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
 			return errors.New("want a URL such as http://192.168.122.203:5000/v3")
 		}
+		*p = s
 		return nil
 	}}
 }
