@@ -32,8 +32,7 @@ type Agent struct {
 	Actions     []Action
 
 	// Validate checks the parameters against each other, without looking at the
-	// host. It runs before every action but stop and meta-data. An error that is
-	// [Degraded] is about the checks alone: the service runs, and monitors say it.
+	// host. It runs before every action but stop and meta-data.
 	Validate func(*Request) error
 
 	// StopUnidentified is run in place of the stop when a parameter that

@@ -3,7 +3,6 @@ package ocf
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,17 +21,10 @@ type Parameter struct {
 	UniqueGroup string // no two resources may share the values of all parameters of this group
 	Identifies  bool   // which service is meant depends on it, see Agent.StopUnidentified; UniqueGroup implies it
 	Reloadable  bool   // a change calls reload-agent instead of a restart
-	Runs        bool   // the service is run with it, though it is reloadable; see Harmless
 	Secret      bool   // never in a log, a trace or an exit reason
 	Deprecated  string // why, and since when; "" is not deprecated
 	ReplacedBy  string // the parameter to use instead of a deprecated one
 	Short, Long string // descriptions: one line, and paragraphs
-}
-
-// Harmless says that the service is the same without the parameter, such as a threshold of its checks: a slip in it is no reason to stop
-// what runs, nor to start it nowhere.
-func (p Parameter) Harmless() bool {
-	return p.Reloadable && !p.Runs && !p.Identifies && p.UniqueGroup == ""
 }
 
 // Value is a typed variable that a parameter sets, in the manner of flag.Value.
@@ -52,17 +44,6 @@ func (v value) Type() string       { return v.typ }
 // String takes any text.
 func String(p *string) Value {
 	return value{"string", func(s string) error { *p = s; return nil }}
-}
-
-// URL takes the URL of something that speaks HTTP.
-func URL(p *string) Value {
-	return value{"string", func(s string) error {
-		if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "") {
-			return errors.New("want a URL such as http://192.168.122.203:5000/v3")
-		}
-		*p = s
-		return nil
-	}}
 }
 
 // Path takes an absolute path, and cleans it.

@@ -117,69 +117,31 @@ func (a Agent) run(ctx context.Context, r *Request) error {
 		r.Timeout = act.Timeout
 	}
 	r.unparsed = bind(a.Parameters, r.env)
-	var handicap error
 	if r.Action == Stop {
 		if cause := a.unidentified(r); cause != nil {
 			act.Run = func(ctx context.Context, r *Request) error { return a.stopUnidentified(ctx, r, cause) }
 		}
 	} else {
-		var vital error
-		if vital, handicap = a.misread(r); vital != nil {
-			return &Error{NotConfigured, vital}
+		if len(r.unparsed) > 0 {
+			var errs []error
+			for _, p := range a.Parameters {
+				errs = append(errs, r.unparsed[p.Name])
+			}
+			return &Error{NotConfigured, errors.Join(errs...)}
 		}
 		if r.Action == Start || r.Action == ValidateAll {
 			a.warnOfParameters(r)
 		}
 		if a.Validate != nil {
-			switch err := a.Validate(r); {
-			case err == nil:
-			case CodeOf(err) != Degraded:
+			if err := a.Validate(r); err != nil {
 				return err
-			case r.Action == ValidateAll:
-				return &Error{NotConfigured, err}
-			default:
-				r.Log.Warn("it is not checked as it should be", "error", err)
-				handicap = errors.Join(handicap, err)
 			}
 		}
 	}
 	if act.Run == nil {
 		return nil
 	}
-	err := bounded(ctx, r, act.Run)
-	if handicap != nil && r.Action == Monitor {
-		return handicapped(err, handicap)
-	}
-	return err
-}
-
-// misread are the parameters that do not parse: vital ones, and harmless ones.
-func (a Agent) misread(r *Request) (vital, others error) {
-	for _, p := range a.Parameters {
-		err := r.unparsed[p.Name]
-		switch {
-		case err == nil:
-		case r.Action == ValidateAll || !p.Harmless():
-			vital = errors.Join(vital, err)
-		default:
-			r.Log.Warn("the default holds instead", "error", err)
-			others = errors.Join(others, err)
-		}
-	}
-	return vital, others
-}
-
-// handicapped is a monitor's answer with one more handicap: what is worse than degraded says enough.
-func handicapped(answer, handicap error) error {
-	switch CodeOf(answer) {
-	case OK:
-		return &Error{Degraded, handicap}
-	case RunningPromoted:
-		return &Error{DegradedPromoted, handicap}
-	case Degraded, DegradedPromoted:
-		return &Error{CodeOf(answer), fmt.Errorf("%w; %w", answer, handicap)}
-	}
-	return answer
+	return bounded(ctx, r, act.Run)
 }
 
 // unidentified is why a stop cannot know which service is meant: parameters that identify it and do not parse. Of

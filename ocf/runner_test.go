@@ -16,9 +16,8 @@ import (
 
 // specimen is an agent whose monitors, at several depths, do what f says.
 func specimen(f func(context.Context, *Request) error) Agent {
-	var port, size, high int
+	var port, size int
 	var passwd, file string
-	var options []string
 	return Agent{
 		Name: "specimen", Version: "1.0", Short: "A \"specimen\" & more", Long: "For tests.\n\nOnly <here>.",
 		Parameters: []Parameter{
@@ -26,15 +25,7 @@ func specimen(f func(context.Context, *Request) error) Agent {
 			{Name: "passwd", Value: String(&passwd), Secret: true, Short: "Password", Long: "The password."},
 			{Name: "size", Value: Int(&size, 1, 9), Default: "1", Short: "Size", Long: "The size."},
 			{Name: "file", Value: Path(&file), Identifies: true, Short: "File", Long: "The file."},
-			{Name: "high", Value: Int(&high, 0, 100), Default: "90", Reloadable: true, Short: "High", Long: "A threshold."},
-			{Name: "options", Value: Words(&options), Reloadable: true, Runs: true, Short: "Options", Long: "More options."},
 			{Name: "old", Value: Int(&port, 1, 65535), Deprecated: "renamed in 1.0.", ReplacedBy: "port", Short: "Port", Long: "The port."},
-		},
-		Validate: func(*Request) error {
-			if size == 9 {
-				return Errorf(Degraded, "only the checks")
-			}
-			return nil
 		},
 		Actions: []Action{
 			{Name: Start, Timeout: time.Minute, Run: f},
@@ -104,18 +95,6 @@ func TestRunner(t *testing.T) {
 		"one line":                     {fails(Errorf(Generic, "a\nb")), Start, nil, Generic, "ocf-exit-reason:a; b\n"},
 		"unknown action":               {well, "migrate_to", nil, Unimplemented, `no action "migrate_to"`},
 		"wrong parameter":              {well, Monitor, []string{"OCF_RESKEY_port=x"}, NotConfigured, `port="x"`},
-		"wrong threshold":              {well, Monitor, []string{"OCF_RESKEY_high=x", crmFeatureSet + "=3.20.5"}, Degraded, `ocf-exit-reason:parameter high="x": `},
-		"and promoted":                 {fails(Errorf(RunningPromoted, "promoted")), Monitor, []string{"OCF_RESKEY_high=x", crmFeatureSet + "=3.20.5"}, DegradedPromoted, `ocf-exit-reason:parameter high="x": `},
-		"besides":                      {fails(Errorf(Degraded, "half full")), Monitor, []string{"OCF_RESKEY_high=x", crmFeatureSet + "=3.20.5"}, Degraded, `ocf-exit-reason:half full; parameter high="x": `},
-		"what is worse says it alone":  {fails(Errorf(Generic, "frozen")), Monitor, []string{"OCF_RESKEY_high=x"}, Generic, "ocf-exit-reason:frozen\n"},
-		"checks alone":                 {well, Monitor, []string{"OCF_RESKEY_size=9", crmFeatureSet + "=3.20.5"}, Degraded, "ocf-exit-reason:only the checks\n"},
-		"checks alone, and it starts":  {well, Start, []string{"OCF_RESKEY_size=9"}, OK, "only the checks"},
-		"checks alone are not right":   {well, ValidateAll, []string{"OCF_RESKEY_size=9"}, NotConfigured, "only the checks"},
-		"it starts":                    {well, Start, []string{"OCF_RESKEY_high=x"}, OK, "the default holds"},
-		"it is reloaded":               {well, ReloadAgent, []string{"OCF_RESKEY_high=x"}, OK, "the default holds"},
-		"it is not right":              {well, ValidateAll, []string{"OCF_RESKEY_high=x"}, NotConfigured, `high="x"`},
-		"it stops":                     {well, Stop, []string{"OCF_RESKEY_high=x"}, OK, "high="},
-		"no default for options":       {well, Start, []string{`OCF_RESKEY_options="`}, NotConfigured, "options="},
 		"stop does not care":           {well, Stop, []string{"OCF_RESKEY_size=x"}, OK, "size="},
 		"stop of it knows not what":    {well, Stop, []string{"OCF_RESKEY_port=x"}, Generic, `cannot tell which one to stop: parameter port="x"`},
 		"the same without a group":     {well, Stop, []string{"OCF_RESKEY_file=relative/dir"}, Generic, `cannot tell which one to stop: parameter file="relative/dir"`},

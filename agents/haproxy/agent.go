@@ -3,6 +3,7 @@
 package haproxy
 
 import (
+	"net/url"
 	"slices"
 	"time"
 
@@ -90,11 +91,11 @@ func (p *params) declare() []ocf.Parameter {
 			Long: "HAProxy writes it; the agent only takes it for a hint. The master's socket and a stats\nsocket, which the agent adds, are beside it: haproxy-master.sock.ocf, as policies of SELinux and AppArmor allow.",
 		},
 		{
-			Name: "additional_parameters", Value: ocf.Words(&p.additional), Reloadable: true, Runs: true, Short: "More options for HAProxy's command line",
+			Name: "additional_parameters", Value: ocf.Words(&p.additional), Reloadable: true, Short: "More options for HAProxy's command line",
 			Long: "Separated by spaces, quoted as in a shell.",
 		},
 		{
-			Name: "check_url", Value: ocf.URL(&p.checkURL), Reloadable: true, Short: "URL that level 10 asks for",
+			Name: "check_url", Value: ocf.String(&p.checkURL), Reloadable: true, Short: "URL that level 10 asks for",
 			Long: "A request through a frontend, such as http://192.168.122.203:5000/v3. On a node that does not have its\naddress nothing is asked. A status of 500 and above, or none in time, is degraded; a refused connection is an error.",
 		},
 		{
@@ -105,7 +106,7 @@ func (p *params) declare() []ocf.Parameter {
 	for _, name := range []string{"conffile", "binpath", "pidfile", "extraconf", "statusurl"} {
 		of := list[slices.IndexFunc(list, func(x ocf.Parameter) bool { return x.Name == aliases()[name] })]
 		list = append(list, ocf.Parameter{
-			Name: name, Value: alias{of.Value}, Identifies: of.Identifies || of.UniqueGroup != "", Reloadable: of.Reloadable, Runs: of.Runs, Deprecated: "the community's name for it.", ReplacedBy: of.Name,
+			Name: name, Value: alias{of.Value}, Identifies: of.Identifies || of.UniqueGroup != "", Reloadable: of.Reloadable, Deprecated: "the community's name for it.", ReplacedBy: of.Name,
 			Short: of.Short, Long: "Accepted so that moving from ocf:heartbeat:haproxy is a change of type alone.",
 		})
 	}
@@ -130,6 +131,12 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 	for _, word := range a.additional {
 		if slices.Contains(own, word) {
 			return ocf.Errorf(ocf.NotConfigured, "additional_parameters: %s is for the agent to give: remove it (config takes all files and directories)", word)
+		}
+	}
+	if a.checkURL != "" {
+		u, err := url.Parse(a.checkURL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+			return ocf.Errorf(ocf.NotConfigured, "check_url: want a URL such as http://192.168.122.203:5000/v3")
 		}
 	}
 	return nil

@@ -26,7 +26,7 @@ func (a *agent) request(ctx context.Context, r *ocf.Request) (handicaps []string
 	}
 	u, err := url.Parse(a.checkURL)
 	if err != nil {
-		return nil, err
+		return nil, ocf.Errorf(ocf.NotConfigured, "check_url: %w", err)
 	}
 	shown := u.Redacted()
 	r.Step("waiting for an answer to %s", shown)
@@ -46,7 +46,7 @@ func (a *agent) request(ctx context.Context, r *ocf.Request) (handicaps []string
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.checkURL, nil)
 	if err != nil {
-		return nil, err
+		return nil, ocf.Errorf(ocf.NotConfigured, "check_url: %w", err)
 	}
 	req.Header.Set("User-Agent", "openstack-ocf")
 	// No proxy of the environment, no redirect: what HAProxy itself answers counts.

@@ -138,14 +138,11 @@ func answered(what string, err error) error {
 var direct = []string{"binary", "user", "group", "log", "pid", "additional_parameters", "enable_creation"}
 
 func (a *agent) validateParameters(r *ocf.Request) error {
+	if a.testDefaultsFile != "" && a.testPasswd != "" {
+		return ocf.Errorf(ocf.NotConfigured, "test_defaults_file and test_passwd are both given: keep the file, and remove test_passwd from the cluster's configuration")
+	}
 	if err := service.UnitAlone(r, a.unit, direct...); err != nil {
 		return err
 	}
-	if err := a.storage.Validate(); err != nil {
-		return err
-	}
-	if a.testDefaultsFile != "" && a.testPasswd != "" {
-		return ocf.Errorf(ocf.Degraded, "test_defaults_file and test_passwd are both given: keep the file, and remove test_passwd from the cluster's configuration")
-	}
-	return nil
+	return a.storage.Validate()
 }

@@ -391,6 +391,12 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 		return err
 	}
 	switch {
+	case a.credentials != "" && a.passwd != "":
+		return ocf.Errorf(ocf.NotConfigured, "credentials_file and passwd are both given: keep the file, and remove passwd from the cluster's configuration")
+	case a.username == "" && a.passwd != "":
+		return ocf.Errorf(ocf.NotConfigured, "passwd is given without username")
+	case a.mech == "PLAIN" && a.username == "" && a.credentials == "":
+		return ocf.Errorf(ocf.NotConfigured, "sasl_mechanism=PLAIN needs username and passwd, or credentials_file")
 	case a.haCluster && a.haBrokers == "":
 		return ocf.Errorf(ocf.NotConfigured, "ha_cluster needs ha_brokers_url, such as amqp:node1:5672,node2:5672,node3:5672")
 	case !a.haCluster && (a.haBrokers != "" || a.haPublic != ""):
@@ -398,18 +404,7 @@ func (a *agent) validateParameters(r *ocf.Request) error {
 	case a.haCluster && a.storage.Shared:
 		return ocf.Errorf(ocf.NotConfigured, "ha_cluster replicates between data directories of the nodes' own, and shared_storage is one for all: choose one of the two")
 	}
-	if err := a.storage.Validate(); err != nil {
-		return err
-	}
-	switch {
-	case a.credentials != "" && a.passwd != "":
-		return ocf.Errorf(ocf.Degraded, "credentials_file and passwd are both given: keep the file, and remove passwd from the cluster's configuration")
-	case a.username == "" && a.passwd != "":
-		return ocf.Errorf(ocf.Degraded, "passwd is given without username")
-	case a.mech == "PLAIN" && a.username == "" && a.credentials == "":
-		return ocf.Errorf(ocf.Degraded, "sasl_mechanism=PLAIN needs username and passwd, or credentials_file")
-	}
-	return nil
+	return a.storage.Validate()
 }
 
 // host is what validate-all looks at.

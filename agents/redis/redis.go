@@ -58,13 +58,10 @@ func New() ocf.Agent {
 			{Name: "additional_parameters", Value: ocf.Words(&a.additional), Short: "More options for its command line", Long: "Separated by spaces, quoted as in a shell. Everybody on the node can read them: no password belongs here."},
 		},
 		Validate: func(r *ocf.Request) error {
-			if err := service.UnitAlone(r, a.unit, direct...); err != nil {
-				return err
-			}
 			if a.username != "" && a.password == "" {
-				return ocf.Errorf(ocf.Degraded, "username without a password: set password too")
+				return ocf.Errorf(ocf.NotConfigured, "username without a password: set password too")
 			}
-			return nil
+			return service.UnitAlone(r, a.unit, direct...)
 		},
 		Actions: []ocf.Action{
 			{Name: ocf.Start, Timeout: 120 * time.Second, Run: run.Start},

@@ -56,7 +56,7 @@ func (i *instance) answersHTTP(ctx context.Context, conf configuration, p *daemo
 func get(ctx context.Context, where string) (status int, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
 	if err != nil {
-		return 0, err
+		return 0, ocf.Errorf(ocf.NotConfigured, "url: %w", err)
 	}
 	req.Header.Set("User-Agent", "openstack-ocf")
 	client := http.Client{

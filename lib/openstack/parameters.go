@@ -86,7 +86,7 @@ func (a *agent) older(name string) ocf.Parameter {
 		}
 	case "url":
 		return ocf.Parameter{
-			Value: ocf.URL(&a.given.url), Reloadable: true,
+			Value: ocf.String(&a.given.url), Reloadable: true,
 			Short: "URL that the monitor gets", Long: "Without it the service's versions document, where its configuration says that it listens. An answer\nthat wants a login (401, 403) is an answer.",
 		}
 	case "console_port":

@@ -266,14 +266,6 @@ func Run(t *testing.T, s Subject) {
 		for _, c := range []Call{call(ocf.Monitor), recurring, call(ocf.Status)} {
 			run.Want(t, c, ocf.OK)
 		}
-		for _, p := range s.New().Parameters {
-			const nonsense = "'no such thing"
-			if p.Harmless() && p.Value.Set(nonsense) != nil {
-				slip := recurring
-				slip.Params = s.Params.With(p.Name, nonsense)
-				run.Want(t, slip, ocf.Degraded, p.Name)
-			}
-		}
 		run.Want(t, call(ocf.Stop), ocf.OK)
 		run.Want(t, call(ocf.Stop), ocf.OK)
 		run.Want(t, call(ocf.Monitor), ocf.NotRunning)

@@ -23,7 +23,7 @@ func TestContract(t *testing.T) {
 			h := make(t)
 			ocftest.Run(t, ocftest.Subject{
 				New: agent.New, Program: h.Path, Params: h.Params,
-				Broken: ocftest.Params{"lvs_ipv6_addrlabel": "perhaps"}, Unidentified: ocftest.Params{"ip": "192.0.2.0/24"},
+				Broken: ocftest.Params{"arp_count": "many"}, Unidentified: ocftest.Params{"ip": "192.0.2.0/24"},
 				Kill: func(t testing.TB) {
 					box.Sh(t, "ip addr del %s/$(ip -o addr show to %s | sed 's/.*%[1]s.\\([0-9]*\\) .*/\\1/') dev eth0", h.Params["ip"], h.Params["ip"])
 				},

@@ -9,7 +9,7 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	newHost(t).Contract(t, agent.New, ocftest.Params{"additional_parameters": "'"}, ocftest.Params{"pid": "haproxy.pid"})
+	newHost(t).Contract(t, agent.New, ocftest.Params{"soft_stop": "long"}, ocftest.Params{"pid": "haproxy.pid"})
 }
 
 func TestOCFTester(t *testing.T) { newHost(t).OCFTester() }

@@ -134,9 +134,7 @@ func TestFaults(t *testing.T) {
 			write("correct-horse", 0o644)
 			p.Monitor(0, ocf.Degraded, file)
 			h.With("test_defaults_file", "/nowhere").Monitor(0, ocf.Degraded, "/nowhere")
-			write("correct-horse", 0o600)
-			p.With("test_passwd", "x").Monitor(0, ocf.Degraded, "test_passwd")
-			p.With("test_passwd", "x").Want(ocf.ValidateAll, ocf.NotConfigured, "test_passwd")
+			p.With("test_passwd", "x").Want(ocf.Monitor, ocf.NotConfigured, "test_passwd")
 		}},
 		{"root has a password nobody told us", func(h *host) {
 			h.Start()

@@ -26,7 +26,7 @@ func (h *host) declare(ctx context.Context, conn *goamqp.Conn, queue string, arg
 }
 
 func TestContract(t *testing.T) {
-	newHost(t).Contract(t, agent.New, ocftest.Params{"store": "many"}, ocftest.Params{"port": "many"})
+	newHost(t).Contract(t, agent.New, ocftest.Params{"degraded_queue_percent": "many"}, ocftest.Params{"port": "many"})
 }
 
 func TestOCFTester(t *testing.T) {

@@ -116,8 +116,7 @@ func TestFaults(t *testing.T) {
 			h.With("sasl_mechanism", "EXTERNAL", "username", "checker").Monitor(0, ocf.Degraded, "EXTERNAL")
 			h.Monitor(0, ocf.OK) // refused, but nobody told us whom to log in as
 			h.With("credentials_file", "/nowhere").Monitor(0, ocf.Degraded, "/nowhere")
-			h.With("passwd", "x").Monitor(0, ocf.Degraded, "passwd is given without username")
-			h.With("passwd", "x").Want(ocf.ValidateAll, ocf.NotConfigured, "username")
+			h.With("passwd", "x").Want(ocf.Monitor, ocf.NotConfigured, "username")
 		}},
 		{"pid file garbage, and pid reused", func(h *host) {
 			stranger := box.Background(h.T, "sleep", "600")
