@@ -251,7 +251,7 @@ func (a *agent) console(ctx context.Context, r *ocf.Request, s settings) (*qmf.C
 		_ = conn.Close()
 		return nil, nil, managed(err)
 	}
-	return c, func() { _ = conn.Close() }, nil
+	return c, func() { _, _ = c.Close(ctx), conn.Close() }, nil
 }
 
 // patience is how the broker is stopped: it ends in milliseconds, or not at all when asked.

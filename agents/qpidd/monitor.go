@@ -54,6 +54,7 @@ func (a *agent) answers(ctx context.Context, r *ocf.Request, s settings, p *daem
 	if err != nil {
 		return at, managed(err)
 	}
+	defer c.Close(ctx)
 	ha, err := c.HA(ctx)
 	switch {
 	case errors.Is(err, qmf.ErrNoObject):
@@ -140,6 +141,7 @@ func (a *agent) look(ctx context.Context, r *ocf.Request, s settings, p *daemon.
 	if err != nil {
 		return errors.Join(a.loaded(p.PID), managed(err))
 	}
+	defer c.Close(ctx)
 	var found []error // what matters most comes first
 	for _, check := range []func() error{
 		func() error { return a.backups(ctx, r, c, s) },

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/openstack-ocf/agents/lib/amqp"
@@ -206,11 +207,13 @@ func (a *agent) leftBehind(ctx context.Context, r *ocf.Request, s settings, id s
 			nodes[b.id] = node
 		}
 	}
+	var asking sync.WaitGroup
+	defer asking.Wait() // no question is left half asked: see qmf.Client.Close
 	ctx, cancel := context.WithTimeout(ctx, askPeers)
 	defer cancel()
 	heard := make(chan place)
 	for _, address := range haAddresses(a.haBrokers) {
-		go func() {
+		asking.Go(func() {
 			t := t
 			t.Address, t.PID = address, 0
 			at, _ := ask(ctx, t)
@@ -218,7 +221,7 @@ func (a *agent) leftBehind(ctx context.Context, r *ocf.Request, s settings, id s
 			case heard <- at:
 			case <-ctx.Done():
 			}
-		}()
+		})
 	}
 	for len(nodes) > 0 {
 		select {
@@ -248,6 +251,7 @@ func ask(ctx context.Context, t amqp.Target) (at place, err error) {
 	if err != nil {
 		return at, err
 	}
+	defer c.Close(ctx)
 	ha, err := c.HA(ctx)
 	return placeOf(ha), err
 }

@@ -30,6 +30,11 @@ const DefaultTimeout = 5 * time.Second
 // QpidProduct is what qpidd calls itself in its connection properties.
 const QpidProduct = "qpid-cpp"
 
+// Linger is how long a connection outlives its context, so that an answer which
+// is on its way can still be taken: a connection that goes meanwhile can end
+// qpidd, see Close of lib/qmf.
+const Linger = 250 * time.Millisecond
+
 // writeTimeout bounds writes that go-amqp makes outside of any context, such
 // as the goodbye of Close: a handful of bytes, which only a full socket buffer
 // can delay.
@@ -95,8 +100,8 @@ func RoundTrip(ctx context.Context, t Target) Answer {
 }
 
 // Connect logs in and hands over the connection, which then lives until it is
-// closed or ctx ends, whichever is first. The connection is nil unless the
-// Answer is [Healthy].
+// closed or ctx has ended [Linger] ago, whichever is first. The connection is
+// nil unless the Answer is [Healthy].
 func Connect(ctx context.Context, t Target) (*goamqp.Conn, Answer) {
 	start := time.Now()
 	conn, a := t.connect(ctx)
@@ -168,7 +173,7 @@ func (t Target) open(ctx context.Context) (_ *goamqp.Conn, a Answer) {
 		return nil, a
 	}
 	// Closing the socket is the one thing that ends every read and write of go-amqp.
-	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(Linger, func() { raw.Close() }) })
 	defer func() {
 		if a.Kind != OK {
 			stop()

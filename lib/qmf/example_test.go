@@ -37,6 +37,7 @@ func report(w io.Writer, address string) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close(ctx)
 	queues, err := c.Queues(ctx)
 	if err != nil {
 		return err

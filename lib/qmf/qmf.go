@@ -42,10 +42,6 @@ const (
 	agent    = "broker"
 )
 
-// credit is how many replies may be on their way: qpidd splits a long answer
-// into messages of about 100 objects and does not wait in between.
-const credit = 100
-
 // ErrNoObject says that the broker has no object of that name. For
 // [Client.HA] that means: HA is not on.
 var ErrNoObject = errors.New("no such object")
@@ -79,11 +75,14 @@ type Client struct {
 	out     *amqp.Sender
 	replyTo string
 
-	mu sync.Mutex
-	n  uint64 // requests so far: the correlation id
+	mu      sync.Mutex
+	n       uint64 // requests so far: the correlation id
+	invited bool   // the broker may send one message
+	owing   bool   // the last answer has not come
 }
 
-// New opens a console on conn. The connection stays the caller's.
+// New opens a console on conn. The connection stays the caller's, who closes
+// the console before it, see [Client.Close].
 func New(ctx context.Context, conn *amqp.Conn) (*Client, error) {
 	key := "qmf." + rand.Text()
 	c := &Client{replyTo: exchange + "/" + key}
@@ -93,7 +92,7 @@ func New(ctx context.Context, conn *amqp.Conn) (*Client, error) {
 	}
 	c.session = s
 	c.in, err = s.NewReceiver(ctx, exchange, &amqp.ReceiverOptions{
-		Credit: credit,
+		Credit: -1, // given by hand: see take
 		Filters: []amqp.LinkFilter{
 			amqp.NewLinkFilter("apache.org:legacy-amqp-direct-binding:string", 0x0000468C00000000, key),
 		},
@@ -111,8 +110,30 @@ func New(ctx context.Context, conn *amqp.Conn) (*Client, error) {
 	return c, nil
 }
 
-// Close ends the console's session and leaves the connection open.
-func (c *Client) Close(ctx context.Context) error { return c.session.Close(ctx) }
+// Close ends the console's session and leaves the connection open. It takes
+// twice [ocfamqp.Linger] at most, also when ctx has ended.
+//
+// A connection that is closed without it, just after an answer, can end the
+// broker (SIGSEGV in OutgoingFromQueue::notify, qpidd 1.40): a thread of its own
+// puts the answer into the console's queue, and then wakes the consumer. When
+// it is held up in between, the connection's own thread finds the answer first,
+// and the consumer that is woken later writes to a connection that is no more.
+// That thread does one thing after the other, so one more answer shows that it
+// is through with the last.
+func (c *Client) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ocfamqp.Linger)
+	defer cancel()
+	c.mu.Lock()
+	asked, owing := c.n > 0, c.owing
+	c.mu.Unlock()
+	switch {
+	case owing: // it was waited for already
+		cancel()
+	case asked:
+		_, _ = c.Get(ctx, "none")
+	}
+	return c.session.Close(ctx)
+}
 
 // Query returns all objects of a class, for example "queue" in
 // "org.apache.qpid.broker"; case does not matter. A class without objects, or
@@ -183,7 +204,8 @@ func (c *Client) query(ctx context.Context, what map[string]any) (objs []Object,
 }
 
 // request sends body with opcode op+"_request" and gives the normalised body of
-// every message of the answer to each.
+// every message of the answer to each. When ctx ends before the answer is there,
+// the answer is still waited for, for [ocfamqp.Linger], and forgotten.
 func (c *Client) request(ctx context.Context, op string, body map[string]any, each func(any) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,18 +222,45 @@ func (c *Client) request(ctx context.Context, op string, body map[string]any, ea
 		Value: body,
 	})
 	if err != nil {
-		return fmt.Errorf("sending: %w", err)
+		err = fmt.Errorf("sending: %w", err)
+	} else {
+		err = c.answer(ctx, id, op, each)
 	}
+	if c.owing = err != nil && ctx.Err() != nil; c.owing {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), ocfamqp.Linger)
+		defer cancel()
+		_ = c.answer(late, id, op, func(any) error { return nil })
+		c.owing = late.Err() != nil
+	}
+	return err
+}
+
+// take waits for one message. The broker may send it only now, and no second
+// one: a consumer that may take nothing is not woken, see [Client.Close].
+func (c *Client) take(ctx context.Context) (*amqp.Message, error) {
+	if !c.invited {
+		if err := c.in.IssueCredit(1); err != nil {
+			return nil, err
+		}
+		c.invited = true
+	}
+	msg, err := c.in.Receive(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.invited = false
+	return msg, c.in.AcceptMessage(context.WithoutCancel(ctx), msg)
+}
+
+// answer takes the answer to the request id, and what is late of earlier ones.
+func (c *Client) answer(ctx context.Context, id, op string, each func(any) error) error {
 	for {
-		msg, err := c.in.Receive(ctx, nil)
+		msg, err := c.take(ctx)
 		if err != nil {
 			return fmt.Errorf("waiting for the answer: %w", err)
 		}
-		if err := c.in.AcceptMessage(ctx, msg); err != nil {
-			return fmt.Errorf("accepting the answer: %w", err)
-		}
 		if msg.Properties == nil || str(msg.Properties.CorrelationID) != id {
-			continue // the late answer to a request whose context ended
+			continue
 		}
 		reply := normal(msg.Value)
 		switch opcode := str(msg.ApplicationProperties["qmf.opcode"]); opcode {

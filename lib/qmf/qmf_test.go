@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -236,6 +239,137 @@ func TestStopped(t *testing.T) {
 	b.Kill()
 	if _, err := c.Broker(ctx); err == nil {
 		t.Error("no error from a dead broker")
+	}
+}
+
+// slow is a connection that, once it was told to hold, keeps what it reads until
+// release is closed, and counts what it gave out since.
+type slow struct {
+	net.Conn
+	hold    atomic.Bool
+	release chan struct{}
+	late    atomic.Int64 // bytes
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if s.hold.Load() {
+		<-s.release
+		s.late.Add(int64(n))
+	}
+	return n, err
+}
+
+// slowConsole is a console on such a connection.
+func slowConsole(t *testing.T, ctx context.Context) (*qmf.Client, *goamqp.Conn, *slow) {
+	t.Helper()
+	b := broker.Start(t, broker.Options{})
+	raw := &slow{release: make(chan struct{})}
+	conn, a := amqp.Connect(ctx, amqp.Target{Address: b.Addr(), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, address)
+		raw.Conn = nc
+		return raw, err
+	}})
+	if conn == nil {
+		t.Fatal(a.Reason())
+	}
+	t.Cleanup(func() { conn.Close() })
+	c, err := qmf.New(ctx, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, conn, raw
+}
+
+// An answer that is owed when the context ends is taken before the connection goes.
+func TestAnswerOwed(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c, conn, raw := slowConsole(t, ctx)
+	raw.hold.Store(true)
+	context.AfterFunc(ctx, func() { time.AfterFunc(amqp.Linger/10, func() { close(raw.release) }) })
+	time.AfterFunc(100*time.Millisecond, cancel)
+	if _, err := c.Broker(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want canceled", err)
+	}
+	if n := raw.late.Load(); n < 500 {
+		t.Errorf("%d bytes were taken after the context had ended, want the whole answer", n)
+	}
+	select {
+	case <-conn.Done():
+	case <-time.After(timeout):
+		t.Error("the connection outlives its context for good")
+	}
+}
+
+// A console leaves with one more answer, also when its time is over.
+func TestClose(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		c, _, raw := slowConsole(t, ctx)
+		if _, err := c.Broker(ctx); err != nil {
+			t.Fatal(err)
+		}
+		close(raw.release)
+		raw.hold.Store(true)
+		if over {
+			cancel()
+		}
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if n := raw.late.Load(); n < 100 {
+			t.Errorf("%d bytes were taken by Close, want an answer", n)
+		}
+	}
+}
+
+// A real broker survives consoles that leave just after their answers, on a
+// machine that is busy. It died after 20 to 40 seconds of this when they closed
+// their connections at once.
+func TestManyConsoles(t *testing.T) {
+	b := broker.Start(t, broker.Options{})
+	if b.Kind() != broker.Real {
+		t.Skip("SKIP: needs qpidd")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range runtime.NumCPU() {
+		busy := exec.CommandContext(ctx, "sh", "-c", "while :; do :; done")
+		if err := busy.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { cancel(); _ = busy.Wait() }()
+	}
+	var asked atomic.Int64
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				conn, a := amqp.Connect(t.Context(), amqp.Target{Address: b.Addr()})
+				if conn == nil {
+					t.Error(a.Reason())
+					return
+				}
+				c, err := qmf.New(t.Context(), conn)
+				if err == nil {
+					_, err = c.Broker(t.Context())
+					_ = c.Close(t.Context())
+				}
+				conn.Close()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	t.Log(asked.Load(), "questions")
+	if asked.Load() == 0 {
+		t.Error("nothing was asked")
 	}
 }
 

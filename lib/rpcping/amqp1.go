@@ -26,9 +26,14 @@ type wire struct {
 	spare func() bool     // from being cut at the end of the share
 	told  bool            // the broker told us that the service is subscribed
 	end   func()
+
+	management *qmf.Client // once it was opened
 }
 
 func (w *wire) close() {
+	if w.management != nil {
+		_ = w.management.Close(w.step)
+	}
 	w.Conn.Close()
 	w.end()
 }
@@ -275,6 +280,7 @@ func (c *call) amqp1Settle(msg *goamqp.Message, a *Answer) bool {
 // none for us; on a false the answer is set.
 func (w *wire) console(ctx context.Context, a *Answer) (*qmf.Client, bool) {
 	console, err := qmf.New(ctx, w.Conn)
+	w.management = console
 	return console, err == nil || a.goOn(ctx, err)
 }
 

@@ -109,7 +109,7 @@ func Console(ctx context.Context, c *cluster.Cluster, n *cluster.Node) (*qmf.Cli
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	return console, func() { _ = conn.Close() }, nil
+	return console, func() { _, _ = console.Close(ctx), conn.Close() }, nil
 }
 
 // Part has a backup lose its primary, and find no other one until mend is called.

@@ -153,6 +153,7 @@ func qpidQueues(t *testing.T, b *broker.Broker) map[string]int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer console.Close(t.Context())
 	queues, err := console.Queues(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -229,6 +230,7 @@ func startHavana(t *testing.T, b *broker.Broker, topology int, server string) *h
 	if topology == 1 {
 		console, err := qmf.New(ctx, conn)
 		must(err)
+		defer console.Close(ctx)
 		for _, object := range [][2]string{{"exchange", "nova"}, {"queue", server}, {"binding", "nova/" + server + "/" + server}} {
 			properties := map[string]any{}
 			if object[0] == "exchange" {

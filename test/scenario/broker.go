@@ -103,11 +103,11 @@ func DurableQueue(ctx context.Context, conn *amqp.Conn, session *amqp.Session, n
 	_, err = console.Call(ctx, qmf.BrokerName, "create", map[string]any{
 		"type": "queue", "name": name, "properties": map[string]any{"durable": true, "qpid.max_size": int64(1 << 30)}, "strict": true,
 	})
+	_ = console.Close(ctx)
 	var exists *qmf.Error
 	if err != nil && !errors.As(err, &exists) {
 		return nil, err
 	}
-	_ = console.Close(ctx)
 	return session.NewSender(ctx, name, nil)
 }
 
