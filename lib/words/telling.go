@@ -24,6 +24,10 @@ const (
 	marked = `(?i)\[error\]|\[critical\]|^\[alert\]|^\[emerg\]|\[system\]| error | critical | fatal | # warning: `
 	// The levels, among what stands before a message, that no daemon dies of.
 	harmless = `(?i)(?:^|[\s\[])(?:note|notice|warning|info|debug|trace)(?:[\]\s:]|$)`
+	// SQLAlchemy's name for an error of the database driver, and the driver's: the server's number and words come after them.
+	wrapped = `\b(?:Unhandled error: )?\w+(?:\.\w+)+: \((?:\w+\.)+\w+\) `
+	// Lines of Python's that say nothing themselves.
+	python = `\bTraceback \(most recent call last\):$|\(Background on this error at: \S+\)$`
 	// What somebody says who has found nothing to do; EL's mariadb-prepare-db-dir says it before each start, and goes on about
 	// emptying the data directory.
 	idle = `(?i)\bnothing is done\.?$|^if this is not the case, make sure\b`
@@ -65,7 +69,8 @@ func Telling(lines []string) []string {
 	telling, head := regexp.MustCompile(telling), regexp.MustCompile(head)
 	marked, varying := regexp.MustCompile(marked), regexp.MustCompile(varying)
 	numbers := regexp.MustCompile(number)
-	harmless, advice, idle := regexp.MustCompile(harmless), regexp.MustCompile(advice), regexp.MustCompile(idle)
+	harmless, advice, idle := regexp.MustCompile(harmless), regexp.MustCompile(advice), regexp.MustCompile(idle+"|"+python)
+	wrapped := regexp.MustCompile(wrapped)
 	for _, line := range lines {
 		before := head.FindString(line)
 		text := line[len(before):]
@@ -73,7 +78,7 @@ func Telling(lines []string) []string {
 		if harmless.MatchString(before+level) && !marked.MatchString(before) || idle.MatchString(text) {
 			continue
 		}
-		said := Line(numbers.ReplaceAllStringFunc(without(advice, text), named))
+		said := Line(numbers.ReplaceAllStringFunc(without(advice, wrapped.ReplaceAllLiteralString(text, "")), named))
 		if key := varying.ReplaceAllString(said, "0"); said == "" || seen[key] {
 			continue
 		} else {

@@ -74,6 +74,15 @@ func TestTelling(t *testing.T) {
 			[]string{"Can't open the table", "x", "Login refused"},
 		},
 		{
+			"the server's words come before the names of what passed them on",
+			[]string{
+				"2026-12-01 00:37:59.001 11689 CRITICAL nova [-] Unhandled error: sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (1040, 'Too many connections')",
+				"(Background on this error at: https://sqlalche.me/e/14/e3q8)", "2026-12-01 00:37:59.001 11689 ERROR nova Traceback (most recent call last):",
+				"2026-12-01 00:37:59.002 11689 ERROR nova [-] Error starting thread.: oslo_db.exception.DBConnectionError: (pymysql.err.OperationalError) (2003, 'gone')",
+			},
+			[]string{"(1040, 'Too many connections')", "Error starting thread.: (2003, 'gone')"},
+		},
+		{
 			"Redis calls what it dies of a warning",
 			[]string{
 				"12:M 28 Nov 2026 04:54:28.663 # WARNING Memory overcommit must be enabled! Without it, a background save may fail",

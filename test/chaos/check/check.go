@@ -713,7 +713,7 @@ func (j *judge) happened(r *Result, x excuse, e Event) {
 // degraded says that the service serves, and the cluster leaves it alone.
 func degraded(code int) bool { return code == 190 || code == 191 }
 
-// What Pacemaker itself says of an agent that a signal has ended, and of one that it has no process for.
+// What Pacemaker itself says of an agent that a signal has ended, and of one that it has no process for; a daemon too may die of that.
 const (
 	interrupted = "Resource agent interrupted by"
 	noProcess   = "Resource temporarily unavailable"
@@ -729,7 +729,7 @@ func (j *judge) failure(r *Result, x excuse, e Event) {
 	switch {
 	case ours && !x.restarts(e.Who, e.Node) && !((x.less[e.Who] || x.touches(e.Who)) && degraded(e.Code)):
 		j.say(r.N, Unexcused, "%s %s on %s (%d): %s", e.Who, e.Action, e.Node, e.Code, e.Text)
-	case ours && x.mute && (e.Text == "" || e.Text == noProcess || strings.HasPrefix(e.Text, interrupted)):
+	case ours && x.mute && (e.Text == "" || strings.Contains(e.Text, noProcess) || strings.HasPrefix(e.Text, interrupted)):
 	case ours && e.Text == "":
 		j.say(r.N, Wordless, "%s %s on %s (%d) has no reason", e.Who, e.Action, e.Node, e.Code)
 	case ours && len(x.words) > 0 && !slices.ContainsFunc(words, func(re *regexp.Regexp) bool { return re.MatchString(e.Text) }):

@@ -373,6 +373,10 @@ func TestLetsPass(t *testing.T) {
 			s.find(t, Step, "", 1).Faults[0].Mute = true
 			s.find(t, Failed, "db", 1).Text = "Resource temporarily unavailable"
 		}},
+		{"a daemon that died of having no process", func(t *testing.T, s *story) {
+			s.find(t, Step, "", 1).Faults[0].Mute = true
+			s.find(t, Failed, "db", 1).Text = "mariadbd died: Resource temporarily unavailable"
+		}},
 		{"degraded, and says what it lacks", func(t *testing.T, s *story) {
 			f := &s.find(t, Step, "", 1).Faults[0]
 			f.Lacks = []string{"database"}
