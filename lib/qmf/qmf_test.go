@@ -30,7 +30,13 @@ func console(t testing.TB, b *broker.Broker) (*qmf.Client, *goamqp.Conn, context
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	t.Cleanup(cancel)
-	conn, a := amqp.Connect(ctx, amqp.Target{Address: b.Addr()})
+	c, conn := open(t, ctx, amqp.Target{Address: b.Addr()})
+	return c, conn, ctx
+}
+
+func open(t testing.TB, ctx context.Context, target amqp.Target) (*qmf.Client, *goamqp.Conn) {
+	t.Helper()
+	conn, a := amqp.Connect(ctx, target)
 	if conn == nil {
 		t.Fatal(a.Reason())
 	}
@@ -39,7 +45,7 @@ func console(t testing.TB, b *broker.Broker) (*qmf.Client, *goamqp.Conn, context
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, conn, ctx
+	return c, conn
 }
 
 func create(t testing.TB, ctx context.Context, c *qmf.Client, name string, properties map[string]any) {
@@ -265,19 +271,11 @@ func slowConsole(t *testing.T, ctx context.Context) (*qmf.Client, *goamqp.Conn, 
 	t.Helper()
 	b := broker.Start(t, broker.Options{})
 	raw := &slow{release: make(chan struct{})}
-	conn, a := amqp.Connect(ctx, amqp.Target{Address: b.Addr(), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	c, conn := open(t, ctx, amqp.Target{Address: b.Addr(), Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		nc, err := new(net.Dialer).DialContext(ctx, network, address)
 		raw.Conn = nc
 		return raw, err
 	}})
-	if conn == nil {
-		t.Fatal(a.Reason())
-	}
-	t.Cleanup(func() { conn.Close() })
-	c, err := qmf.New(ctx, conn)
-	if err != nil {
-		t.Fatal(err)
-	}
 	return c, conn, raw
 }
 
