@@ -288,7 +288,7 @@ func TestDrawReplicated(t *testing.T) {
 		brokers := slices.ContainsFunc(f.Restart, func(id string) bool { return strings.HasPrefix(id, "qpidd") })
 		group := slices.ContainsFunc(f.Restart, s.has)
 		if f.Target != "qpidd" {
-			if brokers && len(f.Fence) == 0 && !slices.Contains([]string{"standby", "kill an agent", "restart Pacemaker", "stop the cluster"}, f.Kind) {
+			if brokers && len(f.Fence) == 0 && !slices.Contains([]string{"standby", "kill an agent", "restart Pacemaker", "stop the cluster", "stop all resources", "restart the switch"}, f.Kind) {
 				t.Errorf("%+v restarts a broker", f)
 			}
 			continue

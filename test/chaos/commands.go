@@ -28,6 +28,16 @@ var commandFaults = []fault{
 	// The others hear of the whole of it, and join anew.
 	{"put the configuration back", 1, command("put the configuration back", "f=$(mktemp) && cibadmin --query --scope nodes >$f && cibadmin --replace --scope nodes --xml-file $f; s=$?; rm -f $f; exit $s")},
 	{"change what nobody needs", 1, command("change what nobody needs", "for i in $(seq 40); do crm_attribute --type status --node $(crm_node -n) --name chaos --update $i; sleep 0.1; done", 0)},
+	{"change an operation", 2, func(s *scene, rng *rand.Rand, at where) act {
+		id, seconds := s.services[rng.IntN(len(s.services))], 13+rng.IntN(7)
+		a := act{Fault: check.Fault{Kind: "change an operation", Target: id, Node: at.active, Bound: check.Spared}}
+		// Pacemaker kills the monitor that is under way, and begins with the other interval.
+		a.do = func(ctx context.Context) error {
+			return s.shell(ctx, at.active, fmt.Sprintf(`op=$(cibadmin --query --xpath "//primitive[@id='%s']//op[@name='monitor']" | sed -n 's/.*<op [^>]*\bid="\([^"]*\)".*/\1/p' | head -n 1); `+
+				`[ "$op" ] && cibadmin --modify --scope resources --xml-text "<op id=\"$op\" interval=\"%ds\"/>"`, id, seconds))
+		}
+		return a
+	}},
 	{"start elsewhere by hand", 3, func(s *scene, rng *rand.Rand, at where) act {
 		ids := slices.Clone(s.services)
 		if s.Group.Native { // ocf:heartbeat:IPaddr2 and Filesystem do not look whether another node has what they hold

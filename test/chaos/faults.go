@@ -518,9 +518,7 @@ var operatorFaults = []fault{
 	}},
 	{"stop the cluster", 1, func(s *scene, rng *rand.Rand, at where) act {
 		a := s.all(at, "stop the cluster", 120*time.Second)
-		if s.clone != "" {
-			a.Restart = slices.Concat(a.Restart, []string{s.clone})
-		}
+		s.cloneToo(&a)
 		long := between(rng, 0, 5*time.Second)
 		a.do = func(ctx context.Context) error {
 			err := s.everywhere(func(node string) error {
@@ -548,6 +546,17 @@ var operatorFaults = []fault{
 			defer cancel()
 			_, err := s.cluster.Node(at.active).Exec(ctx, "crm_resource", "--force-stop", "--resource", a.Target)
 			return err
+		}
+		return a
+	}},
+	{"stop all resources", 1, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.all(at, "stop all resources", 60*time.Second)
+		s.cloneToo(&a)
+		long := between(rng, 0, 8*time.Second)
+		a.do = func(ctx context.Context) error {
+			err := s.tool(ctx, "pcs", "property", "set", "stop-all-resources=true")
+			sleep(ctx, long)
+			return errors.Join(err, s.takeBack(ctx, "pcs", "property", "set", "stop-all-resources=false"))
 		}
 		return a
 	}},

@@ -55,6 +55,18 @@ var networkFaults = []fault{
 		}
 		return a
 	}},
+	{"restart the switch", 2, func(s *scene, rng *rand.Rand, at where) act {
+		a := s.parted("", at, "restart the switch")
+		s.cloneToo(&a)
+		a.Bound = 120 * time.Second // no node hears another one, and each stops what it has
+		long := between(rng, 3*time.Second, 15*time.Second)
+		a.do = func(ctx context.Context) error {
+			err := s.everywhere(func(node string) error { return s.cluster.Node(node).Cut(ctx) })
+			sleep(ctx, long)
+			return errors.Join(err, s.everywhere(func(node string) error { return s.cluster.Node(node).Heal(context.WithoutCancel(ctx)) }))
+		}
+		return a
+	}},
 	{"lose big packets", 2, func(s *scene, rng *rand.Rand, at where) act {
 		node, long := someone(rng, at), between(rng, 3*time.Second, 15*time.Second)
 		// As where an MTU is wrong: what is small comes through, as a ping does.

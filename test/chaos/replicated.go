@@ -44,6 +44,13 @@ func (s *scene) whole(a *act) {
 	}
 }
 
+// cloneToo says that what strikes the group strikes all instances of the clone.
+func (s *scene) cloneToo(a *act) {
+	if s.clone != "" {
+		a.Restart = slices.Concat(a.Restart, []string{s.clone})
+	}
+}
+
 // What befalls a service of which every node has an instance.
 var replicatedFaults = []fault{
 	{"kill all brokers", 3, func(s *scene, rng *rand.Rand, at where) act {
