@@ -6,6 +6,7 @@
 // values, and may have methods:
 //
 //	c, err := qmf.New(ctx, conn)
+//	defer c.Close(ctx)
 //	queues, err := c.Query(ctx, "org.apache.qpid.broker", "queue")
 //	broker, err := c.Get(ctx, "org.apache.qpid.broker:broker:amqp-broker")
 //	out, err := c.Call(ctx, broker.Name, "echo", map[string]any{"sequence": uint32(1), "body": "hi"})
