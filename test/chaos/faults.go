@@ -356,7 +356,13 @@ var platformFaults = []fault{
 		name, node := clusterDaemons[rng.IntN(len(clusterDaemons))], someone(rng, at)
 		a := s.on(node, at, "kill a cluster daemon", 60*time.Second)
 		a.Target, a.Mute = name, true
-		a.do = func(ctx context.Context) error { return s.shell(ctx, node, "kill -9 $(pidof "+name+")") }
+		a.do = func(ctx context.Context) error {
+			err := s.shell(ctx, node, "kill -9 $(pidof "+name+")")
+			if name == "corosync" {
+				err = errors.Join(err, s.corosyncBack(ctx, node))
+			}
+			return err
+		}
 		return a
 	}},
 	{"freeze a cluster daemon", 3, func(s *scene, rng *rand.Rand, at where) act {
@@ -686,6 +692,17 @@ func (s *scene) everywhere(do func(node string) error) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
+}
+
+// corosyncBack waits until a node has a corosync again, after its power cycle. Where the majority has lost theirs, nobody may fence, and
+// systemd does not start one that was killed: then it is the operator who does.
+func (s *scene) corosyncBack(ctx context.Context, node string) error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && ctx.Err() == nil; sleep(ctx, time.Second) {
+		if s.shell(ctx, node, "pidof corosync") == nil {
+			return nil
+		}
+	}
+	return s.undo(ctx, node, "pidof corosync || systemctl start corosync")
 }
 
 // powerOff cuts a node's power.

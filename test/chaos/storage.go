@@ -155,10 +155,14 @@ func (s *scene) repair(ctx context.Context, id string) error {
 	s.repairing.Lock() // nobody enables it again while another one checks it
 	defer s.repairing.Unlock()
 	storage := map[string]string{"db": scenario.StorageID, "qpidd": "fs-qpidd"}[id]
-	if err := s.persist(ctx, "pcs", "resource", "disable", storage); err != nil {
-		return err
-	}
+	var told time.Time
 	for at := []string{""}; len(at) > 0 && ctx.Err() == nil; sleep(ctx, 200*time.Millisecond) {
+		if time.Since(told) > 5*time.Second { // what a node alone has heard is lost with it
+			if err := s.persist(ctx, "pcs", "resource", "disable", storage); err != nil {
+				return err
+			}
+			told = time.Now()
+		}
 		var err error
 		if at, err = s.cluster.MountedOn(ctx, s.stage.DiskOf(id)); err != nil {
 			at = []string{""} // a node dies just now

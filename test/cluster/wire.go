@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,7 +68,7 @@ func roundTrip(ctx context.Context, name string, req request) (rep reply, err er
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", socketPrefix+name)
 	if err != nil {
-		return rep, err
+		return rep, cmp.Or(ctx.Err(), err) // of a context that is over, package net says that the supervisor has not answered
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
