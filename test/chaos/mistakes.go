@@ -21,7 +21,7 @@ var mistakes = []fault{
 		a := s.striking(rng, at, "a wrong parameter", long+90*time.Second, `nonesuch|soon|most|says how the service is run`)
 		s.whole(&a)
 		s.moves(&a)
-		all := map[string][]string{ // none that the plan gives
+		all := map[string][]string{
 			"db":          {"user=nonesuch", "preflush=soon"},
 			"qpidd":       {"store=nonesuch", "degraded_queue_percent=most"},
 			"consoleauth": {"additional_parameters='nonesuch", "log=nonesuch"},
@@ -30,9 +30,13 @@ var mistakes = []fault{
 		wrong := all[rng.IntN(len(all))]
 		name, _, _ := strings.Cut(wrong, "=")
 		a.do = func(ctx context.Context) error {
-			err := s.tool(ctx, "pcs", "resource", "update", a.Target, wrong)
+			was, err := s.cluster.OnAny(ctx, "crm_resource", "--resource", a.Target, "--get-parameter", name)
+			if exit := new(cluster.ExitError); err != nil && !errors.As(err, &exit) { // it is not set
+				return err
+			}
+			err = s.tool(ctx, "pcs", "resource", "update", a.Target, wrong)
 			sleep(ctx, long)
-			err = errors.Join(err, s.takeBack(ctx, "pcs", "resource", "update", a.Target, name+"="))
+			err = errors.Join(err, s.takeBack(ctx, "pcs", "resource", "update", a.Target, name+"="+strings.TrimSpace(was.Stdout)))
 			return errors.Join(err, s.persist(ctx, "pcs", "resource", "cleanup", a.Target))
 		}
 		return a

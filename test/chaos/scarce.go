@@ -201,7 +201,7 @@ func fillDisk(kind, script string) func(*scene, *rand.Rand, where) act {
 			Bound: long + 60*time.Second, Words: []string{`full|[Nn]o space|space left|disk`, saysKilled}, Lacks: []string{saysLacks},
 		}}
 		a.do = func(ctx context.Context) error {
-			err := s.there(ctx, id, script)
+			err := s.there(ctx, id, "[ ! -e chaos.fill ] || exit 0; "+script) // who unmounts it kills the script, which is not to come back
 			sleep(ctx, long)
 			return errors.Join(err, s.there(ctx, id, "rm -rf chaos.fill")) // mounted elsewhere by now, or by nobody
 		}

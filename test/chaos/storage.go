@@ -37,7 +37,7 @@ var storageFaults = []fault{
 		return a
 	}},
 	{"error on the disk", 2, func(s *scene, rng *rand.Rand, at where) act {
-		a := s.all(at, "error on the disk", 90*time.Second, `read-only|takes no writes|error`, saysKilled)
+		a := s.all(at, "error on the disk", 90*time.Second, `read-only|takes no writes|error|closed without an answer`, saysKilled)
 		a.Target = s.onDisk(rng)
 		long := between(rng, 3*time.Second, 9*time.Second)
 		a.do = func(ctx context.Context) error {
