@@ -93,10 +93,8 @@ func New(ctx context.Context, conn *amqp.Conn) (*Client, error) {
 	}
 	c.session = s
 	c.in, err = s.NewReceiver(ctx, exchange, &amqp.ReceiverOptions{
-		Credit: -1, // given by hand: see take
-		Filters: []amqp.LinkFilter{
-			amqp.NewLinkFilter("apache.org:legacy-amqp-direct-binding:string", 0x0000468C00000000, key),
-		},
+		Credit:  -1, // given by hand: see take
+		Filters: []amqp.LinkFilter{ocfamqp.DirectBinding(key)},
 	})
 	if err == nil {
 		c.out, err = s.NewSender(ctx, exchange, nil)
@@ -115,12 +113,12 @@ func New(ctx context.Context, conn *amqp.Conn) (*Client, error) {
 // twice [ocfamqp.Linger] at most, also when ctx has ended.
 //
 // A connection that is closed without it, just after an answer, can end the
-// broker (SIGSEGV in OutgoingFromQueue::notify, qpidd 1.40): a thread of its own
-// puts the answer into the console's queue, and then wakes the consumer. When
-// it is held up in between, the connection's own thread finds the answer first,
-// and the consumer that is woken later writes to a connection that is no more.
-// That thread does one thing after the other, so one more answer shows that it
-// is through with the last.
+// broker (SIGSEGV in OutgoingFromQueue::notify, qpidd 1.40): its management has
+// a thread that puts each answer into the console's queue, and then wakes the
+// consumer. When that thread is held up in between, the thread of the connection
+// finds the answer first, and the consumer that is woken later writes to a
+// connection that is no more. The management's thread does one thing after the
+// other, so one more answer shows that it is through with the last.
 func (c *Client) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ocfamqp.Linger)
 	defer cancel()

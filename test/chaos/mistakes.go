@@ -31,7 +31,7 @@ var mistakes = []fault{
 		name, _, _ := strings.Cut(wrong, "=")
 		a.do = func(ctx context.Context) error {
 			was, err := s.cluster.OnAny(ctx, "crm_resource", "--resource", a.Target, "--get-parameter", name)
-			if exit := new(cluster.ExitError); err != nil && !errors.As(err, &exit) { // it is not set
+			if err != nil { // one that is not set is empty
 				return err
 			}
 			err = s.tool(ctx, "pcs", "resource", "update", a.Target, wrong)
